@@ -1,0 +1,1 @@
+"""The datasets and models that come with tinyclsf, registered by the same entry points as anyone's."""

@@ -1,0 +1,70 @@
+"""What the tests share: the tutorial's own loop, the command line, and real MNIST where there is a copy."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinyclsf.cli.app import main
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture
+def tutorial_fit() -> Callable[..., list[float]]:
+    """`fit` of "What is torch.nn really?", the reference; it returns the validation losses."""
+    fit: Callable[..., list[float]] = runpy.run_path(str(ROOT / "benchmarks" / "tutorial_loop.py"))["fit"]
+    return fit
+
+
+@pytest.fixture
+def mnist_dir() -> Path:
+    """A folder with real MNIST in the layout of torchvision."""
+    folder = os.environ.get("TINYCLSF_DATA")
+    if not folder or not Path(folder, "MNIST", "raw", "train-images-idx3-ubyte").exists():
+        pytest.skip("real MNIST is not here: TINYCLSF_DATA names no folder with MNIST/raw")
+    return Path(folder)
+
+
+@dataclass
+class Result:
+    """What a command left: exit code, stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The JSON document that stdout is, and nothing but it."""
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run a command in this process, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TINYCLSF_RUNS", raising=False)
+
+    def run(*args: str) -> Result:
+        code = main(args)
+        return Result(code, *capsys.readouterr())
+
+    return run

@@ -1,0 +1,101 @@
+"""Who may import whom: the table of docs/architecture.md, held against the imports in the code."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OWN = ("tinyclsf", "tinyclsf_plugins")
+
+LEAVES = {"errors", "modules", "metrics"}
+CORE = {"training", "data", "augment", "recipes", "registry", "options"}
+REAL_WORK = {"trainer", "callbacks", "checkpoint", "runs"}
+MAY = {
+    "errors": set(),
+    "modules": {"errors"},
+    "metrics": {"errors"},
+    "augment": LEAVES,
+    "data": LEAVES,
+    "recipes": LEAVES,
+    "registry": LEAVES,
+    "options": LEAVES,
+    "training": LEAVES | {"data"},
+    "plugin": LEAVES | {"data", "recipes"},
+    "checkpoint": LEAVES | CORE,
+    "callbacks": LEAVES | CORE | {"checkpoint"},
+    "trainer": LEAVES | CORE | {"callbacks"},
+    "runs": LEAVES | CORE | REAL_WORK,
+}
+# Only these files may import the library, at the top or inside a function.
+DOORS = {
+    "click": {"cli/app.py", "cli/fit.py", "cli/info.py", "cli/list.py", "cli/report.py"},
+    "rich": {"cli/console.py"},
+    "importlib.metadata": {"registry.py"},
+    "pickle": set(),
+    "torchmetrics": set(),
+}
+# These are read before any command runs, so at the top they import nothing that takes long.
+LIGHT = {"errors.py", "registry.py", "options.py", "__init__.py", "__main__.py", *DOORS["click"]}
+HEAVY = {"torch", "numpy", "sklearn", "torchvision", "rich", "safetensors"}
+
+
+def imports(path: Path, *, top_only: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and isinstance(block.test, ast.Name) and block.test.id == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    found: set[str] = set()
+    for node in tree.body if top_only else ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            found.add(str(node.module))
+    return found
+
+
+def own_modules(names: set[str]) -> set[str]:
+    """The second words of our own imports: tinyclsf.data -> data."""
+    return {name.split(".")[1] for name in names if name.startswith("tinyclsf.")}
+
+
+CORE_FILES = sorted((ROOT / "tinyclsf").glob("[!_]*.py"))
+FILES = sorted((ROOT / "tinyclsf").rglob("*.py"))
+PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
+
+
+def test_the_table_names_every_file() -> None:
+    assert {path.stem for path in CORE_FILES} == set(MAY)
+
+
+@pytest.mark.parametrize("path", CORE_FILES, ids=lambda path: path.stem)
+def test_a_file_imports_only_what_the_table_allows(path: Path) -> None:
+    found = imports(path)
+    assert own_modules(found) <= MAY[path.stem]
+    assert not {name for name in found if name.startswith("tinyclsf_plugins")}
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
+def test_a_plugin_imports_the_door_for_plugins(path: Path) -> None:
+    assert own_modules(imports(path)) <= {"plugin", "data", "modules", "augment"}
+
+
+@pytest.mark.parametrize("path", FILES + PLUGINS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_each_library_has_one_door(path: Path) -> None:
+    file = path.relative_to(ROOT / ("tinyclsf" if path in FILES else "plugins")).as_posix()
+    for library, doors in DOORS.items():
+        if path in PLUGINS or file not in doors:
+            assert not {name for name in imports(path) if name == library or name.startswith(f"{library}.")}
+
+
+@pytest.mark.parametrize("file", sorted(LIGHT))
+def test_what_starts_quickly_imports_nothing_heavy(file: str) -> None:
+    assert not {name.split(".")[0] for name in imports(ROOT / "tinyclsf" / file, top_only=True)} & HEAVY

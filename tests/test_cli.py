@@ -1,0 +1,298 @@
+"""The command line as a person and a program meet it: what it prints where, exit codes, and whole error messages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, log_loss  # type: ignore[import-untyped]
+
+from tinyclsf import load_model
+from tinyclsf_plugins.datasets.digits import digits
+
+SMALL = ("-d", "train_size=640", "--epochs", "2")
+
+
+def run(*args: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """A process of its own."""
+    return subprocess.run([sys.executable, *args], cwd=cwd, env=env, capture_output=True, text=True, check=False)
+
+
+def test_fit_trains_scores_and_keeps_the_best_weights(cli: Any, tmp_path: Path) -> None:
+    result = cli("fit", "mnist-cnn", *SMALL, "--run", "first")
+    assert result.code == 0
+    folder = tmp_path / "runs" / "first"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json",
+        "metrics.jsonl",
+        "model.json",
+        "model.safetensors",
+        "predictions.npz",
+    ]
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    best = max(rows, key=lambda row: (row["valid_accuracy"], -row["valid_loss"]))
+
+    splits = digits(train_size=640)
+    assert splits.test is not None
+    x, y = splits.test.tensors  # type: ignore[attr-defined]
+    with torch.no_grad():
+        logits = load_model(folder)(x)
+        valid = load_model(folder)(splits.valid.x).argmax(1)  # type: ignore[attr-defined]
+    assert (valid == splits.valid.y).float().mean().item() == pytest.approx(best["valid_accuracy"])  # type: ignore[attr-defined]
+    saved = np.load(folder / "predictions.npz")
+    assert str(saved["split"]) == "test"
+    np.testing.assert_array_equal(saved["labels"], y.numpy())
+    np.testing.assert_allclose(saved["logits"], logits.numpy(), atol=1e-4)
+
+    accuracy = accuracy_score(y.numpy(), logits.argmax(1).numpy())
+    lines = result.out.splitlines()
+    assert lines[0].split() == [
+        *f"best epoch {best['epoch']}: valid accuracy {best['valid_accuracy']:.2%}".replace("%", " %,").split(),
+        *f"valid loss {best['valid_loss']:.4f}".split(),
+    ]
+    assert lines[1].startswith(f"test  accuracy {accuracy * 100:.2f} % (95 % interval ")
+    assert lines[1].endswith(" %, 360 images)")
+    assert lines[2:] == ['use   tinyclsf.load_model("runs/first") in Python', "run   runs/first"]
+    progress = [line for line in result.err.splitlines() if line.startswith("epoch ")]
+    assert [line.split(":")[0] for line in progress] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_fit_as_json_is_one_document(cli: Any) -> None:
+    result = cli("fit", "mnist-logistic", *SMALL, "--json", "--run", "first", "--progress", "none")
+    assert (result.code, result.err) == (0, "")
+    document = result.document
+    assert set(document) == {"version", "command", "run", "settings", "best", "held_out", "history"}
+    assert (document["version"], document["command"], document["run"]) == (1, "fit", "runs/first")
+    assert document["settings"]["lr"] == {"value": 0.1, "source": "recipe"}
+    assert document["settings"]["epochs"] == {"value": 2, "source": "--epochs"}
+    assert document["best"] in document["history"]
+    saved = np.load("runs/first/predictions.npz")
+    logits = torch.from_numpy(saved["logits"])
+    held_out = document["held_out"]
+    assert held_out["accuracy"] == accuracy_score(saved["labels"], logits.argmax(1).numpy())
+    assert held_out["loss"] == pytest.approx(log_loss(saved["labels"], logits.double().softmax(1).numpy()), rel=1e-6)
+
+
+def test_the_header_says_every_value_and_where_it_came_from(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINYCLSF_RUNS", "elsewhere")
+    result = cli("fit", "mnist-cnn", *SMALL, "--optimizer", "adam", "--seed", "3")
+    assert result.code == 0
+    lines = [" ".join(line.split()) for line in result.err.splitlines()]
+    threads = torch.get_num_threads()
+    assert lines[:-4] == [
+        "data digits default",
+        "train_size 640 -d",
+        "seed 0 default",
+        "640 train, 360 valid, 360 test; 10 classes; 1x28x28",
+        "model mnist-cnn argument",
+        "3,930 parameters",
+        "epochs 2 --epochs",
+        "batch-size 64 recipe",
+        "loss cross-entropy recipe",
+        "optimizer adam --optimizer",
+        "lr 0.001 default of adam",
+        "weight-decay 0 default of adam",
+        "schedule one-cycle recipe",
+        "seed 3 --seed",
+        "device cpu auto",
+        "memory-format channels_last auto",
+    ]
+    assert lines[-4].startswith("run elsewhere/mnist-cnn-digits-")
+    assert lines[-3] == f"versions tinyclsf {version('tinyclsf')}, torch {torch.__version__}, {threads} threads"
+
+
+def test_two_runs_of_one_command_give_the_same_figures(cli: Any) -> None:
+    found = []
+    for name in ("first", "second"):
+        document = cli("fit", "mnist-cnn", *SMALL, "--json", "--run", name).document
+        found.append([{**row, "seconds": 0} for row in document["history"]])
+    assert found[0] == found[1]
+
+
+def test_digits_are_learnt_in_two_epochs(cli: Any) -> None:
+    document = cli("fit", "mnist-cnn", "--epochs", "2", "--json").document
+    assert document["held_out"]["accuracy"] >= 0.95
+
+
+def test_real_mnist_with_the_settings_of_the_tutorial(cli: Any, mnist_dir: Path) -> None:
+    settings = ("--optimizer", "sgd", "--lr", "0.1", "--momentum", "0.9", "--batch-size", "64", "--schedule", "none")
+    result = cli("fit", "mnist-cnn", "--data", "mnist", "--data-dir", str(mnist_dir), "--epochs", "2", *settings, "--json")
+    assert result.document["held_out"]["images"] == 10_000
+    assert result.document["held_out"]["accuracy"] >= 0.90
+
+
+CASES = [
+    (("fti", "mnist-cnn"), "there is no command 'fti'; choose one of fit, list, info", "did you mean 'fit'?"),
+    (("fit",), "missing argument 'MODEL'", None),
+    (("fit", "mnist-cn"), "there is no model 'mnist-cn'; 'tinyclsf list models' shows all", "did you mean 'mnist-cnn'?"),
+    (
+        ("fit", "mnist-cnn", "--data", "minst"),
+        "there is no dataset 'minst'; 'tinyclsf list datasets' shows all",
+        "did you mean 'mnist'?",
+    ),
+    (("fit", "mnist-cnn", "--epoch", "2"), "there is no option '--epoch'", "did you mean '--epochs'?"),
+    (("fit", "mnist-cnn", "--epochs", "-1"), "invalid value for '--epochs': -1 is not in the range x>=1", None),
+    (("fit", "mnist-cnn", "--epochs", "two"), "invalid value for '--epochs': 'two' is not a valid integer range", None),
+    (("fit", "mnist-cnn", "--batch-size", "0"), "invalid value for '--batch-size': 0 is not in the range x>=1", None),
+    (("fit", "mnist-cnn", "--lr", "nan"), "invalid value for '--lr': nan is not a finite number", None),
+    (("fit", "mnist-cnn", "--lr", "0"), "invalid value for '--lr': 0.0 is not in the range x>0", None),
+    (("fit", "mnist-cnn", "--momentum", "1"), "invalid value for '--momentum': 1.0 is not in the range 0<=x<1", None),
+    (("fit", "mnist-cnn", "-d", "seed"), "invalid value for '-d': 'seed' is not KEY=VALUE", None),
+    (("fit", "mnist-cnn", "-d", "seed=1", "-d", "seed=2"), "invalid value for '-d': 'seed' is given twice", None),
+    (("fit", "mnist-cnn", "-m", "width=3"), "model mnist-cnn has no option 'width'; it takes none", None),
+    (
+        ("fit", "mnist-cnn", "-d", "sead=1"),
+        "dataset digits has no option 'sead'; it takes train_size, seed",
+        "did you mean 'seed'?",
+    ),
+    (("fit", "mnist-cnn", "-d", "seed=x"), "option seed of dataset digits is 'x'; wanted a whole number", None),
+    (("fit", "mnist-cnn", "--data", "mnist-pickle"), "dataset mnist-pickle needs -d path=PATH", None),
+    (("fit", "mnist-cnn", "--data-dir", "."), "dataset digits does not use --data-dir; leave it out", None),
+    (
+        ("fit", "mnist-cnn", "--optimizer", "adam", "--momentum", "0.9"),
+        "optimizer adam does not use --momentum; leave it out",
+        None,
+    ),
+    (
+        ("fit", "mnist-cnn", "--schedule", "onecycle"),
+        "there is no schedule 'onecycle'; choose one of cosine, none, one-cycle",
+        "did you mean 'one-cycle'?",
+    ),
+    (
+        ("fit", "mnist-cnn", "--loss", "crossentropy"),
+        "there is no loss 'crossentropy'; choose one of cross-entropy, mse",
+        "did you mean 'cross-entropy'?",
+    ),
+    (("fit", "mnist-cnn", "--device", "gpu"), "'gpu' is not a device; use auto, cpu, cuda, cuda:0 or mps", None),
+    (
+        ("fit", "mnist-cnn", "--run", "../x"),
+        "run name '../x' cannot be used; wanted at most 100 letters, digits, '.', '_' or '-', the first no '.' or '-'",
+        None,
+    ),
+    (("info", "mnist-cn"), "there is no data set or model 'mnist-cn'; 'tinyclsf list' shows all", "did you mean 'mnist-cnn'?"),
+    (("list", "plugins"), "invalid value for '[KIND]': 'plugins' is not one of 'datasets', 'models'", None),
+]
+
+
+@pytest.mark.parametrize(("args", "message", "tip"), CASES, ids=[" ".join(args) for args, _, _ in CASES])
+def test_bad_usage_is_one_sentence_and_exit_code_2(cli: Any, tmp_path: Path, args: Any, message: str, tip: str | None) -> None:
+    result = cli(*args)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == f"error: {message}\n" + (f"tip: {tip}\n" if tip else "")
+    result = cli(*args, "--json")
+    wanted = {"kind": "configuration", "exit_code": 2, "message": message, "tip": tip}
+    assert (result.code, result.err) == (2, "")
+    assert result.document == {"version": 1, "error": wanted}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_an_absent_device_is_no_silent_cpu(cli: Any) -> None:
+    result = cli("fit", "mnist-cnn", "--device", "cuda")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == (
+        f"error: device cuda was asked for and PyTorch {torch.__version__} finds 0 cuda devices here; "
+        "use --device auto or cpu\n"
+    )
+
+
+def test_a_run_folder_that_is_there_is_left_as_it_is(cli: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "first"
+    folder.mkdir(parents=True)
+    (folder / "notes.txt").write_text("mine")
+    result = cli("fit", "mnist-cnn", "--run", "first")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == "error: run folder runs/first is there already; choose another --run or move it away\n"
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
+def test_a_place_that_cannot_be_written_is_found_before_training(cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    result = cli("fit", "mnist-cnn", "--runs", "file", "--run", "first")
+    assert (result.code, result.out) == (7, "")
+    assert result.err == "error: cannot make run folder file/first: file is not a folder; choose another --runs\n"
+
+
+def test_bad_data_leaves_no_run_folder(cli: Any, tmp_path: Path) -> None:
+    result = cli("fit", "mnist-cnn", "--data", "mnist-pickle", "-d", "path=no.pkl.gz")
+    assert (result.code, result.out) == (3, "")
+    assert result.err == "error: cannot read no.pkl.gz: No such file or directory\n"
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_diverging_run_ends_with_code_6(cli: Any) -> None:
+    result = cli("fit", "mnist-logistic", "-d", "train_size=640", "--lr", "1e38", "--progress", "none")
+    assert (result.code, result.out) == (6, "")
+    assert result.err.startswith("error: the training loss of epoch 1 is nan at learning rate 1e+38; lower ")
+
+
+def test_debug_shows_the_traceback(cli: Any) -> None:
+    result = cli("fit", "mnist-cn", "--debug")
+    assert result.err.startswith("Traceback (most recent call last):\n")
+    assert result.err.endswith("tip: did you mean 'mnist-cnn'?\n")
+
+
+def test_list_and_info(cli: Any) -> None:
+    assert cli("list").out.splitlines()[0] == "datasets"
+    assert [plugin["name"] for plugin in cli("list", "models", "--json").document["models"]] == ["mnist-cnn", "mnist-logistic"]
+    (idx,) = cli("info", "idx", "--json").document["plugins"]
+    assert {option["name"]: option["type"] for option in idx["options"]} == {
+        "data_dir": "path",
+        "images": "str",
+        "labels": "str",
+        "test_images": "none or str",
+        "test_labels": "none or str",
+        "valid_size": "int",
+    }
+    shown = cli("info", "mnist-cnn").out
+    assert "Three strided 3x3 convolutions" in shown
+    assert [line.split() for line in shown.splitlines() if "momentum" in line] == [["momentum", "0.9"]]
+
+
+def test_version_and_help(cli: Any) -> None:
+    assert cli("--version").out == f"tinyclsf {version('tinyclsf')}\n"
+    assert cli("--help").out.startswith("Usage: tinyclsf [OPTIONS] COMMAND [ARGS]...")
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["list"], ["fit", "--help"], ["fit", "no-such"]])
+def test_what_needs_no_training_imports_nothing_heavy(args: list[str], tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom tinyclsf.cli.app import main\n"
+        f"main({args!r})\n"
+        "heavy = {'torch', 'numpy', 'sklearn', 'torchvision', 'rich', 'tinyclsf_plugins'}\n"
+        "print('HEAVY', sorted(heavy & set(sys.modules)))"
+    )
+    assert run("-c", code, cwd=tmp_path).stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_importing_the_package_imports_no_torch(tmp_path: Path) -> None:
+    code = "import sys, tinyclsf; print('torch' in sys.modules, tinyclsf.Lambda.__name__, 'torch' in sys.modules)"
+    assert run("-c", code, cwd=tmp_path).stdout == "False Lambda True\n"
+    code = "import tinyclsf; print(sorted(set(tinyclsf.__all__) - set(dir(tinyclsf))), hasattr(tinyclsf, 'nothing'))"
+    assert run("-c", code, cwd=tmp_path).stdout == "[] False\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [("tinyclsf fit mnist-l", ["mnist-logistic"]), ("tinyclsf fit mnist-cnn --data mnist-", ["mnist-pickle"])],
+)
+def test_the_shell_completes_names(words: str, wanted: list[str], tmp_path: Path) -> None:
+    env = {"_TINYCLSF_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    result = run("-m", "tinyclsf", cwd=tmp_path, env=env)
+    assert [line.split(",")[1] for line in result.stdout.splitlines()] == wanted
+
+
+def test_a_reader_that_closes_early_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m tinyclsf list | head -c 1"
+    result = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "d", "")

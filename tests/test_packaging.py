@@ -1,0 +1,98 @@
+"""The wheel as it is built, and a package of somebody else's that plugs in: the one that the README shows."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from email.parser import HeaderParser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def pip(*args: str) -> None:
+    subprocess.run([sys.executable, "-m", "pip", "--quiet", "--no-input", *args], check=True)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel, built from a copy, so that neither old build folders get in nor new ones are left."""
+    folder = tmp_path_factory.mktemp("wheel")
+    copy = folder / "source"
+    copy.mkdir()
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy / name)
+    for name in ("tinyclsf", "plugins"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(copy))
+    (built,) = folder.glob("*.whl")
+    return zipfile.ZipFile(built)
+
+
+def test_the_wheel_holds_both_trees_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tinyclsf").rglob("*.py")}
+    wanted |= {f"tinyclsf_{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "plugins").rglob("*.py")}
+    assert names == wanted | {"tinyclsf/py.typed", "tinyclsf_plugins/py.typed"}
+
+
+def test_the_metadata_says_what_is_true(wheel: zipfile.ZipFile) -> None:
+    (file,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    metadata = HeaderParser().parsestr(wheel.read(file).decode())
+    assert (metadata["Name"], metadata["License-Expression"], metadata["Requires-Python"]) == ("tinyclsf", "MIT", ">=3.10")
+    assert set(metadata.get_all("Provides-Extra", [])) == {"test", "dev"}
+    needs = metadata.get_all("Requires-Dist", [])
+    assert "torch>=2.10" in needs
+    assert not [need for need in needs if re.search(r"[<~]|==(?! \")", need.split(";")[0])], "no upper bounds"
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in wheel.namelist())
+
+
+def test_every_entry_point_is_there_and_named_after_its_module(wheel: zipfile.ZipFile) -> None:
+    (file,) = (name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt"))
+    entries = configparser.ConfigParser(delimiters="=")
+    entries.read_string(wheel.read(file).decode())
+    assert set(entries.sections()) == {"console_scripts", "tinyclsf.datasets", "tinyclsf.models"}
+    for group, folder in (("tinyclsf.datasets", "datasets"), ("tinyclsf.models", "models")):
+        for name, target in entries[group].items():
+            module, _, _ = target.partition(":")
+            assert module == f"tinyclsf_plugins.{folder}.{name.replace('-', '_')}"
+            assert f"{module.replace('.', '/')}.py" in wheel.namelist()
+
+
+def blocks(path: Path) -> list[tuple[str, str]]:
+    """The fenced blocks of a page: info string and text."""
+    return re.findall(r"^```([^\n]*)\n(.*?)^```$", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/plugins.md"])
+def test_the_plugin_of_the_docs_installs_lists_and_runs(page: str, tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "site"
+    source.mkdir()
+    for info, text in blocks(ROOT / page):
+        if "file=" in info:
+            (source / info.split("file=")[1]).write_text(text)
+    pip("install", "--no-deps", "--no-build-isolation", "--target", str(target), str(source))
+    env = {**os.environ, "PYTHONPATH": str(target)}
+
+    def tinyclsf(command: str) -> str:
+        args = [sys.executable, "-m", "tinyclsf", *command.split()[1:]]
+        return subprocess.run(args, cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
+
+    commands = [line for info, text in blocks(ROOT / page) if info == "sh plugin" for line in text.splitlines()]
+    listed = json.loads(tinyclsf("tinyclsf list --json"))
+    theirs = {row["name"] for kind in ("datasets", "models") for row in listed[kind] if row["package"] != "tinyclsf"}
+    used = [command for command in commands if command.startswith("tinyclsf fit")]
+    assert theirs
+    assert used
+    for command in used:
+        assert theirs & set(command.split())
+        document = json.loads(tinyclsf(command + " --json"))
+        assert document["held_out"]["accuracy"] > 0.8

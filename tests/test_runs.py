@@ -1,0 +1,166 @@
+"""Run folders: names that stay inside the root, one winner among all who ask, files that read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from tinyclsf.errors import ConfigurationError, StorageError
+from tinyclsf.runs import check_run_name, create_run, write_config, write_predictions
+from tinyclsf.trainer import Predictions
+
+WORKERS = 8
+BAD_NAMES = [
+    "../x",
+    "/abs",
+    "a/../../b",
+    "a/b",
+    "a\\b",
+    "a\0b",
+    "a\n",
+    "\n",
+    "",
+    ".",
+    "..",
+    ".hidden",
+    "-rf",
+    "a b",
+    "ä",
+    "$HOME",
+    "a" * 101,
+]
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop the clock that default names are made of."""
+    monkeypatch.setattr("tinyclsf.runs.time", SimpleNamespace(strftime=lambda form: "20260102-030405"))
+
+
+def all_at_once(make: Callable[[], Path]) -> list[Path | Exception]:
+    """What each of several threads gets that start at the same moment."""
+    barrier = Barrier(WORKERS)
+
+    def one(_: int) -> Path | Exception:
+        barrier.wait()
+        try:
+            return make()
+        except ConfigurationError as error:
+            return error
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return list(pool.map(one, range(WORKERS)))
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
+def test_names_that_could_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
+    shown = name if len(name) <= 40 else "a" * 40 + "..."
+    with pytest.raises(ConfigurationError) as error:
+        create_run(tmp_path / "runs", name, default="m-d")
+    assert str(error.value) == (
+        f"run name {shown!r} cannot be used; wanted at most 100 letters, digits, '.', '_' or '-', the first no '.' or '-'"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_of_300_characters_is_shown_in_part() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        check_run_name("x" * 300)
+    assert str(error.value).startswith(f"run name '{'x' * 40}...' cannot be used; ")
+
+
+@pytest.mark.parametrize("name", ["a", "_", "0", "first-try.2", "A..b", "x" * 100])
+def test_plain_names_are_folders_in_the_root(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "deep" / "runs"
+    folder = create_run(root, name, default="m-d")
+    assert folder == root / name
+    assert [path for path in tmp_path.rglob("*") if path not in (root, root.parent)] == [folder]
+
+
+def test_a_folder_that_is_there_is_refused_and_left_alone(tmp_path: Path) -> None:
+    folder = create_run(tmp_path, "first", default="m-d")
+    (folder / "kept").write_text("as it was")
+    with pytest.raises(ConfigurationError) as error:
+        create_run(tmp_path, "first", default="m-d")
+    assert str(error.value) == f"run folder {folder} is there already; choose another --run or move it away"
+    assert (folder / "kept").read_text() == "as it was"
+
+
+@pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to(path.parent / "nowhere")], ids=["file", "dangling"])
+def test_a_name_that_is_taken_by_anything_is_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "first")
+    with pytest.raises(ConfigurationError) as error:
+        create_run(tmp_path, "first", default="m-d")
+    assert str(error.value) == f"run folder {tmp_path / 'first'} is there already; choose another --run or move it away"
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]
+
+
+@pytest.mark.parametrize("attempt", range(10))
+def test_of_several_who_want_a_name_one_gets_it(tmp_path: Path, attempt: int) -> None:
+    found = all_at_once(lambda: create_run(tmp_path / "runs", "first", default="m-d"))
+    assert [each for each in found if isinstance(each, Path)] == [tmp_path / "runs" / "first"]
+
+
+@pytest.mark.usefixtures("still")
+def test_of_several_without_a_name_each_gets_its_own(tmp_path: Path) -> None:
+    found = all_at_once(lambda: create_run(tmp_path, None, default="m-d"))
+    stem = "m-d-20260102-030405"
+    assert sorted(map(str, found)) == sorted(
+        str(tmp_path / name) for name in [stem, *(f"{stem}-{n}" for n in range(2, WORKERS + 1))]
+    )
+
+
+@pytest.mark.usefixtures("still")
+def test_a_default_name_stays_inside_the_root(tmp_path: Path) -> None:
+    folder = create_run(tmp_path / "runs", None, default="../../up/net:1-my data")
+    assert folder == tmp_path / "runs" / "..-..-up-net-1-my-data-20260102-030405"
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+@pytest.mark.parametrize("name", ["first", None])
+@pytest.mark.usefixtures("still")
+def test_a_root_that_is_no_folder(tmp_path: Path, name: str | None) -> None:
+    root = tmp_path / "runs"
+    root.write_text("a file")
+    shown = name or "m-d-20260102-030405"
+    with pytest.raises(StorageError) as error:
+        create_run(root, name, default="m-d")
+    assert str(error.value) == f"cannot make run folder {root / shown}: {root} is not a folder; choose another --runs"
+    with pytest.raises(StorageError) as error:
+        create_run(root / "below", name, default="m-d")
+    assert str(error.value) == (f"cannot make run folder {root / 'below' / shown}: Not a directory; choose another --runs")
+    assert root.read_text() == "a file"
+
+
+def test_config_reads_back(tmp_path: Path) -> None:
+    config = {"version": 1, "model": {"name": "net", "options": {"größe": 3, "limit": None}}, "lr": 0.1}
+    write_config(tmp_path, config)
+    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8")) == config
+    assert "größe" in (tmp_path / "config.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_predictions_read_back_without_pickle(tmp_path: Path, dtype: torch.dtype) -> None:
+    logits, labels = torch.randn(5, 3).to(dtype), torch.tensor([2, 0, 1, 1, 0])
+    write_predictions(tmp_path, "test", Predictions(logits, labels))
+    with np.load(tmp_path / "predictions.npz", allow_pickle=False) as found:
+        assert sorted(found) == ["labels", "logits", "split"]
+        assert found["split"].item() == "test"
+        assert (found["logits"].dtype, found["labels"].dtype) == (np.float32, np.int64)
+        assert np.array_equal(found["logits"], logits.float().numpy())
+        assert np.array_equal(found["labels"], labels.numpy())
+
+
+def test_a_folder_that_is_gone_is_a_storage_error(tmp_path: Path) -> None:
+    with pytest.raises(StorageError) as error:
+        write_config(tmp_path / "gone", {})
+    path = tmp_path / "gone" / "config.json"
+    assert str(error.value) == f"cannot write {path}: No such file or directory; what was there before is unchanged"

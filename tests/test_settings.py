@@ -1,0 +1,113 @@
+"""Which setting wins: the flag, then the recipe, then the default of the optimizer; and where each came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tinyclsf.cli.settings import Setting, resolve
+from tinyclsf.errors import ConfigurationError, PluginError
+from tinyclsf.recipes import Recipe, optimizers
+
+NAMES = ("epochs", "batch_size", "loss", "optimizer", "lr", "momentum", "weight_decay", "schedule", "seed")
+SGD = Recipe(epochs=2, batch_size=32, optimizer="sgd", lr=0.1, momentum=0.9, schedule="one-cycle", loss="mse")
+
+
+def given(**flags: Any) -> dict[str, Any]:
+    return {**dict.fromkeys(NAMES), **flags}
+
+
+def test_nothing_said_and_no_recipe() -> None:
+    assert resolve(given(), None) == {
+        "epochs": (5, "default"),
+        "batch_size": (64, "default"),
+        "loss": ("cross-entropy", "default"),
+        "optimizer": ("adam", "default"),
+        "lr": (0.001, "default of adam"),
+        "weight_decay": (0, "default of adam"),
+        "schedule": ("none", "default"),
+        "seed": (0, "default"),
+    }
+
+
+def test_a_recipe_comes_before_defaults() -> None:
+    assert resolve(given(), SGD) == {
+        "epochs": (2, "recipe"),
+        "batch_size": (32, "recipe"),
+        "loss": ("mse", "recipe"),
+        "optimizer": ("sgd", "recipe"),
+        "lr": (0.1, "recipe"),
+        "momentum": (0.9, "recipe"),
+        "weight_decay": (0, "default of sgd"),
+        "schedule": ("one-cycle", "recipe"),
+        "seed": (0, "default"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "flag"),
+    [
+        ("epochs", 9, "--epochs"),
+        ("batch_size", 1, "--batch-size"),
+        ("loss", "cross-entropy", "--loss"),
+        ("lr", 0.1, "--lr"),
+        ("momentum", 0.0, "--momentum"),
+        ("weight_decay", 0.01, "--weight-decay"),
+        ("schedule", "none", "--schedule"),
+        ("seed", 7, "--seed"),
+    ],
+)
+def test_a_flag_comes_before_the_recipe(name: str, value: Any, flag: str) -> None:
+    found = resolve(given(**{name: value}), SGD)
+    assert found.pop(name) == Setting(value, flag)
+    rest = resolve(given(), SGD)
+    del rest[name]
+    assert found == rest
+
+
+def test_another_optimizer_drops_what_belonged_to_the_recipes() -> None:
+    found = resolve(given(optimizer="rmsprop"), SGD)
+    assert (found["optimizer"], found["epochs"]) == (("rmsprop", "--optimizer"), (2, "recipe"))
+    assert (found["lr"], found["momentum"]) == ((0.01, "default of rmsprop"), (0, "default of rmsprop"))
+    assert "momentum" not in resolve(given(optimizer="adam"), SGD)
+
+
+def test_the_recipes_optimizer_by_name_keeps_its_values() -> None:
+    found = resolve(given(optimizer="sgd"), SGD)
+    assert (found["optimizer"], found["lr"]) == (("sgd", "--optimizer"), (0.1, "recipe"))
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "name", "message"),
+    [
+        ("adam", "momentum", "optimizer adam does not use --momentum; leave it out"),
+        ("rprop", "weight_decay", "optimizer rprop does not use --weight-decay; leave it out"),
+    ],
+)
+def test_an_option_that_the_optimizer_does_not_use_is_an_error(optimizer: str, name: str, message: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        resolve(given(optimizer=optimizer, **{name: 0.5}), SGD)
+    assert (str(error.value), error.value.tip) == (message, None)
+
+
+def test_a_recipe_whose_optimizer_does_not_use_its_option_is_the_plugins_fault() -> None:
+    wrong = Recipe(lr=0.1, momentum=0.9)
+    with pytest.raises(PluginError) as error:
+        resolve(given(), wrong)
+    assert str(error.value) == "the model's recipe gives momentum, which its optimizer adam does not use; mend it"
+    assert "momentum" not in resolve(given(optimizer="adamw"), wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "known", "tip"),
+    [
+        ("loss", "crossentropy", "cross-entropy, mse", "did you mean 'cross-entropy'?"),
+        ("schedule", "cosin", "cosine, none, one-cycle", "did you mean 'cosine'?"),
+        ("optimizer", "sdg", ", ".join(sorted(optimizers())), "did you mean 'sgd'?"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(name: str, value: str, known: str, tip: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        resolve(given(**{name: value}), None)
+    assert (str(error.value), error.value.tip) == (f"there is no {name} '{value}'; choose one of {known}", tip)

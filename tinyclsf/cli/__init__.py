@@ -1,0 +1,1 @@
+"""The command line; `app.py` starts it, and every command is a file."""

@@ -1,0 +1,93 @@
+"""The command line: commands return what they found, and this one place prints it, or the error that ended it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from tinyclsf.cli.fit import fit
+from tinyclsf.cli.info import info
+from tinyclsf.cli.list import list_plugins
+from tinyclsf.cli.report import DOCUMENT_VERSION, Report
+from tinyclsf.errors import ConfigurationError, TinyclsfError, did_you_mean
+from tinyclsf.registry import own_version
+
+
+class _Commands(click.Group):
+    """A group that knows the nearest command to a misspelt one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if not ctx.resilient_parsing and args[0] not in self.commands:
+            known = ", ".join(self.commands)
+            raise ConfigurationError(
+                f"there is no command '{args[0]}'; choose one of {known}", tip=did_you_mean(args[0], self.commands)
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(own_version(), prog_name="tinyclsf", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Train image classifiers on your data or on well-known sets.
+
+    \b
+    tinyclsf fit mnist-cnn --epochs 2        train on the digits that come along
+    tinyclsf list                            see all models and data sets
+    tinyclsf info mnist-cnn                  see a model's options
+    """
+
+
+cli.add_command(fit)
+cli.add_command(list_plugins)
+cli.add_command(info)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; results go to stdout, everything else to stderr."""
+    args = list(sys.argv[1:] if args is None else args)
+    as_json = "--json" in args
+    try:
+        # A plugin that prints must not spoil the one document on stdout.
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            report = cli.main(args, prog_name="tinyclsf", standalone_mode=False)
+        if isinstance(report, Report):
+            print(json.dumps(report.document) if as_json else report.text, flush=True)
+        return 0
+    except BrokenPipeError:
+        # The reader, `head` for one, has all that it wanted; stdout must not be flushed into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted", "interrupted", 130, None, as_json)
+    except click.exceptions.NoSuchOption as error:
+        tip = did_you_mean(error.option_name, error.possibilities or [])
+        return _fail("configuration", f"there is no option '{error.option_name}'", 2, tip, as_json)
+    except click.ClickException as error:
+        message = error.format_message().rstrip(".")
+        return _fail("configuration", message[:1].lower() + message[1:], 2, None, as_json)
+    except TinyclsfError as error:
+        if "--debug" in args:
+            traceback.print_exc()
+        return _fail(error.kind, str(error), error.exit_code, error.tip, as_json)
+    except Exception as error:
+        if "--debug" in args:
+            traceback.print_exc()
+        message = f"{type(error).__name__}: {error}; this is a bug of tinyclsf: please report what --debug prints"
+        return _fail("internal", message, 1, None, as_json)
+
+
+def _fail(kind: str, message: str, exit_code: int, tip: str | None, as_json: bool) -> int:
+    if as_json:
+        error = {"kind": kind, "exit_code": exit_code, "message": message, "tip": tip}
+        print(json.dumps({"version": DOCUMENT_VERSION, "error": error}), flush=True)
+    else:
+        print(f"error: {message}", file=sys.stderr)
+        if tip:
+            print(f"tip: {tip}", file=sys.stderr)
+    return exit_code

@@ -1,0 +1,29 @@
+"""`tinyclsf list`: the names that can be used, read from package metadata without importing a plugin."""
+
+from __future__ import annotations
+
+import click
+
+from tinyclsf.cli.report import Report, columns, common_options, document
+from tinyclsf.registry import KINDS, plugins
+
+
+@click.command(name="list")
+@click.argument("kind", required=False, metavar="[KIND]", type=click.Choice(["datasets", "models"]))
+@common_options
+def list_plugins(kind: str | None) -> Report:
+    """List the registered data sets and models; KIND is datasets or models.
+
+    \b
+    tinyclsf list
+    tinyclsf list models --json
+    """
+    found = {f"{each}s": plugins(each) for each in KINDS if kind in (None, f"{each}s")}
+    lines = []
+    for heading, rows in found.items():
+        lines += [heading, *columns([(row.name, f"{row.package} {row.package_version}") for row in rows])]
+    content = {
+        heading: [{"name": row.name, "package": row.package, "package_version": row.package_version} for row in rows]
+        for heading, rows in found.items()
+    }
+    return Report("\n".join(lines), document("list", **content))

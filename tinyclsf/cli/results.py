@@ -1,0 +1,87 @@
+"""What a run says of itself: the settings before it starts, and the figures when it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tinyclsf.cli.console import percent
+from tinyclsf.cli.parts import Part
+from tinyclsf.cli.report import Report, columns, document
+from tinyclsf.cli.settings import Setting
+from tinyclsf.data import Splits
+from tinyclsf.metrics import Epoch, hits, wilson_interval
+from tinyclsf.options import as_json, as_text
+from tinyclsf.registry import own_version
+from tinyclsf.trainer import Predictions, Trainer
+from tinyclsf.training import LossFunc
+
+
+def settings_rows(
+    data: Part, data_source: str, splits: Splits, model: Part, settings: dict[str, Setting], trainer: Trainer
+) -> list[tuple[str, str, str]]:
+    """Every value in force as (name, value, where it came from)."""
+    sizes = ", ".join(f"{_size(part)} {name}" for name, part in _parts(splits))
+    shape = "x".join(map(str, splits.image_shape))
+    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    rows = [
+        ("data", data.plugin.name, data_source),
+        *_option_rows(data),
+        ("", f"{sizes}; {len(splits.classes)} classes; {shape}", ""),
+        ("model", model.plugin.name, "argument"),
+        *_option_rows(model),
+        ("", f"{parameters:,} parameters", ""),
+    ]
+    rows += [
+        (name.replace("_", "-"), f"{value:g}" if isinstance(value, float) else str(value), source)
+        for name, (value, source) in settings.items()
+    ]
+    rows.append(("versions", f"tinyclsf {own_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads", ""))
+    return rows
+
+
+def score(name: str, predictions: Predictions, loss_func: LossFunc) -> dict[str, Any]:
+    """Loss and accuracy, with its 95 % interval, over the predictions for a split."""
+    correct, count = int(hits(*predictions)), len(predictions.labels)
+    loss = loss_func(*predictions).item()
+    interval = wilson_interval(correct, count)
+    return {"split": name, "images": count, "loss": loss, "accuracy": correct / count, "interval": list(interval)}
+
+
+def report(folder: Path, settings: dict[str, Setting], history: list[Epoch], best: Epoch, held_out: dict[str, Any]) -> Report:
+    """The end of a run: the best epoch, how good its weights are on held-out images, and where they are."""
+    low, high = map(percent, held_out["interval"])
+    accuracy, images = percent(held_out["accuracy"]), held_out["images"]
+    lines = columns(
+        [
+            ("best", f"epoch {best.epoch}: valid accuracy {percent(best.valid_accuracy)}, valid loss {best.valid_loss:.4f}"),
+            (held_out["split"], f"accuracy {accuracy} (95 % interval {low} to {high}, {images:,} images)"),
+            ("use", f'tinyclsf.load_model("{folder}") in Python'),
+            ("run", str(folder)),
+        ],
+        indent="",
+    )
+    content = document(
+        "fit",
+        run=str(folder),
+        settings={name: {"value": as_json(value), "source": source} for name, (value, source) in settings.items()},
+        best=best._asdict(),
+        held_out=held_out,
+        history=[row._asdict() for row in history],
+    )
+    return Report("\n".join(lines), content)
+
+
+def _parts(splits: Splits) -> list[tuple[str, Any]]:
+    parts = [("train", splits.train), ("valid", splits.valid), ("test", splits.test)]
+    return [(name, part) for name, part in parts if part is not None]
+
+
+def _size(part: Any) -> str:
+    return f"{len(part):,}" if hasattr(part, "__len__") else "a stream to"
+
+
+def _option_rows(part: Part) -> list[tuple[str, str, str]]:
+    return [(f"  {name}", as_text(value), source) for name, (value, source) in part.options.items()]

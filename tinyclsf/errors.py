@@ -1,0 +1,65 @@
+"""What can go wrong, each kind with the exit code that the command line gives it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TinyclsfError(Exception):
+    """A fault that a person can mend: one sentence with the file, what was found, what was wanted and what to do."""
+
+    exit_code = 1
+    kind = "internal"
+
+    def __init__(self, message: str, *, tip: str | None = None) -> None:
+        super().__init__(message)
+        self.tip = tip
+
+
+class ConfigurationError(TinyclsfError):
+    """A setting, an option or a name that cannot be used as it was given."""
+
+    exit_code = 2
+    kind = "configuration"
+
+
+class DataError(TinyclsfError):
+    """A data file that is missing, broken or not what was asked for."""
+
+    exit_code = 3
+    kind = "data"
+
+
+class ModelFileError(TinyclsfError):
+    """A saved model or checkpoint that cannot be read or does not fit."""
+
+    exit_code = 4
+    kind = "model-file"
+
+
+class PluginError(TinyclsfError):
+    """A plugin that cannot be imported, fails, or returns something other than its contract says."""
+
+    exit_code = 5
+    kind = "plugin"
+
+
+class TrainingError(TinyclsfError):
+    """A training run that cannot go on: a loss that is not a number, no memory left."""
+
+    exit_code = 6
+    kind = "training"
+
+
+class StorageError(TinyclsfError):
+    """A result that cannot be written."""
+
+    exit_code = 7
+    kind = "storage"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """The tip that names the nearest of the known names, or None where nothing is near."""
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean '{nearest[0]}'?" if nearest else None

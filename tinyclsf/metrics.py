@@ -1,0 +1,80 @@
+"""Figures about a classifier, each weighted by the number of samples behind it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from tinyclsf.errors import DataError
+
+
+class Epoch(NamedTuple):
+    """One row of a training history; epochs count from 1.
+
+    `train_loss` is the mean over the epoch's samples as the model trained, so the model that it measures kept changing;
+    `valid_loss` and `valid_accuracy` (0..1, or None where the targets are not class labels) belong to the epoch's end.
+    """
+
+    epoch: int
+    train_loss: float
+    valid_loss: float
+    valid_accuracy: float | None
+    seconds: float
+
+
+def accuracy(out: Tensor, yb: Tensor) -> Tensor:
+    """The share of rows whose largest output is the label's.
+
+    Shapes: out (n, classes), yb (n,) int64; returns a float32 scalar in 0..1.
+    """
+    return (out.argmax(dim=1) == yb).float().mean()
+
+
+def hits(out: Tensor, yb: Tensor) -> Tensor:
+    """How many rows' largest output is the label's: out (n, classes), yb (n,) int64; returns an int64 scalar."""
+    return (out.argmax(dim=1) == yb).sum()
+
+
+def has_labels(out: Tensor, yb: Tensor) -> bool:
+    """Whether these are outputs a class and class labels, of which an accuracy can be told."""
+    return out.ndim == 2 and yb.ndim == 1 and not yb.is_floating_point()
+
+
+def weighted_mean(values: Sequence[float], counts: Sequence[int]) -> float:
+    """The mean of batch means, each weighted by its number of samples.
+
+    Raises: DataError if there is no sample at all.
+    """
+    return mean_over(math.fsum(value * count for value, count in zip(values, counts, strict=True)), sum(counts))
+
+
+def mean_over(total: float, count: int) -> float:
+    """A sum over samples divided by their number.
+
+    Raises: DataError if there is no sample at all.
+    """
+    if count == 0:
+        raise DataError(
+            "the loader gave no batch, so there is nothing to average: the data set is empty, "
+            "or it is an iterator that was already used up and cannot start afresh for the next epoch"
+        )
+    return total / count
+
+
+def wilson_interval(successes: int, count: int) -> tuple[float, float]:
+    """The 95 % confidence interval of a share, by Wilson's score: honest near 0 and 1 and for few samples.
+
+    Raises: ValueError if count is below 1 or successes is not in 0..count.
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    if not 0 <= successes <= count or count < 1:
+        raise ValueError(f"{successes} successes of {count} is not a share")
+    z = 1.959963984540054  # the normal deviate that leaves 2.5 % on either side
+    share = successes / count
+    scale = 1 + z * z / count
+    centre = (share + z * z / (2 * count)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -1,0 +1,59 @@
+"""Modules that training and prediction share: a function as a layer, preprocessing, and the whole classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Lambda(nn.Module):
+    """A function as a layer, for use inside `nn.Sequential`.
+
+    Source: "What is torch.nn really?", the PyTorch tutorial.
+    """
+
+    def __init__(self, func: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.func = func
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.func(x)
+
+
+class Preprocess(nn.Module):
+    """Turn images as they are stored into what a network reads: `(x - mean) / std`.
+
+    Shapes: x (n, c, h, w) of any number type, to float32 (n, c, h, w).
+    Units: `mean` and `std` are in stored units, one number for all channels or one for each: the default takes uint8 to 0..1.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: float | Sequence[float] = 0.0, std: float | Sequence[float] = 255.0) -> None:
+        super().__init__()
+        # Buffers, so that the scaling is saved, loaded and moved with the weights.
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).reshape(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).reshape(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean).to(self.mean.dtype).div_(self.std)
+
+
+class Classifier(nn.Sequential):
+    """Preprocessing and a network as the one model that is trained, saved, evaluated and used.
+
+    Shapes: x (n, *image_shape) as the data set stores it, to logits (n, len(classes)).
+    """
+
+    preprocess: nn.Module
+    network: nn.Module
+
+    def __init__(self, preprocess: nn.Module, network: nn.Module, classes: Sequence[str], image_shape: Sequence[int]) -> None:
+        super().__init__()
+        self.preprocess = preprocess
+        self.network = network
+        self.classes = tuple(classes)
+        self.image_shape = tuple(image_shape)

@@ -1,0 +1,12 @@
+"""All that a plugin needs to import.
+
+A dataset is a callable with keyword-only options that returns `Splits`; a model is a callable
+`(image_shape, num_classes, **options)` that returns an `nn.Module` whose outputs are logits (n, num_classes).
+"""
+
+from tinyclsf.data import Images, Splits
+from tinyclsf.errors import ConfigurationError, DataError
+from tinyclsf.modules import Lambda, Preprocess
+from tinyclsf.recipes import recipe
+
+__all__ = ["ConfigurationError", "DataError", "Images", "Lambda", "Preprocess", "Splits", "recipe"]

@@ -1,0 +1,95 @@
+"""From names to plugins: entry points of installed packages, listed from their metadata and imported one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, entry_points, version
+from typing import Any, Literal
+
+from tinyclsf.errors import ConfigurationError, PluginError, TinyclsfError, did_you_mean
+
+Kind = Literal["dataset", "model"]
+KINDS: tuple[Kind, ...] = ("dataset", "model")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A registered name and where it points to; nothing of it has been imported."""
+
+    kind: Kind
+    name: str
+    package: str
+    package_version: str
+    target: str
+    _entry_point: EntryPoint = field(repr=False, compare=False)
+
+
+def plugins(kind: Kind) -> list[Plugin]:
+    """All plugins of a kind, by name and package."""
+    found = []
+    for entry in entry_points(group=f"tinyclsf.{kind}s"):
+        package, package_version = (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")
+        found.append(Plugin(kind, entry.name, package, package_version, entry.value, entry))
+    return sorted(found, key=lambda plugin: (plugin.name, plugin.package, plugin.target))
+
+
+def find(kind: Kind, name: str) -> Plugin:
+    """The plugin of that name.
+
+    Raises: ConfigurationError if there is none; PluginError if two packages registered the name.
+    """
+    known = plugins(kind)
+    found = [plugin for plugin in known if plugin.name == name]
+    if not found:
+        tip = did_you_mean(name, {plugin.name for plugin in known})
+        raise ConfigurationError(f"there is no {kind} '{name}'; 'tinyclsf list {kind}s' shows all", tip=tip)
+    if len(found) > 1:
+        owners = " and ".join(f"{plugin.package} ({plugin.target})" for plugin in found)
+        raise PluginError(f"{kind} '{name}' is registered twice, by {owners}; uninstall one of the packages")
+    return found[0]
+
+
+def load(plugin: Plugin) -> Callable[..., Any]:
+    """Import a plugin, and nothing but it.
+
+    Raises: PluginError if the import fails in any way or gives no callable.
+    """
+    with blamed_on(plugin, "cannot be imported"):
+        target = plugin._entry_point.load()
+    if not callable(target):
+        raise PluginError(f"{_named(plugin)} is {type(target).__name__}, which cannot be called; wanted a function or class")
+    found: Callable[..., Any] = target
+    return found
+
+
+@contextmanager
+def blamed_on(plugin: Plugin, what: str) -> Iterator[None]:
+    """Turn whatever a plugin's own code raises into a PluginError that names the plugin; our own errors pass as they are."""
+    try:
+        yield
+    except (TinyclsfError, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a plugin may even call sys.exit() when it is imported
+        reason = " ".join(str(error).split())
+        raise PluginError(f"{_named(plugin)} {what}: {type(error).__name__}: {reason}".rstrip(": ")) from error
+
+
+def check_result(plugin: Plugin, result: object, wanted: type) -> None:
+    """Hold a plugin to what its contract says that it returns.
+
+    Raises: PluginError if the result is of another type.
+    """
+    if not isinstance(result, wanted):
+        right = f"{wanted.__module__}.{wanted.__qualname__}"
+        raise PluginError(f"{_named(plugin)} returned {type(result).__name__}; wanted {right}")
+
+
+def own_version() -> str:
+    """The installed version of tinyclsf."""
+    return version("tinyclsf")
+
+
+def _named(plugin: Plugin) -> str:
+    return f"{plugin.kind} '{plugin.name}' of package {plugin.package} ({plugin.target})"

@@ -1,0 +1,93 @@
+"""The whole of training in three functions: one batch, all epochs, and the loaders that feed them.
+
+This page knows nothing of devices, progress bars, files or plugins; `Trainer` does the same work with those.
+Source: "What is torch.nn really?", the PyTorch tutorial; under one seed `fit` ends with the very parameters of its loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader, Dataset
+
+from tinyclsf.data import loader
+from tinyclsf.metrics import Epoch, has_labels, hits, weighted_mean
+
+LossFunc = Callable[[Tensor, Tensor], Tensor]
+Batches = Iterable[Any]  # of (xb, yb); a DataLoader, a WrappedDataLoader, a list
+
+
+def loss_batch(
+    model: nn.Module, loss_func: LossFunc, xb: Tensor, yb: Tensor, opt: Optimizer | None = None
+) -> tuple[float, int]:
+    """The loss of one batch and its number of samples; with an optimizer, also one step of training.
+
+    Shapes: xb (n, ...), yb (n,); `loss_func(model(xb), yb)` is the mean over the batch.
+    """
+    loss = loss_func(model(xb), yb)
+    if opt is not None:
+        loss.backward()  # type: ignore[no-untyped-call]
+        opt.step()
+        opt.zero_grad()
+    return loss.item(), len(xb)
+
+
+def fit(
+    epochs: int,
+    model: nn.Module,
+    loss_func: LossFunc,
+    opt: Optimizer,
+    train_dl: Batches,
+    valid_dl: Batches,
+    *,
+    on_epoch: Callable[[Epoch], object] | None = None,
+) -> list[Epoch]:
+    """Train for some epochs, validate after each, and return a row of figures for every epoch.
+
+    After an epoch `on_epoch(row)` is called; without it the epoch, counted from 0, and the validation loss are printed.
+    Raises: DataError if a loader gives no batch.
+    """
+    history = []
+    for epoch in range(1, epochs + 1):
+        start = time.perf_counter()
+        model.train()
+        losses = [loss_batch(model, loss_func, xb, yb, opt) for xb, yb in train_dl]
+        train_loss = weighted_mean(*_columns(losses))
+        valid_loss, valid_accuracy = _validate(model, loss_func, valid_dl)
+        row = Epoch(epoch, train_loss, valid_loss, valid_accuracy, time.perf_counter() - start)
+        history.append(row)
+        (on_epoch or _print_as_the_tutorial)(row)
+    return history
+
+
+def get_data(train_ds: Dataset[Any], valid_ds: Dataset[Any], bs: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """A shuffled loader for training, and one for validation with batches twice as large, as it keeps no gradients."""
+    return loader(train_ds, bs, shuffle=True), loader(valid_ds, bs * 2)
+
+
+def _validate(model: nn.Module, loss_func: LossFunc, valid_dl: Batches) -> tuple[float, float | None]:
+    correct: int | None = 0
+
+    def loss_and_hits(out: Tensor, yb: Tensor) -> Tensor:
+        nonlocal correct
+        if correct is not None:
+            correct = correct + int(hits(out, yb)) if has_labels(out, yb) else None
+        return loss_func(out, yb)
+
+    model.eval()
+    with torch.no_grad():
+        losses, counts = _columns([loss_batch(model, loss_and_hits, xb, yb) for xb, yb in valid_dl])
+    return weighted_mean(losses, counts), None if correct is None else correct / sum(counts)
+
+
+def _columns(pairs: list[tuple[float, int]]) -> tuple[list[float], list[int]]:
+    return [loss for loss, _ in pairs], [count for _, count in pairs]
+
+
+def _print_as_the_tutorial(row: Epoch) -> None:
+    print(row.epoch - 1, row.valid_loss)
