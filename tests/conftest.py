@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import runpy
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,3 +69,27 @@ def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
         return Result(code, *capsys.readouterr())
 
     return run
+
+
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Install a package that is one module and registers names of it."""
+    installed = []
+
+    def make(package: str, code: str, *, module: str, version: str = "1.0", **groups: dict[str, str]) -> None:
+        site = tmp_path / package
+        info = site / f"{package}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+        lines = [f"[tinyclsf.{group}]\n{name} = {target}\n" for group in groups for name, target in groups[group].items()]
+        (info / "entry_points.txt").write_text("".join(lines))
+        (site / f"{module}.py").write_text(code)
+        installed.append(module)
+        monkeypatch.syspath_prepend(site)
+
+    yield make
+    for module in installed:
+        sys.modules.pop(module, None)

@@ -61,5 +61,6 @@ class StorageError(TinyclsfError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """The tip that names the nearest of the known names, or None where nothing is near."""
-    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"did you mean '{nearest[0]}'?" if nearest else None
+    by_lower = {each.lower(): each for each in known}
+    nearest = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    return f"did you mean '{by_lower[nearest[0]]}'?" if nearest else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ def settings_rows(
     data: Part, data_source: str, splits: Splits, model: Part, settings: dict[str, Setting], trainer: Trainer
 ) -> list[tuple[str, str, str]]:
     """Every value in force as (name, value, where it came from)."""
-    sizes = ", ".join(f"{_size(part)} {name}" for name, part in _parts(splits))
+    sizes = ", ".join(_size(name, getattr(splits, name)) for name in ("train", "valid", "test"))
     shape = "x".join(map(str, splits.image_shape))
     parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     rows = [
@@ -74,13 +75,10 @@ def report(folder: Path, settings: dict[str, Setting], history: list[Epoch], bes
     return Report("\n".join(lines), content)
 
 
-def _parts(splits: Splits) -> list[tuple[str, Any]]:
-    parts = [("train", splits.train), ("valid", splits.valid), ("test", splits.test)]
-    return [(name, part) for name, part in parts if part is not None]
-
-
-def _size(part: Any) -> str:
-    return f"{len(part):,}" if hasattr(part, "__len__") else "a stream to"
+def _size(name: str, part: Any) -> str:
+    if part is None:
+        return f"no {name}"
+    return f"{len(part):,} {name}" if isinstance(part, Sized) else f"a stream of {name}"
 
 
 def _option_rows(part: Part) -> list[tuple[str, str, str]]:
