@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+import safetensors.torch
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -272,21 +273,13 @@ def test_a_plugin_that_fails_is_blamed(folder: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("share", "reason"),
-    [
-        (0.0, "header too small"),
-        (0.25, "incomplete metadata, file not fully covered"),
-        (0.5, "incomplete metadata, file not fully covered"),
-        (0.99, "incomplete metadata, file not fully covered"),
-    ],
-)
-def test_weights_cut_off(folder: Path, share: float, reason: str) -> None:
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.99])
+def test_weights_cut_off(folder: Path, share: float) -> None:
     path = folder / "model.safetensors"
     os.truncate(path, int(path.stat().st_size * share))
-    assert refusal(folder) == (
-        f"FOLDER/model.safetensors is not a whole safetensors file (Error while deserializing: {reason}); save the model again"
-    )
+    with pytest.raises(safetensors.SafetensorError) as theirs:  # in words that change with the library's version
+        safetensors.torch.load(path.read_bytes())
+    assert refusal(folder) == f"FOLDER/model.safetensors is not a whole safetensors file ({theirs.value}); save the model again"
 
 
 def test_no_flipped_bit_in_the_header_is_anything_but_a_model_file_error(folder: Path) -> None:

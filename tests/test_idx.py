@@ -422,8 +422,7 @@ def test_a_download_that_fails_leaves_nothing(tmp_path: Path, mirror: Mirror, fa
     assert found.startswith(start)
     assert found.endswith(end)
     if fault == "sends others":
-        reason = f"Error downloading {FILES[3]}.gz: Tried {mirror.address}, got: File not found or corrupted."
-        assert found == start + reason + end
+        assert "File not found or corrupted." in found.removeprefix(start).removesuffix(end)
 
 
 def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

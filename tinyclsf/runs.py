@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import time
@@ -65,7 +66,10 @@ def write_predictions(folder: Path, split: str, predictions: Predictions) -> Non
     Raises: StorageError if it cannot be written.
     """
     logits, labels = predictions.logits.float().numpy(), predictions.labels.numpy()
-    write_whole(folder / PREDICTIONS, lambda file: np.savez(file, split=np.array(split), logits=logits, labels=labels))
+    # Through memory: NumPy's zip writer complains once more on stderr when the file under it fails.
+    content = io.BytesIO()
+    np.savez(content, split=np.array(split), logits=logits, labels=labels)
+    write_whole(folder / PREDICTIONS, lambda file: file.write(content.getbuffer()))
 
 
 def _made(folder: Path) -> bool:
