@@ -24,7 +24,7 @@ def peak(code: str) -> float:
 
 
 if __name__ == "__main__":
-    pairs = [(peak(IMPORT_TORCH), peak(FIT)) for _ in range(3)]
+    pairs = [(peak(IMPORT_TORCH), peak(FIT)) for _ in range(7)]
     for imported, trained in pairs:
         print(f"  import torch {imported:.0f} MB, fit {trained:.0f} MB, {trained - imported:.0f} MB more")
     print(f"median: {statistics.median(trained - imported for imported, trained in pairs):.0f} MB over importing torch")

@@ -11,7 +11,7 @@ from tinyclsf.errors import DataError
 from tinyclsf.metrics import accuracy, has_labels, hits, mean_over, weighted_mean, wilson_interval
 
 NO_BATCH = (
-    "the loader gave no batch, so there is nothing to average: the data set is empty, "
+    "the loader gave no batch: the data set is empty, "
     "or it is an iterator that was already used up and cannot start afresh for the next epoch"
 )
 

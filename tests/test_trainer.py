@@ -82,7 +82,7 @@ def test_evaluate_and_predict_count_each_sample_once() -> None:
     assert torch.equal(predictions.labels, data.tensors[1])
     assert torch.allclose(predictions.logits, out, atol=1e-6)
     for method in (trainer.evaluate, trainer.predict):
-        with pytest.raises(DataError, match=r"^the loader gave no batch, so there is nothing to average: "):
+        with pytest.raises(DataError, match=r"^the loader gave no batch: "):
             method([])
 
 

@@ -164,6 +164,6 @@ def test_a_used_up_iterator_is_named_and_not_counted_as_an_epoch() -> None:
     with pytest.raises(DataError) as error:
         fit(2, model, F.cross_entropy, opt, iter([(xb, yb)]), [(xb, yb)], on_epoch=lambda row: None)
     assert str(error.value) == (
-        "the loader gave no batch, so there is nothing to average: the data set is empty, "
+        "the loader gave no batch: the data set is empty, "
         "or it is an iterator that was already used up and cannot start afresh for the next epoch"
     )

@@ -57,11 +57,16 @@ def mean_over(total: float, count: int) -> float:
     Raises: DataError if there is no sample at all.
     """
     if count == 0:
-        raise DataError(
-            "the loader gave no batch, so there is nothing to average: the data set is empty, "
-            "or it is an iterator that was already used up and cannot start afresh for the next epoch"
-        )
+        raise no_samples()
     return total / count
+
+
+def no_samples() -> DataError:
+    """The error for a loader that gives nothing."""
+    return DataError(
+        "the loader gave no batch: the data set is empty, "
+        "or it is an iterator that was already used up and cannot start afresh for the next epoch"
+    )
 
 
 def wilson_interval(successes: int, count: int) -> tuple[float, float]:
