@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -232,6 +235,38 @@ def test_a_diverging_run_ends_with_code_6(cli: Any) -> None:
     result = cli("fit", "mnist-logistic", "-d", "train_size=640", "--lr", "1e38", "--progress", "none")
     assert (result.code, result.out) == (6, "")
     assert result.err.startswith("error: the training loss of epoch 1 is nan at learning rate 1e+38; lower ")
+
+
+def test_ctrl_c_keeps_the_best_weights_so_far(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "tinyclsf",
+        "fit",
+        "mnist-logistic",
+        "--epochs",
+        "10000",
+        "--run",
+        "long",
+        "-d",
+        "train_size=640",
+    ]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        metrics = tmp_path / "runs" / "long" / "metrics.jsonl"
+        while not (metrics.exists() and "\n" in metrics.read_text()[:-1]) and time.monotonic() < deadline:  # two epochs
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, out) == (130, "")
+    last = err.splitlines()[-1]
+    found = re.fullmatch(r"error: interrupted in epoch (\d+); the best weights, of epoch (\d+), are kept in runs/long", last)
+    assert found, last
+    assert int(found[1]) >= int(found[2]) >= 1
+    assert load_model(tmp_path / "runs" / "long").classes == tuple("0123456789")
 
 
 def test_debug_shows_the_traceback(cli: Any) -> None:

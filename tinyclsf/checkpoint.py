@@ -105,7 +105,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
                 os.chmod(file.name, 0o666 & ~_umask())
                 os.replace(file.name, path)
             except BaseException:
-                os.unlink(file.name)
+                Path(file.name).unlink(missing_ok=True)
                 raise
         folder = os.open(path.parent, os.O_RDONLY)
         try:

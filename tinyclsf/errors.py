@@ -59,6 +59,13 @@ class StorageError(TinyclsfError):
     kind = "storage"
 
 
+class Interrupted(TinyclsfError):
+    """A run that its person stopped."""
+
+    exit_code = 130
+    kind = "interrupted"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """The tip that names the nearest of the known names, or None where nothing is near."""
     by_lower = {each.lower(): each for each in known}

@@ -19,6 +19,7 @@ from tinyclsf.cli.report import Report
 from tinyclsf.cli.results import report, score, settings_rows
 from tinyclsf.cli.settings import Setting, resolve
 from tinyclsf.data import loader
+from tinyclsf.errors import Interrupted
 from tinyclsf.modules import Classifier
 from tinyclsf.options import as_json
 from tinyclsf.recipes import LOSSES, make_optimizer, make_schedule
@@ -70,7 +71,11 @@ def run_experiment(request: Request) -> Report:
         watch.header(settings_rows(data_part, request.data_source, splits, model_part, settings, trainer))
         write_config(folder, _config(model_part, data_part, settings))
         save_card(model, folder, plugin=model_part.described())
-        history = trainer.fit(settings["epochs"].value, train_dl, valid_dl)
+        try:
+            history = trainer.fit(settings["epochs"].value, train_dl, valid_dl)
+        except KeyboardInterrupt:
+            kept = f"the best weights, of epoch {best.row.epoch}, are kept" if best.row else "no epoch was over"
+            raise Interrupted(f"interrupted in epoch {trainer.epoch}; {kept} in {folder}") from None
         assert best.row is not None  # every epoch's row is finite, so the first was kept at the least
         model.load_state_dict(read_weights(folder / WEIGHTS))
         name, dataset = ("valid", splits.valid) if splits.test is None else ("test", splits.test)
