@@ -227,7 +227,7 @@ def test_a_place_that_cannot_be_written_is_found_before_training(cli: Any, tmp_p
 def test_bad_data_leaves_no_run_folder(cli: Any, tmp_path: Path) -> None:
     result = cli("fit", "mnist-cnn", "--data", "mnist-pickle", "-d", "path=no.pkl.gz")
     assert (result.code, result.out) == (3, "")
-    assert result.err == "error: cannot read no.pkl.gz: No such file or directory\n"
+    assert result.err == "error: there is no file no.pkl.gz; check its name and the folder that it is looked for in\n"
     assert list((tmp_path / "runs").iterdir()) == []
 
 
@@ -290,6 +290,13 @@ def test_list_and_info(cli: Any) -> None:
     shown = cli("info", "mnist-cnn").out
     assert "Three strided 3x3 convolutions" in shown
     assert [line.split() for line in shown.splitlines() if "momentum" in line] == [["momentum", "0.9"]]
+
+
+def test_no_command_shows_the_help(cli: Any) -> None:
+    result = cli()
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("Usage: tinyclsf [OPTIONS] COMMAND [ARGS]...")
+    assert cli("--json").code == 2
 
 
 def test_version_and_help(cli: Any) -> None:

@@ -290,7 +290,7 @@ def test_a_gzip_file_larger_than_the_limit_is_refused(file: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("none-such", "cannot read {}: No such file or directory"),
+        ("none-such", "there is no file {}; check its name and the folder that it is looked for in"),
         ("", "{} is a folder or a device; wanted a file"),
         ("x" * 300, "cannot read {}: File name too long"),
         ("a\0b", "cannot read {}: embedded null byte"),

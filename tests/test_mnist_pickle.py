@@ -411,7 +411,7 @@ def test_text_takes_no_more_memory_than_its_bytes() -> None:
         ),
         (b"<html>not here</html>", "{} is a web page (HTML or XML), not data; fetch it again from another address"),
         (b"", "{} is empty; fetch it again"),
-        (None, "cannot read {}: No such file or directory"),
+        (None, "there is no file {}; check its name and the folder that it is looked for in"),
     ],
     ids=["cut", "damaged", "web page", "empty", "missing"],
 )

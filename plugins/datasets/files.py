@@ -41,6 +41,8 @@ def opened(path: Path) -> Iterator[BufferedIOBase]:
         raise DataError(f"{path} is cut short: its gzip stream has no end; fetch it again") from error
     except (gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path} is damaged ({error}); fetch it again") from error
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path}; check its name and the folder that it is looked for in") from error
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
 

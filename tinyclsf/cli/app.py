@@ -65,6 +65,11 @@ def main(args: Sequence[str] | None = None) -> int:
         return 0
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", "interrupted", 130, None, as_json)
+    except click.exceptions.NoArgsIsHelpError as error:
+        if as_json:
+            return _fail("configuration", "missing command", 2, None, as_json)
+        print(error.format_message(), file=sys.stderr)
+        return 2
     except click.exceptions.NoSuchOption as error:
         tip = did_you_mean(error.option_name, error.possibilities or [])
         return _fail("configuration", f"there is no option '{error.option_name}'", 2, tip, as_json)
