@@ -30,7 +30,12 @@ def begin(make: Callable[[], nn.Module], lr: float = 0.1) -> tuple[nn.Module, to
     return model, torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
 
 
-@pytest.mark.parametrize("make", [Mnist_Logistic, Mnist_CNN])
+def regularised() -> nn.Module:
+    """Layers that do one thing in training and another in evaluation."""
+    return nn.Sequential(nn.Linear(784, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 10))
+
+
+@pytest.mark.parametrize("make", [Mnist_Logistic, Mnist_CNN, regularised])
 def test_with_every_extra_off_it_ends_bit_for_bit_where_fit_ends(make: Callable[[], nn.Module]) -> None:
     loaders = get_data(images(650, 0), images(130, 1), 64)
     model, opt = begin(make)
