@@ -93,7 +93,7 @@ def test_the_header_says_every_value_and_where_it_came_from(cli: Any, monkeypatc
     assert lines[:-4] == [
         "data digits default",
         "train_size 640 -d",
-        "seed 0 default",
+        "options normalize unit, valid_ratio none, valid_size none, split auto, fraction 1.0, seed 0 default",
         "640 train, 360 valid, 360 test; 10 classes; 1x28x28",
         "model mnist-cnn argument",
         "3,930 parameters",
@@ -153,7 +153,7 @@ CASES = [
     (("fit", "mnist-cnn", "-m", "width=3"), "model mnist-cnn has no option 'width'; it takes none", None),
     (
         ("fit", "mnist-cnn", "-d", "sead=1"),
-        "dataset digits has no option 'sead'; it takes train_size, seed",
+        "dataset digits has no option 'sead'; it takes train_size, normalize, valid_ratio, valid_size, split, fraction, seed",
         "did you mean 'seed'?",
     ),
     (("fit", "mnist-cnn", "-d", "seed=x"), "option seed of dataset digits is 'x'; wanted a whole number", None),
@@ -285,7 +285,12 @@ def test_list_and_info(cli: Any) -> None:
         "labels": "str",
         "test_images": "none or str",
         "test_labels": "none or str",
-        "valid_size": "int",
+        "normalize": "one of unit|half|stats",
+        "valid_ratio": "none or float",
+        "valid_size": "none or int",
+        "split": "one of auto|stratified|tail",
+        "fraction": "float",
+        "seed": "int",
     }
     shown = cli("info", "mnist-cnn").out
     assert "Three strided 3x3 convolutions" in shown

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from tinyclsf.errors import DataError
+from tinyclsf.errors import ConfigurationError, DataError
 from tinyclsf.plugin import Images, Splits
 from tinyclsf_plugins.datasets import idx as idx_module
 from tinyclsf_plugins.datasets.idx import idx, read_idx, read_images, read_labels
@@ -83,15 +83,13 @@ def test_each_element_type_is_read_big_endian(file: Path, code: int, letter: str
 
 
 @pytest.mark.parametrize(("code", "letter", "values"), TYPES)
-def test_pixels_are_scaled_by_what_their_type_or_training_part_can_hold(
-    four: Path, code: int, letter: str, values: list[float]
-) -> None:
+def test_pixels_are_scaled_by_what_their_type_or_file_can_hold(four: Path, code: int, letter: str, values: list[float]) -> None:
     train = content(code, letter, (6, 1, 1), values)
     test = content(code, letter, (4, 1, 1), values[:4])
     (four / FILES[0]).write_bytes(train)
     (four / FILES[2]).write_bytes(test)
-    splits = idx(data_dir=four, valid_size=1)
-    largest = 255.0 if code == 0x08 else max(abs(value) for value in values[:5])
+    splits = idx(data_dir=four, valid_size=1, split="tail")
+    largest = 255.0 if code == 0x08 else max(abs(value) for value in values)
     assert isinstance(splits.train, Images)
     expected = torch.tensor([value / largest for value in values[:5]], dtype=torch.float32)
     torch.testing.assert_close(splits.preprocess(splits.train.x).flatten(), expected)
@@ -106,21 +104,21 @@ def test_labels_of_each_whole_number_type(file: Path, code: int, letter: str) ->
 
 
 def test_parts_and_classes_of_a_whole_set(four: Path) -> None:
-    splits = idx(data_dir=four, valid_size=2)
+    splits = idx(data_dir=four, valid_size=2, split="tail")
     x = torch.tensor([7 * n % 256 for n in range(36)], dtype=torch.uint8).reshape(6, 1, 2, 3)
     expected = [x[:4], torch.tensor([0, 1, 2, 0]), x[4:], torch.tensor([1, 2]), x[:4], torch.tensor([2, 1, 0, 2])]
     for found, wanted in zip(tensors(splits), expected, strict=True):
         assert torch.equal(found, wanted)
     assert splits.classes == ("0", "1", "2")
     assert splits.image_shape == (1, 2, 3)
-    assert idx(data_dir=four, valid_size=2, test_images=None, test_labels=None).test is None
+    assert idx(data_dir=four, valid_size=2, split="tail", test_images=None, test_labels=None).test is None
 
 
 @pytest.mark.parametrize(
     "kind", ["gzipped under the raw name", "gzipped with .gz beside the name", "raw, but named .gz", "other names"]
 )
 def test_content_decides_and_not_the_name(four: Path, kind: str) -> None:
-    expected = tensors(idx(data_dir=four, valid_size=2))
+    expected = tensors(idx(data_dir=four, valid_size=2, split="tail"))
     names = list(FILES)
     for at, name in enumerate(FILES):
         data = (four / name).read_bytes()
@@ -130,7 +128,15 @@ def test_content_decides_and_not_the_name(four: Path, kind: str) -> None:
         file = four / (names[at] + (".gz" if "named .gz" in kind or "beside" in kind else ""))
         file.write_bytes(gzip.compress(data) if "gzipped" in kind else data)
     found = tensors(
-        idx(data_dir=four, images=names[0], labels=names[1], test_images=names[2], test_labels=names[3], valid_size=2)
+        idx(
+            data_dir=four,
+            images=names[0],
+            labels=names[1],
+            test_images=names[2],
+            test_labels=names[3],
+            valid_size=2,
+            split="tail",
+        )
     )
     assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
 
@@ -318,13 +324,19 @@ def test_an_empty_name_in_the_present_folder_is_named(tmp_path: Path, monkeypatc
 )
 def test_files_that_do_not_belong_together_are_named(four: Path, changed: int, data: bytes, expected: str) -> None:
     (four / FILES[changed]).write_bytes(data)
-    assert message(lambda: idx(data_dir=four, valid_size=2)) == expected.format(*(four / name for name in FILES))
+    assert message(lambda: idx(data_dir=four, valid_size=2, split="tail")) == expected.format(*(four / name for name in FILES))
 
 
 @pytest.mark.parametrize("valid_size", [-1, 0, 6, 10_000])
 def test_a_valid_size_that_leaves_a_part_empty_is_refused(four: Path, valid_size: int) -> None:
-    expected = f"valid_size is {valid_size:,} and there are 6 images; set it to 1 to 5"
-    assert message(lambda: idx(data_dir=four, valid_size=valid_size)) == expected
+    expected = (
+        "valid_size is {}; wanted at least 1"
+        if valid_size < 1
+        else ("{:,} of 6 images would validate; set valid_size to 1 to 5, or valid_ratio")
+    )
+    with pytest.raises(ConfigurationError) as error:
+        idx(data_dir=four, valid_size=valid_size)
+    assert str(error.value) == expected.format(valid_size)
 
 
 def test_one_image_cannot_be_split(four: Path) -> None:
@@ -404,7 +416,7 @@ def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
 
 
 def test_a_download_lays_out_the_files_as_torchvision_does(tmp_path: Path, mirror: Mirror) -> None:
-    splits = mnist(data_dir=tmp_path, valid_size=2)
+    splits = mnist(data_dir=tmp_path, valid_size=2, split="tail")
     assert {file.name: file.read_bytes() for file in (tmp_path / "MNIST" / "raw").iterdir()} == mirror.raw
     assert [len(tensor) for tensor in tensors(splits)] == [3, 3, 2, 2, 3, 3]
 
@@ -412,7 +424,7 @@ def test_a_download_lays_out_the_files_as_torchvision_does(tmp_path: Path, mirro
 @pytest.mark.parametrize("fault", ["sends others", "hangs up", "speaks no HTTP"])
 def test_a_download_that_fails_leaves_nothing(tmp_path: Path, mirror: Mirror, fault: str) -> None:
     mirror.fault = fault
-    found = message(lambda: mnist(data_dir=tmp_path, valid_size=2))
+    found = message(lambda: mnist(data_dir=tmp_path, valid_size=2, split="tail"))
     raw = tmp_path / "MNIST" / "raw"
     assert list(raw.iterdir()) == []
     start, end = (

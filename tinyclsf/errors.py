@@ -66,6 +66,10 @@ class Interrupted(TinyclsfError):
     kind = "interrupted"
 
 
+class DataWarning(UserWarning):
+    """Something about the data that a person should know, and that does not keep a model from being trained."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """The tip that names the nearest of the known names, or None where nothing is near."""
     by_lower = {each.lower(): each for each in known}

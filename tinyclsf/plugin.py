@@ -5,8 +5,21 @@ A dataset is a callable with keyword-only options that returns `Splits`; a model
 """
 
 from tinyclsf.data import Images, Splits
-from tinyclsf.errors import ConfigurationError, DataError
+from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError
 from tinyclsf.modules import Lambda, Preprocess
+from tinyclsf.preparation import Preparation, prepared
 from tinyclsf.recipes import recipe
 
-__all__ = ["ConfigurationError", "DataError", "Images", "Lambda", "Preprocess", "Splits", "recipe"]
+__all__ = [
+    "ConfigurationError",
+    "DataError",
+    "DataWarning",
+    "Images",
+    "Lambda",
+    "ModelFileError",
+    "Preparation",
+    "Preprocess",
+    "Splits",
+    "prepared",
+    "recipe",
+]

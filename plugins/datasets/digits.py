@@ -8,28 +8,34 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tinyclsf.augment import random_affine
-from tinyclsf.plugin import DataError, Images, Preprocess, Splits
+from tinyclsf.plugin import ConfigurationError, Images, Preparation, Splits, prepared
+from tinyclsf.preparation import set_aside
 
 _HELD_OUT = 360  # of 1,797 for each of validation and test, a fifth
 
 
-def digits(*, train_size: int = 50_000, seed: int = 0) -> Splits:
+@prepared
+def digits(prepare: Preparation, *, train_size: int = 50_000) -> Splits:
     """Real handwritten digits framed like MNIST: 1,077 to train, jittered to `train_size` images; 360 to validate, 360 to test.
 
     The held-out digits are never jittered. `seed` shuffles the digits into the parts and draws the jitter.
     Shapes: x (n, 1, 28, 28) uint8 in 0..255; y (n,) int64 in 0..9.
-    Raises: DataError if train_size is below 1.
+    Raises: ConfigurationError if train_size is below 1.
     Source: Alpaydin, Kaynak 1998, "Optical recognition of handwritten digits", as scikit-learn ships its test part.
     """
     if train_size < 1:
-        raise DataError(f"train_size is {train_size}; wanted at least 1")
+        raise ConfigurationError(f"train_size is {train_size}; wanted at least 1")
     bunch = load_digits()
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(prepare.seed)
     order = torch.randperm(len(bunch.target), generator=generator)
     x, y = _framed(torch.from_numpy(bunch.images))[order], torch.from_numpy(bunch.target).long()[order]
-    valid, test = Images(x[:_HELD_OUT], y[:_HELD_OUT]), Images(x[_HELD_OUT : 2 * _HELD_OUT], y[_HELD_OUT : 2 * _HELD_OUT])
-    train = _jittered(x[2 * _HELD_OUT :], y[2 * _HELD_OUT :], train_size, generator)
-    return Splits(train, valid, test, tuple("0123456789"), (1, 28, 28), Preprocess())
+    test = Images(x[_HELD_OUT : 2 * _HELD_OUT], y[_HELD_OUT : 2 * _HELD_OUT])
+    others = torch.arange(2 * _HELD_OUT, len(y) + _HELD_OUT) % len(y)  # the first digits last: these validate
+    pool = Images(x[others], y[others])
+    # Split before jittering, so that no relative of a held-out digit is trained on.
+    train, valid = set_aside(pool, prepare.held_out(pool.y, own_size=_HELD_OUT, own_split="tail"))
+    train = prepare.thinned(_jittered(train.x, train.y, train_size, generator))
+    return Splits(train, valid, test, tuple("0123456789"), (1, 28, 28), prepare.scaling(train))
 
 
 def _framed(images: Tensor) -> Tensor:

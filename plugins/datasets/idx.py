@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tinyclsf.plugin import DataError, Images, Preprocess, Splits
+from tinyclsf.plugin import DataError, Images, Preparation, Splits, prepared
 from tinyclsf_plugins.datasets.files import opened, read_up_to
 
 # The third byte of the header names the elements' type; numbers are stored big-endian.
@@ -21,16 +21,17 @@ _UNZIP_LIMIT = 4 << 30
 _LARGEST_LABEL = 65_535  # each number up to the largest label is a class
 
 
+@prepared
 def idx(
+    prepare: Preparation,
     *,
     data_dir: Path = Path("."),
     images: str = "train-images-idx3-ubyte",
     labels: str = "train-labels-idx1-ubyte",
     test_images: str | None = "t10k-images-idx3-ubyte",
     test_labels: str | None = "t10k-labels-idx1-ubyte",
-    valid_size: int = 10_000,
 ) -> Splits:
-    """Images and labels from IDX files of any names in data_dir, raw or gzipped; the last `valid_size` validate.
+    """Images and labels from IDX files of any names in data_dir, raw or gzipped; the last sixth validates.
 
     With test_images=none and test_labels=none there is no test part. Classes are the numbers 0 to the largest training label.
     Shapes: x (n, 1, h, w), uint8 as stored and any other element type as float32 over its largest absolute value; y (n,) int64.
@@ -45,25 +46,10 @@ def idx(
         if test.x.dtype != both.x.dtype:
             one, other = (str(x.dtype).removeprefix("torch.") for x in (test.x, both.x))
             raise DataError(f"{data_dir / test_images} has images of {one} and {data_dir / images} of {other}; wanted one type")
-    train, valid = split_tail(both, valid_size)
     classes = tuple(str(number) for number in range(int(both.y.max()) + 1))
-    largest = 255.0 if both.x.dtype == torch.uint8 else float(train.x.abs().max()) or 1.0
-    height, width = both.x.shape[2:]
-    return Splits(train, valid, test, classes, (1, height, width), Preprocess(std=largest))
-
-
-def split_tail(images: Images, valid_size: int) -> tuple[Images, Images]:
-    """All but the last `valid_size` images, and those; both are views of the same memory.
-
-    Raises: DataError if either part would be empty.
-    """
-    if len(images) < 2:
-        raise DataError(f"there are too few images ({len(images)}) to train and to validate with; wanted at least 2")
-    if not 0 < valid_size < len(images):
-        most = len(images) - 1
-        raise DataError(f"valid_size is {valid_size:,} and there are {len(images):,} images; set it to 1 to {most:,}")
-    edge = len(images) - valid_size
-    return Images(images.x[:edge], images.y[:edge]), Images(images.x[edge:], images.y[edge:])
+    largest = 255.0 if both.x.dtype == torch.uint8 else float(both.x.abs().max()) or 1.0
+    # Of 60,000 these are the 10,000 that the torch.nn tutorial validates with.
+    return prepare.splits(both, test, classes, own_size=len(both) // 6, own_split="tail", largest=largest)
 
 
 def read_pair(images: Path, labels: Path) -> Images:

@@ -7,13 +7,14 @@ import tempfile
 from http.client import HTTPException
 from pathlib import Path
 
-from tinyclsf.plugin import DataError, Preprocess, Splits
-from tinyclsf_plugins.datasets.idx import read_pair, split_tail
+from tinyclsf.plugin import DataError, Preparation, Splits, prepared
+from tinyclsf_plugins.datasets.idx import read_pair
 
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
-def mnist(*, data_dir: Path, valid_size: int = 10_000) -> Splits:
+@prepared
+def mnist(prepare: Preparation, *, data_dir: Path) -> Splits:
     """Handwritten digits: 50,000 to train, the last 10,000 of the training file to validate, 10,000 to test.
 
     Shapes: x (n, 1, 28, 28) uint8 in 0..255; y (n,) int64 in 0..9.
@@ -25,9 +26,8 @@ def mnist(*, data_dir: Path, valid_size: int = 10_000) -> Splits:
         _download(data_dir, raw)
     # Read here and not by torchvision: without its import, seconds earlier and in 100 MB less.
     train_x, train_y, test_x, test_y = raw / FILES[0], raw / FILES[1], raw / FILES[2], raw / FILES[3]
-    train, valid = split_tail(read_pair(train_x, train_y), valid_size)
-    test = read_pair(test_x, test_y)
-    return Splits(train, valid, test, tuple("0123456789"), (1, 28, 28), Preprocess())
+    train, test = read_pair(train_x, train_y), read_pair(test_x, test_y)
+    return prepare.splits(train, test, tuple("0123456789"), own_size=10_000, own_split="tail")
 
 
 def _download(data_dir: Path, raw: Path) -> None:

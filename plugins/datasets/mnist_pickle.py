@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tinyclsf.plugin import DataError, Images, Preprocess, Splits
+from tinyclsf.plugin import DataError, Images, Preparation, Splits, prepared
 from tinyclsf_plugins.datasets.files import opened, read_up_to
 from tinyclsf_plugins.datasets.numpy_pickle import parse_numpy_pickle
 
 _LIMIT = 512 << 20  # the real file unpacks to 220 MB
 
 
-def mnist_pickle(*, path: Path) -> Splits:
+@prepared
+def mnist_pickle(prepare: Preparation, *, path: Path) -> Splits:
     """The tutorial's pickled MNIST: ((x, y), (x, y), (x, y)) to train, validate and test; no code in the file is ever run.
 
     Shapes: x (n, 1, 28, 28) float32 in 0..1; y (n,) int64 in 0..9.
@@ -29,7 +30,7 @@ def mnist_pickle(*, path: Path) -> Splits:
     if not isinstance(parts, (tuple, list)) or len(parts) != 3:
         raise DataError(f"{path} does not hold three parts; wanted ((x, y), (x, y), (x, y)); fetch the real file")
     train, valid, test = (_images(path, name, part) for name, part in zip(("first", "second", "third"), parts, strict=True))
-    return Splits(train, valid, test, tuple("0123456789"), (1, 28, 28), Preprocess(std=1.0))
+    return prepare.splits(train, test, tuple("0123456789"), valid=valid, largest=1.0)
 
 
 def _images(path: Path, name: str, part: object) -> Images:

@@ -82,4 +82,7 @@ def _size(name: str, part: Any) -> str:
 
 
 def _option_rows(part: Part) -> list[tuple[str, str, str]]:
-    return [(f"  {name}", as_text(value), source) for name, (value, source) in part.options.items()]
+    """A row for each option that somebody set, and one for all that stand at their defaults."""
+    rows = [(f"  {name}", as_text(value), source) for name, (value, source) in part.options.items() if source != "default"]
+    rest = [f"{name} {as_text(value)}" for name, (value, source) in part.options.items() if source == "default"]
+    return [*rows, ("  options", ", ".join(rest), "default")] if rest else rows

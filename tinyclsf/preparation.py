@@ -1,0 +1,215 @@
+"""What a person may ask of any data set: how it is split, how much of it is used, how its pixels are scaled."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_type_hints
+
+import torch
+from torch import Tensor
+
+from tinyclsf.data import Images, Splits
+from tinyclsf.errors import ConfigurationError, DataError
+from tinyclsf.modules import Preprocess
+
+_PIECE = 4096  # images at a time, where a whole set at once would need its memory twice
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """The options that data sets share.
+
+    `valid_ratio` or `valid_size` of the training images validate: the same share of every class, drawn by `seed`; with
+    `split="tail"` the last ones. Where none of the three is given, a data set is split in its own way.
+    `fraction` below 1 keeps the same number of training images of every class; a smaller fraction is part of a larger one.
+    `normalize` scales to 0..1 ("unit"), to -1..1 ("half"), or by the training images' mean and deviation ("stats").
+    Raises: ConfigurationError for a value that no data set could follow.
+    """
+
+    normalize: Literal["unit", "half", "stats"] = "unit"
+    valid_ratio: float | None = None
+    valid_size: int | None = None
+    split: Literal["auto", "stratified", "tail"] = "auto"
+    fraction: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.valid_ratio is not None and self.valid_size is not None:
+            raise ConfigurationError("valid_ratio and valid_size are both given; give one of them")
+        if self.valid_ratio is not None and not 0 < self.valid_ratio < 1:
+            raise ConfigurationError(f"valid_ratio is {self.valid_ratio:g}; wanted more than 0 and less than 1")
+        if self.valid_size is not None and self.valid_size < 1:
+            raise ConfigurationError(f"valid_size is {self.valid_size}; wanted at least 1")
+        if not 0 < self.fraction <= 1:
+            raise ConfigurationError(f"fraction is {self.fraction:g}; wanted more than 0 and at most 1")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigurationError(f"seed is {self.seed}; wanted a whole number from 0")
+
+    @property
+    def asks_for_a_split(self) -> bool:
+        """Whether the person said anything about validation."""
+        return self.valid_ratio is not None or self.valid_size is not None or self.split != "auto"
+
+    def splits(
+        self,
+        train: Images,
+        test: Images | None,
+        classes: tuple[str, ...],
+        *,
+        valid: Images | None = None,
+        own_size: int | None = None,
+        own_split: Literal["stratified", "tail"] = "stratified",
+        largest: float = 255.0,
+    ) -> Splits:
+        """The parts of a data set in memory; it may reorder the images in place, so that it needs no second copy of them.
+
+        `valid` is the set's own validation part; it joins the training images where the person asks for a split. `own_size`
+        and `own_split` are how a set without one splits itself where nothing is said: a fifth, by class. `largest` is white.
+        Raises: ConfigurationError if the images are too few for what was asked.
+        """
+        if valid is not None and self.asks_for_a_split:
+            own_size = len(valid)
+            train, valid = Images(torch.cat([train.x, valid.x]), torch.cat([train.y, valid.y])), None
+        if valid is None:
+            train, valid = set_aside(train, self.held_out(train.y, own_size=own_size, own_split=own_split))
+        train = self.thinned(train)
+        return Splits(train, valid, test, classes, _image_shape(train), self.scaling(train, largest))
+
+    def held_out(
+        self, y: Tensor, *, own_size: int | None = None, own_split: Literal["stratified", "tail"] = "stratified"
+    ) -> Tensor:
+        """The rows of labels y (n,) that validate, ascending.
+
+        Raises: ConfigurationError if there would be nothing left to train on, or nothing to validate; DataError if there
+        are fewer than two images.
+        """
+        split = self.split
+        if split == "auto":
+            split = "stratified" if self.asks_for_a_split else own_split
+        own = own_size or len(y) // 5
+        size = self.valid_size or (own if self.valid_ratio is None else round(self.valid_ratio * len(y)))
+        if len(y) < 2:
+            raise DataError(f"there are too few images ({len(y)}) to train and to validate with; wanted at least 2")
+        if not 0 < size < len(y):
+            raise ConfigurationError(
+                f"{size:,} of {len(y):,} images would validate; set valid_size to 1 to {len(y) - 1:,}, or valid_ratio"
+            )
+        return torch.arange(len(y) - size, len(y)) if split == "tail" else _stratified(y, size, self.seed)
+
+    def thinned(self, images: Images) -> Images:
+        """The class-balanced part of the training images that `fraction` keeps; it may reorder them in place.
+
+        Raises: ConfigurationError if it would keep none.
+        """
+        if self.fraction == 1:
+            return images
+        rows = self.kept(images.y)
+        for tensor in images.tensors:
+            _move_to_front(tensor, rows)
+        return Images(images.x[: len(rows)], images.y[: len(rows)])
+
+    def kept(self, y: Tensor) -> Tensor:
+        """The rows of labels y (n,) that `fraction` keeps, ascending: as many of each class, at most what the rarest has.
+
+        Raises: ConfigurationError if that is none.
+        """
+        if self.fraction == 1:
+            return torch.arange(len(y))
+        shuffled = _shuffled_by_class(y, self.seed)
+        counts = [len(rows) for rows in shuffled]
+        each = min(int(self.fraction * len(y) / len(counts) + 1e-9), *counts)
+        if each == 0:
+            raise ConfigurationError(
+                f"fraction {self.fraction:g} of {len(y):,} training images is less than one of each of {len(counts)} classes; "
+                "give a larger one"
+            )
+        return torch.cat([rows[:each] for rows in shuffled]).sort().values
+
+    def scaling(self, images: Images, largest: float = 255.0) -> Preprocess:
+        """What turns images as they are stored into what a network reads; `largest` is white as stored."""
+        if self.normalize == "unit":
+            return Preprocess(0.0, largest)
+        if self.normalize == "half":
+            return Preprocess(largest / 2, largest / 2)
+        pieces = range(0, len(images), _PIECE)
+        pixels = images.x[:, 0].numel()
+        mean = sum((_by_channel(images.x[at : at + _PIECE]).sum(1) for at in pieces), torch.zeros(())) / pixels
+        squares = (_by_channel(images.x[at : at + _PIECE]).sub_(mean[:, None]).square_().sum(1) for at in pieces)
+        std = (sum(squares, torch.zeros(())) / pixels).sqrt()
+        # A channel that is the same everywhere has nothing to scale.
+        return Preprocess(mean.tolist(), torch.where(std > 0, std, largest).tolist())
+
+
+def prepared(plugin: Callable[..., Splits]) -> Callable[..., Splits]:
+    """Give a data set the options of `Preparation`; the function below gets them as its first argument.
+
+    `@prepared` above `def stripes(prepare, *, size: int = 16) -> Splits` makes `stripes(size=..., valid_ratio=..., ...)`.
+    """
+    shared = inspect.signature(Preparation).parameters.values()
+    names = {parameter.name for parameter in shared}
+
+    @functools.wraps(plugin)
+    def build(**options: Any) -> Splits:
+        own = {name: value for name, value in options.items() if name not in names}
+        return plugin(Preparation(**{name: options[name] for name in names & set(options)}), **own)
+
+    own = list(inspect.signature(plugin).parameters.values())[1:]
+    options = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *shared)]
+    build.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    build.__annotations__ = {**get_type_hints(plugin), **get_type_hints(Preparation)}
+    return build
+
+
+def set_aside(images: Images, rows: Tensor) -> tuple[Images, Images]:
+    """The images without the given rows (ascending), and those rows: two views of the same memory, reordered in place.
+
+    Needs no more memory beside than the rows that are set aside.
+    """
+    edge = len(images) - len(rows)
+    if int(rows[0]) != edge:  # otherwise they are the last ones already
+        rest = torch.ones(len(images), dtype=torch.bool).index_fill_(0, rows, False).nonzero().squeeze(1)
+        for tensor in images.tensors:
+            aside = tensor.index_select(0, rows)
+            _move_to_front(tensor, rest)
+            tensor[edge:] = aside
+    return Images(images.x[:edge], images.y[:edge]), Images(images.x[edge:], images.y[edge:])
+
+
+def _move_to_front(tensor: Tensor, rows: Tensor) -> None:
+    """Make the given rows (ascending) the first ones, in place and in pieces."""
+    # A row only moves towards the front, so that none is written over before it has been read.
+    for at in range(0, len(rows), _PIECE):
+        piece = rows[at : at + _PIECE]
+        tensor[at : at + len(piece)] = tensor.index_select(0, piece)
+
+
+def _stratified(y: Tensor, size: int, seed: int) -> Tensor:
+    """`size` rows, as nearly as whole numbers can the same share of every class."""
+    shuffled = _shuffled_by_class(y, seed)
+    shares = [size * len(rows) / len(y) for rows in shuffled]
+    takes = [int(share) for share in shares]
+    # What rounding down left over goes to the largest remainders, but a class should keep an image to train on.
+    by_remainder = sorted(range(len(shares)), key=lambda at: (takes[at] + 1 == len(shuffled[at]), takes[at] - shares[at]))
+    for at in by_remainder[: size - sum(takes)]:
+        takes[at] += 1
+    return torch.cat([rows[:take] for rows, take in zip(shuffled, takes, strict=True)]).sort().values
+
+
+def _shuffled_by_class(y: Tensor, seed: int) -> list[Tensor]:
+    """The rows of every class that there is, in a random order that only the labels and the seed decide."""
+    generator = torch.Generator().manual_seed(seed)
+    by_class = [(y == label).nonzero().squeeze(1) for label in range(int(y.max()) + 1)]
+    return [rows[torch.randperm(len(rows), generator=generator)] for rows in by_class if len(rows)]
+
+
+def _by_channel(x: Tensor) -> Tensor:
+    """(n, c, h, w) to (c, n*h*w) in float64."""
+    return x.double().transpose(0, 1).flatten(1)
+
+
+def _image_shape(images: Images) -> tuple[int, int, int]:
+    channels, height, width = images.x.shape[1:]
+    return channels, height, width
