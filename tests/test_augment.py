@@ -1,4 +1,4 @@
-"""Random affine changes against the map that each draw of the generator stands for."""
+"""Random changes against torchvision's own, by hand, and against the map that each draw of the generator stands for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from torchvision.transforms.v2 import functional  # type: ignore[import-untyped]
 
-from tinyclsf.augment import random_affine
+from tinyclsf.augment import cutout, random_affine, random_crop, random_flip
 
 STILL: dict[str, Any] = {"degrees": 0.0, "translate": 0.0, "scale": 0.0, "shear": 0.0}
 DRAWS = ("degrees", "shear", "scale", "column", "row")
@@ -88,3 +89,57 @@ def test_each_image_has_its_own_amounts() -> None:
     x = torch.randint(256, (1, 1, 12, 12)).float().expand(20, 1, 12, 12)
     found = random_affine(x, degrees=10, translate=1, scale=0.1, shear=5, generator=generator())
     assert len({tuple(image.flatten().tolist()) for image in found}) == 20
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_half_of_the_images_are_mirrored(dtype: torch.dtype) -> None:
+    x = torch.randint(256, (400, 3, 4, 5)).to(dtype)
+    found = random_flip(x, generator=generator())
+    mirrored = [torch.equal(new, old.flip(2)) for new, old in zip(found, x, strict=True)]
+    kept = [torch.equal(new, old) for new, old in zip(found, x, strict=True)]
+    assert [one != other for one, other in zip(mirrored, kept, strict=True)] == [True] * 400
+    assert 160 < sum(mirrored) < 240
+    assert found.dtype == dtype
+    assert torch.equal(random_flip(x, generator=generator()), found)
+
+
+@pytest.mark.parametrize(("shape", "padding"), [((300, 3, 6, 6), 2), ((300, 1, 5, 8), 4)])
+def test_a_crop_is_one_of_the_windows_of_the_padded_image(shape: tuple[int, ...], padding: int) -> None:
+    x = torch.randint(1, 256, shape, dtype=torch.uint8)
+    found = random_crop(x, padding=padding, generator=generator())
+    assert found.dtype == torch.uint8
+    places = set()
+    for new, old in zip(found, x, strict=True):
+        padded = functional.pad(old, [padding] * 4)
+        windows = {
+            (top, left): functional.crop(padded, top, left, *shape[2:])
+            for top in range(2 * padding + 1)
+            for left in range(2 * padding + 1)
+        }
+        (place,) = [place for place, window in windows.items() if torch.equal(window, new)]
+        places.add(place)
+    # Each axis reaches both of its ends, and they do not move together.
+    assert {top for top, _ in places} == {left for _, left in places} == set(range(2 * padding + 1))
+    assert len(places) > 2 * (2 * padding + 1)
+    assert torch.equal(random_crop(x, padding=padding, generator=generator()), found)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_cutout_covers_a_square_with_the_mean_colour(dtype: torch.dtype) -> None:
+    x = torch.randint(256, (200, 3, 8, 10)).to(dtype)
+    found = cutout(x, size=4, generator=generator())
+    areas = []
+    for new, old in zip(found, x, strict=True):
+        colour = old.float().mean((1, 2))
+        colour = colour.round() if dtype == torch.uint8 else colour
+        changed = (new != old).any(0)
+        rows, columns = changed.any(1).nonzero().squeeze(1), changed.any(0).nonzero().squeeze(1)
+        box = new[:, rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        torch.testing.assert_close(box.float(), colour.view(3, 1, 1).expand(box.shape))
+        outside = torch.ones(8, 10, dtype=torch.bool)
+        outside[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1] = False
+        assert torch.equal(new[:, outside], old[:, outside])
+        areas.append(box[0].numel())
+    assert max(areas) == 16
+    assert min(areas) < 16  # at the border a part of the square is outside
+    assert found.dtype == dtype

@@ -252,7 +252,7 @@ def test_neither_plugin_nor_network(folder: Path) -> None:
     ("plugin", "reason", "tip"),
     [
         ({"name": "mnist-cn"}, "there is no model 'mnist-cn'; 'tinyclsf list models' shows all", "did you mean 'mnist-cnn'?"),
-        ({"options": {"width": 3}}, "model mnist-cnn has no option 'width'; it takes none", None),
+        ({"options": {"width": 3}}, "model mnist-cnn has no option 'width'; it takes manual", None),
     ],
 )
 def test_a_plugin_that_is_not_what_it_was(folder: Path, plugin: dict[str, Any], reason: str, tip: str | None) -> None:
@@ -268,7 +268,7 @@ def test_a_plugin_that_fails_is_blamed(folder: Path) -> None:
     with pytest.raises(PluginError) as error:
         load_model(folder)
     assert str(error.value) == (
-        "model 'mnist-cnn' of package tinyclsf (tinyclsf_plugins.models.mnist_cnn:Mnist_CNN) "
+        "model 'mnist-cnn' of package tinyclsf (tinyclsf_plugins.models.mnist_cnn:mnist_cnn) "
         "failed for 3 classes of images (): IndexError: tuple index out of range"
     )
 

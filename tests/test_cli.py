@@ -72,7 +72,7 @@ def test_fit_as_json_is_one_document(cli: Any) -> None:
     result = cli("fit", "mnist-logistic", *SMALL, "--json", "--run", "first", "--progress", "none")
     assert (result.code, result.err) == (0, "")
     document = result.document
-    assert set(document) == {"version", "command", "run", "settings", "best", "held_out", "history"}
+    assert set(document) == {"version", "command", "run", "settings", "best", "held_out", "history", "warnings"}
     assert (document["version"], document["command"], document["run"]) == (1, "fit", "runs/first")
     assert document["settings"]["lr"] == {"value": 0.1, "source": "recipe"}
     assert document["settings"]["epochs"] == {"value": 2, "source": "--epochs"}
@@ -96,20 +96,50 @@ def test_the_header_says_every_value_and_where_it_came_from(cli: Any, monkeypatc
         "options normalize unit, valid_ratio none, valid_size none, split auto, fraction 1.0, seed 0 default",
         "640 train, 360 valid, 360 test; 10 classes; 1x28x28",
         "model mnist-cnn argument",
+        "options manual false default",
         "3,930 parameters",
         "epochs 2 --epochs",
         "batch-size 64 recipe",
         "loss cross-entropy recipe",
+        "label-smoothing 0 default of cross-entropy",
         "optimizer adam --optimizer",
         "lr 0.001 default of adam",
         "weight-decay 0 default of adam",
         "schedule one-cycle recipe",
+        "augment none recipe",
         "seed 3 --seed",
         "device cpu auto",
         "memory-format channels_last auto",
     ]
     assert lines[-4].startswith("run elsewhere/mnist-cnn-digits-")
     assert lines[-3] == f"versions tinyclsf {version('tinyclsf')}, torch {torch.__version__}, {threads} threads"
+
+
+def test_a_softmax_before_the_loss_is_warned_of(cli: Any) -> None:
+    result = cli("fit", "mlp", *SMALL, "-m", "softmax=true", "--progress", "none", "--json")
+    assert result.code == 0
+    sentence = (
+        "the outputs of model mlp sum to one already, and the loss takes their softmax once more, which flattens the gradient; "
+        "a model should give logits"
+    )
+    assert (result.err, result.document["warnings"]) == (f"warning: {sentence}\n", [sentence])
+    assert cli("fit", "mlp", *SMALL, "--json").document["warnings"] == []
+
+
+def test_settings_of_the_loss_the_schedule_and_the_augmentation_are_used(cli: Any) -> None:
+    def losses(*more: str) -> list[float]:
+        document = cli("fit", "mnist-logistic", *SMALL, "--epochs", "3", "--json", *more).document
+        return [row["train_loss"] for row in document["history"]]
+
+    plain = losses()
+    assert losses("--label-smoothing", "0.3")[0] > plain[0]
+    assert losses("--augment", "cutout")[0] != plain[0]
+    stepped = losses("--schedule", "step", "--gamma", "1e-9")
+    assert stepped[0] == plain[0]
+    assert stepped[1] == pytest.approx(stepped[2], rel=1e-5)
+    waiting = losses("--schedule", "plateau", "--plateau-patience", "5")
+    assert waiting == plain
+    assert losses("--schedule", "step", "--gamma", "1e-9", "--step-size", "2")[:2] == plain[:2]
 
 
 def test_two_runs_of_one_command_give_the_same_figures(cli: Any) -> None:
@@ -150,7 +180,8 @@ CASES = [
     (("fit", "mnist-cnn", "--momentum", "1"), "invalid value for '--momentum': 1.0 is not in the range 0<=x<1", None),
     (("fit", "mnist-cnn", "-d", "seed"), "invalid value for '-d': 'seed' is not KEY=VALUE", None),
     (("fit", "mnist-cnn", "-d", "seed=1", "-d", "seed=2"), "invalid value for '-d': 'seed' is given twice", None),
-    (("fit", "mnist-cnn", "-m", "width=3"), "model mnist-cnn has no option 'width'; it takes none", None),
+    (("fit", "mnist-cnn", "-m", "width=3"), "model mnist-cnn has no option 'width'; it takes manual", None),
+    (("fit", "mnist-cnn-sequential", "-m", "width=3"), "model mnist-cnn-sequential has no option 'width'; it takes none", None),
     (
         ("fit", "mnist-cnn", "-d", "sead=1"),
         "dataset digits has no option 'sead'; it takes train_size, normalize, valid_ratio, valid_size, split, fraction, seed",
@@ -166,7 +197,7 @@ CASES = [
     ),
     (
         ("fit", "mnist-cnn", "--schedule", "onecycle"),
-        "there is no schedule 'onecycle'; choose one of cosine, none, one-cycle",
+        "there is no schedule 'onecycle'; choose one of cosine, exponential, none, one-cycle, plateau, step",
         "did you mean 'one-cycle'?",
     ),
     (
@@ -277,7 +308,10 @@ def test_debug_shows_the_traceback(cli: Any) -> None:
 
 def test_list_and_info(cli: Any) -> None:
     assert cli("list").out.splitlines()[0] == "datasets"
-    assert [plugin["name"] for plugin in cli("list", "models", "--json").document["models"]] == ["mnist-cnn", "mnist-logistic"]
+    assert [plugin["name"] for plugin in cli("list", "models", "--json").document["models"]] == [
+        *("cifar-net", "lenet", "linear", "mlp", "mnist-cnn", "mnist-cnn-sequential"),
+        *("mnist-logistic", "torch-clsf", "torchvision", "vgg"),
+    ]
     (idx,) = cli("info", "idx", "--json").document["plugins"]
     assert {option["name"]: option["type"] for option in idx["options"]} == {
         "data_dir": "path",

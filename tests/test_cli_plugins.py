@@ -41,7 +41,7 @@ def missing(): raise DataError("pictures/ is empty; wanted at least one picture;
 def wrong_label(): return splits(Images(torch.zeros(5, 1, 4, 4), torch.tensor([0, 1, 0, 7, 1])))
 """
 MODELS = """
-def linear(image_shape, num_classes): return nn.Sequential(nn.Flatten(), nn.Linear(16, num_classes))
+def plain(image_shape, num_classes): return nn.Sequential(nn.Flatten(), nn.Linear(16, num_classes))
 def too_wide(image_shape, num_classes): return nn.Sequential(nn.Flatten(), nn.Linear(16, num_classes + 1))
 def no_module(image_shape, num_classes): return lambda x: x
 def other_size(image_shape, num_classes): raise ValueError("made for images of 28x28")
@@ -60,14 +60,14 @@ def theirs(install: Install) -> None:
 
 @pytest.mark.parametrize("data", ["found", "streamed"])
 def test_their_data_and_model_train_and_what_they_print_spoils_no_document(cli: Any, data: str) -> None:
-    result = cli("fit", "linear", "--data", data, "--epochs", "20", "--batch-size", "8", "--json")
+    result = cli("fit", "plain", "--data", data, "--epochs", "20", "--batch-size", "8", "--json")
     assert result.code == 0
     assert result.document["held_out"] == {**result.document["held_out"], "split": "valid", "accuracy": 1.0}
     assert "hello from a plugin" in result.err
 
 
 def test_a_stream_has_no_length_for_a_schedule(cli: Any, tmp_path: Path) -> None:
-    result = cli("fit", "linear", "--data", "streamed", "--schedule", "cosine", "--progress", "none")
+    result = cli("fit", "plain", "--data", "streamed", "--schedule", "cosine", "--progress", "none")
     assert (result.code, result.err.splitlines()[-1]) == (
         2,
         "error: schedule cosine has to know how many batches an epoch has, and this data set does not say; use --schedule none",
@@ -79,20 +79,20 @@ def test_a_stream_has_no_length_for_a_schedule(cli: Any, tmp_path: Path) -> None
     ("model", "data", "code", "message"),
     [
         (
-            "linear",
+            "plain",
             "wrong-type",
             5,
             "dataset 'wrong-type' of package theirs (theirs:wrong_type) returned dict; wanted tinyclsf.data.Splits",
         ),
         (
-            "linear",
+            "plain",
             "divides",
             5,
             "dataset 'divides' of package theirs (theirs:divides) failed: ZeroDivisionError: division by zero",
         ),
-        ("linear", "leaves", 5, "dataset 'leaves' of package theirs (theirs:leaves) failed: SystemExit: 3"),
-        ("linear", "missing", 3, "pictures/ is empty; wanted at least one picture; fill it"),
-        ("linear", "wrong-label", 3, "label 3 of the train part is 7; wanted 0 to 1 for 2 classes"),
+        ("plain", "leaves", 5, "dataset 'leaves' of package theirs (theirs:leaves) failed: SystemExit: 3"),
+        ("plain", "missing", 3, "pictures/ is empty; wanted at least one picture; fill it"),
+        ("plain", "wrong-label", 3, "label 3 of the train part is 7; wanted 0 to 1 for 2 classes"),
         (
             "too-wide",
             "found",
@@ -134,11 +134,11 @@ def test_a_plugin_that_cannot_be_imported_breaks_only_itself(cli: Any, install: 
 
 
 def test_a_name_of_two_packages_is_named_with_both(cli: Any, install: Install) -> None:
-    install("other", "def linear(): pass", module="other", models={"linear": "other:linear"})
-    result = cli("fit", "linear")
+    install("other", "def plain(): pass", module="other", models={"plain": "other:plain"})
+    result = cli("fit", "plain")
     assert result.code == 5
     assert result.err == (
-        "error: model 'linear' is registered twice, by other (other:linear) and theirs (theirs:linear); "
+        "error: model 'plain' is registered twice, by other (other:plain) and theirs (theirs:plain); "
         "uninstall one of the packages\n"
     )
     assert cli("info", "mnist-cnn").code == 0

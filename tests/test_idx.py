@@ -1,15 +1,12 @@
-"""IDX files as they should be and in every way broken, and MNIST from disk and from a server."""
+"""IDX files as they should be and in every way broken, and MNIST from disk."""
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import math
 import struct
-import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +17,8 @@ from tinyclsf.errors import ConfigurationError, DataError
 from tinyclsf.plugin import Images, Splits
 from tinyclsf_plugins.datasets import idx as idx_module
 from tinyclsf_plugins.datasets.idx import idx, read_idx, read_images, read_labels
-from tinyclsf_plugins.datasets.mnist import FILES, mnist
+from tinyclsf_plugins.datasets.mnist import mnist
+from tinyclsf_plugins.datasets.mnist_files import FILES
 
 # Element type, its letter for `struct`, and values that come out wrong in the other byte order or with another sign.
 TYPES = [
@@ -361,86 +359,3 @@ def test_mnist_equals_torchvision(mnist_dir: Path) -> None:
     assert torch.equal(torch.cat([train_y, valid_y]), reference.targets)
     assert torch.equal(test_x.squeeze(1), test.data)
     assert torch.equal(test_y, test.targets)
-
-
-class Mirror(ThreadingHTTPServer):
-    """A server of MNIST's four files with 5 images to train and 3 to test, which can be made to fail."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        raw = images(5, 28, 28), labels(0, 9, 4, 1, 2), images(3, 28, 28), labels(3, 2, 1)
-        self.raw = dict(zip(FILES, raw, strict=True))
-        self.zipped = {f"{name}.gz": gzip.compress(data) for name, data in self.raw.items()}
-        self.fault = ""
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Mirror
-
-    def do_GET(self) -> None:
-        body = self.server.zipped[self.path[1:]]
-        # The fault comes with the last file, when three lie there whole already.
-        fault = self.server.fault if self.path == f"/{FILES[3]}.gz" else ""
-        self.close_connection = True
-        if fault == "speaks no HTTP":
-            self.wfile.write(b"hello\r\n")
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if fault == "hangs up" else body[::-1] if fault == "sends others" else body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
-    """A running server that torchvision takes for the home of MNIST."""
-    from torchvision.datasets import MNIST
-
-    with Mirror() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        sums = [(name, hashlib.md5(data).hexdigest()) for name, data in server.zipped.items()]
-        monkeypatch.setattr(MNIST, "mirrors", [server.address])
-        monkeypatch.setattr(MNIST, "resources", sums)
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-def test_a_download_lays_out_the_files_as_torchvision_does(tmp_path: Path, mirror: Mirror) -> None:
-    splits = mnist(data_dir=tmp_path, valid_size=2, split="tail")
-    assert {file.name: file.read_bytes() for file in (tmp_path / "MNIST" / "raw").iterdir()} == mirror.raw
-    assert [len(tensor) for tensor in tensors(splits)] == [3, 3, 2, 2, 3, 3]
-
-
-@pytest.mark.parametrize("fault", ["sends others", "hangs up", "speaks no HTTP"])
-def test_a_download_that_fails_leaves_nothing(tmp_path: Path, mirror: Mirror, fault: str) -> None:
-    mirror.fault = fault
-    found = message(lambda: mnist(data_dir=tmp_path, valid_size=2, split="tail"))
-    raw = tmp_path / "MNIST" / "raw"
-    assert list(raw.iterdir()) == []
-    start, end = (
-        f"MNIST is not in {raw} and cannot be downloaded (",
-        "); check the network, or point --data-dir at a folder that holds MNIST/raw",
-    )
-    assert found.startswith(start)
-    assert found.endswith(end)
-    if fault == "sends others":
-        assert "File not found or corrupted." in found.removeprefix(start).removesuffix(end)
-
-
-def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "MNIST").write_text("a file where a folder is wanted")
-    raw = tmp_path / "MNIST" / "raw"
-    assert message(lambda: mnist(data_dir=tmp_path)) == (
-        f"MNIST is not in {raw} and cannot be downloaded ([Errno 20] Not a directory: '{raw}'); "
-        "check the network, or point --data-dir at a folder that holds MNIST/raw"
-    )

@@ -210,7 +210,12 @@ FORGED = {
         array_of(dtype=FLOAT.replace(b"NNN", b"NU\1a\x85N")),
         "sets a state that no array of numbers has",
     ),
-    "dtype with a dictionary of fields": (array_of(dtype=FLOAT.replace(b"NNN", b"N}N")), "uses pickle opcode 0x7d"),
+    "dtype with a dictionary of fields": (
+        array_of(dtype=FLOAT.replace(b"NNN", b"N}N")),
+        "sets a state that no array of numbers has",
+    ),
+    "a dictionary": (b"}", "holds something that is not an array"),
+    "a dictionary that holds itself": (b"}q\0U\1ah\0s", "holds something that is not an array"),
     "dtype with size": (
         array_of(dtype=FLOAT.replace(MINUS_ONE, b"J\0\0\0\x40")),
         "sets a state that no array of numbers has",

@@ -8,18 +8,22 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.recipes import (
+    AUGMENTATIONS,
     LOSSES,
     SCHEDULES,
+    STEPPED_BY_EPOCH,
     Recipe,
+    make_augment,
+    make_loss,
     make_optimizer,
     make_schedule,
     mse,
-    optimizer_defaults,
     optimizers,
+    options_with_defaults,
     pick,
     recipe,
 )
@@ -71,7 +75,7 @@ def test_an_optimizer_is_pytorchs_own_with_its_arguments(name: str, cls: type[to
 
 
 def test_optimizer_defaults_are_pytorchs() -> None:
-    defaults = optimizer_defaults("sgd")
+    defaults = options_with_defaults("optimizer", "sgd")
     group = torch.optim.SGD([nn.Parameter(torch.ones(1))]).param_groups[0]
     assert {name: defaults[name] for name in ("lr", "momentum", "weight_decay")} == {
         name: group[name] for name in ("lr", "momentum", "weight_decay")
@@ -83,8 +87,19 @@ def test_mse_is_between_shares_and_one_hot_labels() -> None:
     out, yb = torch.tensor([[0.0, 0.0], [math.log(3), 0.0]]), torch.tensor([0, 1])
     by_hand = ((0.5 - 1) ** 2 + 0.5**2 + 0.75**2 + (0.25 - 1) ** 2) / 4
     assert mse(out, yb).item() == pytest.approx(by_hand, abs=1e-7)
-    assert LOSSES["mse"] is mse
-    assert LOSSES["cross-entropy"](out, yb).item() == pytest.approx((math.log(2) + math.log(4)) / 2, abs=1e-6)
+    assert make_loss("mse") is mse
+    assert make_loss("cross-entropy")(out, yb).item() == pytest.approx((math.log(2) + math.log(4)) / 2, abs=1e-6)
+
+
+def test_labels_are_smoothed_in_training_alone() -> None:
+    out, yb = torch.randn(6, 4), torch.randint(4, (6,))
+    loss = make_loss("cross-entropy", label_smoothing=0.2)
+    assert isinstance(loss, nn.Module)
+    shares = F.one_hot(yb, 4) * 0.8 + 0.2 / 4
+    by_hand = -(shares * out.log_softmax(1)).sum(1).mean()
+    assert loss(out, yb).item() == pytest.approx(by_hand.item(), abs=1e-6)
+    loss.eval()
+    assert torch.equal(loss(out, yb), F.cross_entropy(out, yb))
 
 
 def test_one_cycle_is_pytorchs_and_leaves_momentum_alone() -> None:
@@ -106,6 +121,28 @@ def test_cosine_is_pytorchs_and_the_formula() -> None:
     assert found == pytest.approx([0.05 * (1 + math.cos(math.pi * step / 14)) for step in range(14)])
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "factors"),
+    [
+        ("step", {}, [1, 0.9, 0.81, 0.729]),
+        ("step", {"gamma": 0.5, "step_size": 2}, [1, 1, 0.5, 0.5]),
+        ("exponential", {"gamma": 0.1}, [1, 0.1, 0.01, 0.001]),
+    ],
+)
+def test_steps_by_epoch_need_no_number_of_batches(name: str, options: dict[str, float], factors: list[float]) -> None:
+    opt = sgd(lr=1.0)
+    schedule = make_schedule(name, opt, epochs=4, batches=None, **options)
+    assert schedule is not None
+    assert rates(opt, schedule, 4) == pytest.approx(factors)
+
+
+def test_a_plateau_is_pytorchs() -> None:
+    schedule = make_schedule("plateau", sgd(), epochs=4, batches=7, gamma=0.5, plateau_patience=3)
+    assert isinstance(schedule, ReduceLROnPlateau)
+    assert (schedule.factor, schedule.patience, schedule.mode) == (0.5, 3, "min")
+    assert options_with_defaults("schedule", "plateau") == {"gamma": 0.1, "plateau_patience": 10}
+
+
 def test_every_group_keeps_its_own_highest_rate() -> None:
     groups = [{"params": [nn.Parameter(torch.ones(1))], "lr": lr} for lr in (0.1, 0.5)]
     opt = torch.optim.SGD(groups)
@@ -123,7 +160,7 @@ def test_no_schedule_needs_no_length() -> None:
     assert make_schedule("none", sgd(), epochs=1, batches=None) is None
 
 
-@pytest.mark.parametrize("name", sorted(set(SCHEDULES) - {"none"}))
+@pytest.mark.parametrize("name", sorted(set(SCHEDULES) - {"none"} - STEPPED_BY_EPOCH))
 def test_a_schedule_over_a_stream_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError) as error:
         make_schedule(name, sgd(), epochs=1, batches=None)
@@ -139,7 +176,9 @@ def test_unknown_names_are_answered_with_the_known_and_the_nearest() -> None:
     assert error.value.tip == "did you mean 'adam'?"
     with pytest.raises(ConfigurationError) as error:
         make_schedule("onecycle", sgd(), 1, 1)
-    assert str(error.value) == "there is no schedule 'onecycle'; choose one of cosine, none, one-cycle"
+    assert (
+        str(error.value) == "there is no schedule 'onecycle'; choose one of cosine, exponential, none, one-cycle, plateau, step"
+    )
     assert error.value.tip == "did you mean 'one-cycle'?"
     with pytest.raises(ConfigurationError) as error:
         pick("loss", "zzz", LOSSES)
@@ -149,7 +188,7 @@ def test_unknown_names_are_answered_with_the_known_and_the_nearest() -> None:
 @pytest.mark.parametrize("name", ["lbfgs", "sparseadam", "optimizer"])
 def test_what_cannot_train_here_is_no_optimizer(name: str) -> None:
     with pytest.raises(ConfigurationError) as error:
-        optimizer_defaults(name)
+        options_with_defaults("optimizer", name)
     assert str(error.value) == f"there is no optimizer '{name}'; choose one of {EVERY_OPTIMIZER}"
 
 
@@ -187,3 +226,34 @@ def test_recipe_is_attached_and_the_model_stays_itself() -> None:
 def test_a_misspelt_recipe_key_is_an_error() -> None:
     with pytest.raises(TypeError, match="learning_rate"):
         recipe(learning_rate=0.1)
+
+
+def test_augmentations_follow_each_other_in_their_order() -> None:
+    x = torch.randint(256, (20, 3, 16, 24), dtype=torch.uint8)
+    assert make_augment("none") is None
+    for names in ("flip", "crop, flip", ",".join(AUGMENTATIONS)):
+        augment = make_augment(names)
+        assert augment is not None
+        torch.manual_seed(3)
+        found = augment(x)
+        torch.manual_seed(3)
+        wanted = x
+        for name in names.split(","):
+            wanted = AUGMENTATIONS[name.strip()](wanted, 16)
+        assert torch.equal(found, wanted)
+        assert not torch.equal(found, x)
+
+
+@pytest.mark.parametrize(
+    ("names", "message", "tip"),
+    [
+        ("flop", "there is no augmentation 'flop'; choose one of affine, crop, cutout, flip", "did you mean 'flip'?"),
+        ("flip,none", "there is no augmentation 'none'; choose one of affine, crop, cutout, flip", None),
+        ("", "there is no augmentation ''; choose one of affine, crop, cutout, flip", None),
+        ("flip,crop,flip", "augmentations 'flip,crop,flip' name one twice; give each once", None),
+    ],
+)
+def test_augmentations_that_cannot_be(names: str, message: str, tip: str | None) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        make_augment(names)
+    assert (str(error.value), error.value.tip) == (message, tip)

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
-from tinyclsf.cli.settings import Setting, resolve
+from tinyclsf.cli.settings import Setting, arguments_of, resolve
 from tinyclsf.errors import ConfigurationError, PluginError
 from tinyclsf.recipes import Recipe, optimizers
 
-NAMES = ("epochs", "batch_size", "loss", "optimizer", "lr", "momentum", "weight_decay", "schedule", "seed")
+NAMES = (
+    *("epochs", "batch_size", "loss", "label_smoothing", "optimizer", "lr", "momentum", "weight_decay"),
+    *("schedule", "gamma", "step_size", "plateau_patience", "augment", "seed"),
+)
 SGD = Recipe(epochs=2, batch_size=32, optimizer="sgd", lr=0.1, momentum=0.9, schedule="one-cycle", loss="mse")
 
 
@@ -23,10 +26,12 @@ def test_nothing_said_and_no_recipe() -> None:
         "epochs": (5, "default"),
         "batch_size": (64, "default"),
         "loss": ("cross-entropy", "default"),
+        "label_smoothing": (0.0, "default of cross-entropy"),
         "optimizer": ("adam", "default"),
         "lr": (0.001, "default of adam"),
         "weight_decay": (0, "default of adam"),
         "schedule": ("none", "default"),
+        "augment": ("none", "default"),
         "seed": (0, "default"),
     }
 
@@ -41,6 +46,7 @@ def test_a_recipe_comes_before_defaults() -> None:
         "momentum": (0.9, "recipe"),
         "weight_decay": (0, "default of sgd"),
         "schedule": ("one-cycle", "recipe"),
+        "augment": ("none", "recipe"),
         "seed": (0, "default"),
     }
 
@@ -50,11 +56,11 @@ def test_a_recipe_comes_before_defaults() -> None:
     [
         ("epochs", 9, "--epochs"),
         ("batch_size", 1, "--batch-size"),
-        ("loss", "cross-entropy", "--loss"),
         ("lr", 0.1, "--lr"),
         ("momentum", 0.0, "--momentum"),
         ("weight_decay", 0.01, "--weight-decay"),
         ("schedule", "none", "--schedule"),
+        ("augment", "flip,crop", "--augment"),
         ("seed", 7, "--seed"),
     ],
 )
@@ -83,12 +89,27 @@ def test_the_recipes_optimizer_by_name_keeps_its_values() -> None:
     [
         ("adam", "momentum", "optimizer adam does not use --momentum; leave it out"),
         ("rprop", "weight_decay", "optimizer rprop does not use --weight-decay; leave it out"),
+        ("sgd", "label_smoothing", "loss mse does not use --label-smoothing; leave it out"),
+        ("sgd", "gamma", "schedule one-cycle does not use --gamma; leave it out"),
+        ("sgd", "step_size", "schedule one-cycle does not use --step-size; leave it out"),
+        ("sgd", "plateau_patience", "schedule one-cycle does not use --plateau-patience; leave it out"),
     ],
 )
-def test_an_option_that_the_optimizer_does_not_use_is_an_error(optimizer: str, name: str, message: str) -> None:
+def test_an_option_that_is_not_used_is_an_error(optimizer: str, name: str, message: str) -> None:
     with pytest.raises(ConfigurationError) as error:
         resolve(given(optimizer=optimizer, **{name: 0.5}), SGD)
     assert (str(error.value), error.value.tip) == (message, None)
+
+
+def test_a_schedules_own_options_go_with_it() -> None:
+    decaying = Recipe(schedule="step", gamma=0.5, loss="cross-entropy", label_smoothing=0.1)
+    found = resolve(given(step_size=3), decaying)
+    assert (found["gamma"], found["step_size"]) == ((0.5, "recipe"), (3, "--step-size"))
+    assert found["label_smoothing"] == (0.1, "recipe")
+    found = resolve(given(schedule="exponential", loss="mse"), decaying)
+    assert found["gamma"] == (0.9, "default of exponential")
+    assert not {"step_size", "plateau_patience", "label_smoothing"} & set(found)
+    assert arguments_of(found, "schedule") == {"gamma": 0.9}
 
 
 def test_a_recipe_whose_optimizer_does_not_use_its_option_is_the_plugins_fault() -> None:
@@ -103,7 +124,7 @@ def test_a_recipe_whose_optimizer_does_not_use_its_option_is_the_plugins_fault()
     ("name", "value", "known", "tip"),
     [
         ("loss", "crossentropy", "cross-entropy, mse", "did you mean 'cross-entropy'?"),
-        ("schedule", "cosin", "cosine, none, one-cycle", "did you mean 'cosine'?"),
+        ("schedule", "cosin", "cosine, exponential, none, one-cycle, plateau, step", "did you mean 'cosine'?"),
         ("optimizer", "sdg", ", ".join(sorted(optimizers())), "did you mean 'sgd'?"),
     ],
 )

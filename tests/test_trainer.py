@@ -9,11 +9,11 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import IterableDataset, TensorDataset
 
-from tinyclsf import Epoch, Trainer, fit, get_data
-from tinyclsf.callbacks import Callback
+from tinyclsf import Epoch, Lambda, Trainer, fit, get_data
+from tinyclsf.callbacks import Callback, EpochSchedule
 from tinyclsf.errors import ConfigurationError, DataError, TrainingError
 from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN
 from tinyclsf_plugins.models.mnist_logistic import Mnist_Logistic
@@ -89,6 +89,62 @@ def test_evaluate_and_predict_count_each_sample_once() -> None:
     for method in (trainer.evaluate, trainer.predict):
         with pytest.raises(DataError, match=r"^the loader gave no batch: "):
             method([])
+
+
+def test_training_batches_alone_are_augmented_as_stored() -> None:
+    seen: list[torch.Tensor] = []
+
+    def darken(x: torch.Tensor) -> torch.Tensor:
+        assert torch.is_grad_enabled()
+        seen.append(x)
+        return x // 2
+
+    stored = torch.randint(256, (70, 784), dtype=torch.uint8)
+    train, valid = TensorDataset(stored, torch.zeros(70).long()), TensorDataset(stored[:9], torch.zeros(9).long())
+    model, opt = begin(lambda: nn.Sequential(Lambda(lambda x: x / 255), nn.Linear(784, 10)), lr=1e-12)
+    trainer = Trainer(model, F.cross_entropy, opt, device="cpu", augment=darken)
+    (row,) = trainer.fit(1, *get_data(train, valid, 32))
+    assert [len(x) for x in seen] == [32, 32, 6]
+    assert torch.equal(torch.cat(seen).float().sum(1).sort().values, stored.float().sum(1).sort().values)
+    with torch.no_grad():
+        assert row.train_loss == pytest.approx(F.cross_entropy(model(stored // 2), train.tensors[1]).item(), rel=1e-5)
+        assert row.valid_loss == pytest.approx(F.cross_entropy(model(stored[:9]), valid.tensors[1]).item(), rel=1e-5)
+
+
+def test_a_loss_that_is_a_module_trains_and_evaluates_with_the_model() -> None:
+    modes = []
+
+    class Watched(nn.CrossEntropyLoss):
+        def forward(self, out: torch.Tensor, yb: torch.Tensor) -> torch.Tensor:
+            modes.append(self.training)
+            return super().forward(out, yb)
+
+    model, opt = begin(Mnist_Logistic)
+    Trainer(model, Watched(), opt, device="cpu").fit(2, *get_data(images(40, 0), images(8, 1), 32))
+    assert modes == [True, True, False] * 2
+
+
+def test_schedules_by_epoch_are_stepped_after_each_and_a_plateau_by_the_validation_loss() -> None:
+    loaders = get_data(images(70, 0), images(8, 1), 32)
+    model, opt = begin(Mnist_Logistic)
+    rates: list[float] = []
+
+    class Rates(Callback):
+        def on_batch_end(self, trainer: Trainer) -> None:
+            rates.append(trainer.opt.param_groups[0]["lr"])
+
+    by_epoch = EpochSchedule(StepLR(opt, 1, 0.5))
+    Trainer(model, F.cross_entropy, opt, device="cpu", callbacks=[by_epoch, Rates()]).fit(3, *loaders)
+    assert rates == [0.1] * 3 + [0.05] * 3 + [0.025] * 3
+
+    model, opt = begin(Mnist_Logistic, lr=0.5)
+    plateau = ReduceLROnPlateau(opt, factor=0.1, patience=0)
+    history = Trainer(model, F.cross_entropy, opt, device="cpu", callbacks=[EpochSchedule(plateau)]).fit(6, *loaders)
+    _, other = begin(Mnist_Logistic, lr=0.5)
+    reference = ReduceLROnPlateau(other, factor=0.1, patience=0)
+    for row in history:
+        reference.step(row.valid_loss)
+    assert opt.param_groups[0]["lr"] == other.param_groups[0]["lr"] < 0.5
 
 
 def test_the_schedule_is_stepped_after_every_batch() -> None:

@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
 from tinyclsf.checkpoint import save_weights
 from tinyclsf.errors import StorageError
 from tinyclsf.metrics import Epoch
@@ -62,6 +64,19 @@ class BestModel(Callback):
         if self.row is None or _rank(row) > _rank(self.row):
             save_weights(trainer.model, self.path, notes={"epoch": str(row.epoch)})
             self.row = row
+
+
+class EpochSchedule(Callback):
+    """Step a learning-rate schedule after every epoch, one that waits for a plateau by the validation loss."""
+
+    def __init__(self, schedule: LRScheduler) -> None:
+        self.schedule = schedule
+
+    def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step(row.valid_loss)
+        else:
+            self.schedule.step()
 
 
 def _rank(row: Epoch) -> tuple[float, float]:

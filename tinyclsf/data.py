@@ -109,13 +109,36 @@ class WholeBatchLoader(DataLoader[Any]):
             yield [tensor.index_select(0, index.to(tensor.device)) for tensor in tensors]
 
 
+class _WorkerLoader(DataLoader[Any]):
+    """A `DataLoader` with workers that stay, whose epochs are in the order that they have without workers.
+
+    Raises: DataError as a worker raised it, without the traceback that PyTorch puts before its sentence.
+    """
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator is all that a for loop needs
+        if self._iterator is not None:  # from the second epoch on: workers that stay have the seed of the first
+            torch.empty((), dtype=torch.int64).random_(generator=self.generator)
+        return self._batches(super().__iter__())
+
+    def _batches(self, batches: Iterator[Any]) -> Iterator[Any]:
+        try:
+            yield from batches
+        except DataError as error:
+            # All that holds on to the workers is let go of, so that they end now; found later, by chance, they take 10 seconds.
+            del batches
+            error.__traceback__ = self._iterator = None
+            raise DataError(str(error).rpartition(f"{DataError.__name__}: ")[2].rstrip()) from None
+
+
 def loader(dataset: Dataset[Any], batch_size: int, *, shuffle: bool = False) -> DataLoader[Any]:
     """A loader of batches: by the whole batch from tensors in memory, by PyTorch's ordinary `DataLoader` from anything else.
 
-    An `IterableDataset` keeps its own order.
+    An `IterableDataset` keeps its own order. A data set that has `loader_workers` is read by as many processes.
     """
     if isinstance(dataset, IterableDataset):
         return DataLoader(dataset, batch_size)
+    if workers := getattr(dataset, "loader_workers", 0):
+        return _WorkerLoader(dataset, batch_size, shuffle=shuffle, num_workers=workers, persistent_workers=True)
     # A subclass may fetch its samples in another way than TensorDataset does.
     whole = isinstance(dataset, TensorDataset) and type(dataset).__getitem__ is TensorDataset.__getitem__
     return (WholeBatchLoader if whole else DataLoader)(dataset, batch_size, shuffle=shuffle)

@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError
 from tinyclsf.modules import Preprocess
 
-_PIECE = 4096  # images at a time, where a whole set at once would need its memory twice
+_PIECE = 1 << 21  # numbers at a time, where a whole set at once would need its memory twice or more
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Preparation:
 
     `valid_ratio` or `valid_size` of the training images validate: the same share of every class, drawn by `seed`; with
     `split="tail"` the last ones. Where none of the three is given, a data set is split in its own way.
-    `fraction` below 1 keeps the same number of training images of every class; a smaller fraction is part of a larger one.
+    `fraction` below 1 keeps the same number of training images of every class, and so no more than the rarest class has of
+    each; a smaller fraction is part of a larger one.
     `normalize` scales to 0..1 ("unit"), to -1..1 ("half"), or by the training images' mean and deviation ("stats").
     Raises: ConfigurationError for a value that no data set could follow.
     """
@@ -37,16 +38,21 @@ class Preparation:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        # The command line has checked the words already; a call from Python has not.
+        for name, value in (("normalize", self.normalize), ("split", self.split)):
+            words = get_args(get_type_hints(Preparation)[name])
+            if value not in words:
+                raise ConfigurationError(f"{name} is '{value}'; wanted one of {'|'.join(words)}")
         if self.valid_ratio is not None and self.valid_size is not None:
             raise ConfigurationError("valid_ratio and valid_size are both given; give one of them")
         if self.valid_ratio is not None and not 0 < self.valid_ratio < 1:
-            raise ConfigurationError(f"valid_ratio is {self.valid_ratio:g}; wanted more than 0 and less than 1")
+            raise ConfigurationError(f"valid_ratio is {self.valid_ratio}; wanted more than 0 and less than 1")
         if self.valid_size is not None and self.valid_size < 1:
             raise ConfigurationError(f"valid_size is {self.valid_size}; wanted at least 1")
         if not 0 < self.fraction <= 1:
-            raise ConfigurationError(f"fraction is {self.fraction:g}; wanted more than 0 and at most 1")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigurationError(f"seed is {self.seed}; wanted a whole number from 0")
+            raise ConfigurationError(f"fraction is {self.fraction}; wanted more than 0 and at most 1")
+        if not 0 <= self.seed < 2**32:  # PyTorch's generator on the CPU uses no more bits than these
+            raise ConfigurationError(f"seed is {self.seed}; wanted 0 to {2**32 - 1}")
 
     @property
     def asks_for_a_split(self) -> bool:
@@ -116,14 +122,14 @@ class Preparation:
 
         Raises: ConfigurationError if that is none.
         """
-        if self.fraction == 1:
+        if self.fraction == 1 or len(y) == 0:
             return torch.arange(len(y))
         shuffled = _shuffled_by_class(y, self.seed)
         counts = [len(rows) for rows in shuffled]
         each = min(int(self.fraction * len(y) / len(counts) + 1e-9), *counts)
         if each == 0:
             raise ConfigurationError(
-                f"fraction {self.fraction:g} of {len(y):,} training images is less than one of each of {len(counts)} classes; "
+                f"fraction {self.fraction} of {len(y):,} training images is less than one of each of {len(counts)} classes; "
                 "give a larger one"
             )
         return torch.cat([rows[:each] for rows in shuffled]).sort().values
@@ -134,10 +140,10 @@ class Preparation:
             return Preprocess(0.0, largest)
         if self.normalize == "half":
             return Preprocess(largest / 2, largest / 2)
-        pieces = range(0, len(images), _PIECE)
+        pieces = torch.split(images.x, _rows_a_piece(images.x))
         pixels = images.x[:, 0].numel()
-        mean = sum((_by_channel(images.x[at : at + _PIECE]).sum(1) for at in pieces), torch.zeros(())) / pixels
-        squares = (_by_channel(images.x[at : at + _PIECE]).sub_(mean[:, None]).square_().sum(1) for at in pieces)
+        mean = sum((piece.double().sum((0, 2, 3)) for piece in pieces), torch.zeros(())) / pixels
+        squares = (piece.double().sub_(mean.view(-1, 1, 1)).square_().sum((0, 2, 3)) for piece in pieces)
         std = (sum(squares, torch.zeros(())) / pixels).sqrt()
         # A channel that is the same everywhere has nothing to scale.
         return Preprocess(mean.tolist(), torch.where(std > 0, std, largest).tolist())
@@ -148,17 +154,23 @@ def prepared(plugin: Callable[..., Splits]) -> Callable[..., Splits]:
 
     `@prepared` above `def stripes(prepare, *, size: int = 16) -> Splits` makes `stripes(size=..., valid_ratio=..., ...)`.
     """
-    shared = inspect.signature(Preparation).parameters.values()
-    names = {parameter.name for parameter in shared}
+    shared = inspect.signature(Preparation).parameters
+    own = list(inspect.signature(plugin).parameters.values())[1:]
+    for parameter in own:
+        if parameter.name in shared:
+            raise TypeError(
+                f"{plugin.__name__} has an option '{parameter.name}' of its own beside that of @prepared; rename it"
+            )
 
     @functools.wraps(plugin)
     def build(**options: Any) -> Splits:
-        own = {name: value for name, value in options.items() if name not in names}
-        return plugin(Preparation(**{name: options[name] for name in names & set(options)}), **own)
+        prepare = Preparation(**{name: options.pop(name) for name in shared if name in options})
+        return plugin(prepare, **options)
 
-    own = list(inspect.signature(plugin).parameters.values())[1:]
-    options = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *shared)]
-    build.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    rest = [parameter for parameter in own if parameter.kind == inspect.Parameter.VAR_KEYWORD]  # **options, always last
+    named = [*own[: len(own) - len(rest)], *shared.values()]
+    named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in named]
+    build.__signature__ = inspect.Signature([*named, *rest])  # type: ignore[attr-defined]
     build.__annotations__ = {**get_type_hints(plugin), **get_type_hints(Preparation)}
     return build
 
@@ -169,7 +181,7 @@ def set_aside(images: Images, rows: Tensor) -> tuple[Images, Images]:
     Needs no more memory beside than the rows that are set aside.
     """
     edge = len(images) - len(rows)
-    if int(rows[0]) != edge:  # otherwise they are the last ones already
+    if not torch.equal(rows, torch.arange(edge, len(images))):  # otherwise they are the last ones already
         rest = torch.ones(len(images), dtype=torch.bool).index_fill_(0, rows, False).nonzero().squeeze(1)
         for tensor in images.tensors:
             aside = tensor.index_select(0, rows)
@@ -181,9 +193,14 @@ def set_aside(images: Images, rows: Tensor) -> tuple[Images, Images]:
 def _move_to_front(tensor: Tensor, rows: Tensor) -> None:
     """Make the given rows (ascending) the first ones, in place and in pieces."""
     # A row only moves towards the front, so that none is written over before it has been read.
-    for at in range(0, len(rows), _PIECE):
-        piece = rows[at : at + _PIECE]
+    size = _rows_a_piece(tensor)
+    for at in range(0, len(rows), size):
+        piece = rows[at : at + size]
         tensor[at : at + len(piece)] = tensor.index_select(0, piece)
+
+
+def _rows_a_piece(tensor: Tensor) -> int:
+    return max(1, _PIECE // tensor.shape[1:].numel())
 
 
 def _stratified(y: Tensor, size: int, seed: int) -> Tensor:
@@ -201,13 +218,10 @@ def _stratified(y: Tensor, size: int, seed: int) -> Tensor:
 def _shuffled_by_class(y: Tensor, seed: int) -> list[Tensor]:
     """The rows of every class that there is, in a random order that only the labels and the seed decide."""
     generator = torch.Generator().manual_seed(seed)
-    by_class = [(y == label).nonzero().squeeze(1) for label in range(int(y.max()) + 1)]
-    return [rows[torch.randperm(len(rows), generator=generator)] for rows in by_class if len(rows)]
-
-
-def _by_channel(x: Tensor) -> Tensor:
-    """(n, c, h, w) to (c, n*h*w) in float64."""
-    return x.double().transpose(0, 1).flatten(1)
+    order = y.argsort(stable=True)
+    starts = y[order].diff().nonzero().flatten() + 1
+    by_class = order.tensor_split(starts.tolist())
+    return [rows[torch.randperm(len(rows), generator=generator)] for rows in by_class]
 
 
 def _image_shape(images: Images) -> tuple[int, int, int]:

@@ -1,18 +1,19 @@
-"""Losses, optimizers and schedules by name, and the recipe that a model brings along."""
+"""Losses, optimizers, schedules and augmentations by name, and the recipe that a model brings along."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
 
+from tinyclsf.augment import cutout, random_affine, random_crop, random_flip
 from tinyclsf.errors import ConfigurationError, did_you_mean
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
@@ -20,7 +21,11 @@ Factory = TypeVar("Factory", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings that a model is trained with where nobody says otherwise; None leaves a value to the optimizer."""
+    """The settings that a model is trained with where nobody says otherwise.
+
+    lr, momentum and weight_decay belong to its optimizer; gamma, step_size and plateau_patience to its schedule;
+    label_smoothing to its loss. None leaves a value to those.
+    """
 
     epochs: int = 5
     batch_size: int = 64
@@ -29,7 +34,12 @@ class Recipe:
     momentum: float | None = None
     weight_decay: float | None = None
     schedule: str = "none"
+    gamma: float | None = None
+    step_size: int | None = None
+    plateau_patience: int | None = None
     loss: str = "cross-entropy"
+    label_smoothing: float | None = None
+    augment: str = "none"
 
 
 def recipe(**settings: Any) -> Callable[[Factory], Factory]:
@@ -48,15 +58,62 @@ def mse(out: Tensor, yb: Tensor) -> Tensor:
     return F.mse_loss(out.softmax(dim=1), F.one_hot(yb, out.shape[1]).to(out.dtype))
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cross-entropy": F.cross_entropy, "mse": mse}
+class CrossEntropy(nn.Module):
+    """Cross-entropy whose labels are smoothed while training; in evaluation mode they are not, so that figures compare.
 
-# Both are stepped after every batch. The cycle leaves momentum alone, so that the value a person reads is the one in force.
-SCHEDULES: dict[str, Callable[[Optimizer, int], LRScheduler] | None] = {
-    "none": None,
-    "cosine": lambda opt, steps: CosineAnnealingLR(opt, steps),
-    "one-cycle": lambda opt, steps: OneCycleLR(
-        opt, [group["lr"] for group in opt.param_groups], total_steps=steps, cycle_momentum=False
-    ),
+    Shapes: out (n, classes), yb (n,) int64, to a scalar.
+    Source: Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision".
+    """
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, out: Tensor, yb: Tensor) -> Tensor:
+        return F.cross_entropy(out, yb, label_smoothing=self.label_smoothing if self.training else 0.0)
+
+
+def _cosine(opt: Optimizer, steps: int) -> LRScheduler:
+    return CosineAnnealingLR(opt, steps)
+
+
+def _one_cycle(opt: Optimizer, steps: int) -> LRScheduler:
+    # The cycle leaves momentum alone, so that the value a person reads is the one in force.
+    return OneCycleLR(opt, [group["lr"] for group in opt.param_groups], total_steps=steps, cycle_momentum=False)
+
+
+def _step(opt: Optimizer, steps: int, *, gamma: float = 0.9, step_size: int = 1) -> LRScheduler:
+    return StepLR(opt, step_size, gamma)
+
+
+def _exponential(opt: Optimizer, steps: int, *, gamma: float = 0.9) -> LRScheduler:
+    return ExponentialLR(opt, gamma)
+
+
+def _plateau(opt: Optimizer, steps: int, *, gamma: float = 0.1, plateau_patience: int = 10) -> LRScheduler:
+    return ReduceLROnPlateau(opt, factor=gamma, patience=plateau_patience)
+
+
+# What has a default is an option of the loss or schedule. A schedule gets the optimizer and the run's number of batches.
+LOSSES: dict[str, Callable[..., Callable[[Tensor, Tensor], Tensor]]] = {"cross-entropy": CrossEntropy, "mse": lambda: mse}
+SCHEDULES: dict[str, Callable[..., LRScheduler | None]] = {
+    "none": lambda opt, steps: None,
+    "cosine": _cosine,
+    "one-cycle": _one_cycle,
+    "step": _step,
+    "exponential": _exponential,
+    "plateau": _plateau,
+}
+STEPPED_BY_EPOCH = {"step", "exponential", "plateau"}  # the others after every batch
+
+Augment = Callable[[Tensor], Tensor]
+
+# Each of a batch and its images' shorter side in pixels.
+AUGMENTATIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "flip": lambda x, side: random_flip(x),
+    "crop": lambda x, side: random_crop(x, padding=max(1, side // 8)),
+    "affine": lambda x, side: random_affine(x, degrees=10, translate=side / 16, scale=0.1, shear=5),
+    "cutout": lambda x, side: cutout(x, size=max(1, side // 4)),
 }
 
 # One needs a closure that `opt.step()` does not give, the other sparse gradients that no image model has.
@@ -69,13 +126,14 @@ def optimizers() -> dict[str, type[Optimizer]]:
     return {cls.__name__.lower(): cls for cls in classes if cls is not Optimizer and cls.__name__.lower() not in _UNFIT}
 
 
-def optimizer_defaults(name: str) -> dict[str, Any]:
-    """The arguments that an optimizer takes, with PyTorch's own defaults.
+def options_with_defaults(what: Literal["optimizer", "schedule", "loss"], name: str) -> dict[str, Any]:
+    """The options that an optimizer, schedule or loss takes, with their defaults.
 
-    Raises: ConfigurationError if there is no such optimizer.
+    Raises: ConfigurationError if there is none of that name.
     """
-    parameters = inspect.signature(pick("optimizer", name, optimizers())).parameters
-    return {key: parameter.default for key, parameter in parameters.items() if key != "params"}
+    tables: dict[str, Mapping[str, Callable[..., Any]]] = {"optimizer": optimizers(), "schedule": SCHEDULES, "loss": LOSSES}
+    parameters = inspect.signature(pick(what, name, tables[what])).parameters
+    return {key: parameter.default for key, parameter in parameters.items() if parameter.default is not parameter.empty}
 
 
 def make_optimizer(name: str, parameters: Iterable[torch.nn.Parameter], **arguments: float) -> Optimizer:
@@ -90,25 +148,52 @@ def make_optimizer(name: str, parameters: Iterable[torch.nn.Parameter], **argume
         raise ConfigurationError(f"optimizer {name} cannot be used here: {error}") from error
 
 
-def make_schedule(name: str, opt: Optimizer, epochs: int, batches: int | None) -> LRScheduler | None:
-    """A learning-rate schedule by its name, to be stepped after every batch; `batches` is an epoch's number of them.
+def make_loss(name: str, **options: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss by its name.
 
+    Raises: ConfigurationError if there is no such loss.
+    """
+    return pick("loss", name, LOSSES)(**options)
+
+
+def make_schedule(name: str, opt: Optimizer, epochs: int, batches: int | None, **options: float) -> LRScheduler | None:
+    """A learning-rate schedule by its name, to be stepped after every epoch if it is one of STEPPED_BY_EPOCH, else every batch.
+
+    `batches` is an epoch's number of them.
     Raises: ConfigurationError if there is no such schedule, or it needs a number of batches and there is none.
     """
     make = pick("schedule", name, SCHEDULES)
-    if make is None:
-        return None
-    if batches is None:
+    if batches is None and name not in STEPPED_BY_EPOCH | {"none"}:
         raise ConfigurationError(
             f"schedule {name} has to know how many batches an epoch has, and this data set does not say; use --schedule none"
         )
-    return make(opt, epochs * batches)
+    return make(opt, epochs * (batches or 0), **options)
+
+
+def make_augment(names: str) -> Augment | None:
+    """The augmentations of a comma-separated list, one after the other, as a function of a batch; None for "none".
+
+    Raises: ConfigurationError if there is no such augmentation, or one is named twice.
+    """
+    if names == "none":
+        return None
+    listed = [name.strip() for name in names.split(",")]
+    steps = [pick("augmentation", name, AUGMENTATIONS) for name in listed]
+    if len(set(listed)) < len(listed):
+        raise ConfigurationError(f"augmentations '{names}' name one twice; give each once")
+
+    def augment(x: Tensor) -> Tensor:
+        for step in steps:
+            x = step(x, min(x.shape[2:]))
+        return x
+
+    return augment
 
 
 Value = TypeVar("Value")
 
 
-def pick(what: str, name: str, table: dict[str, Value]) -> Value:
+def pick(what: str, name: str, table: Mapping[str, Value]) -> Value:
     """The entry of a table by its name.
 
     Raises: ConfigurationError that lists the names if there is none.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -38,7 +38,9 @@ class Trainer:
 
     `device="auto"` takes CUDA, then MPS, then the CPU. `memory_format="auto"` is channels_last where a model has 2-D
     convolutions; with "contiguous", and no schedule, training on the CPU ends with the very parameters of `fit`.
-    `schedule` is stepped after every batch. No step waits for the device: losses and hits are added up there.
+    `schedule` is stepped after every batch, `callbacks.EpochSchedule` steps one after every epoch. `augment` changes each
+    training batch of images as stored, on the device. A loss that is a module is put in training and evaluation mode with the
+    model. No step waits for the device: losses and hits are added up there.
     Raises: ConfigurationError if the device is not there.
     """
 
@@ -51,6 +53,7 @@ class Trainer:
         device: str = "auto",
         memory_format: Literal["auto", "channels_last", "contiguous"] = "auto",
         schedule: LRScheduler | None = None,
+        augment: Callable[[Tensor], Tensor] | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.device = choose_device(device)
@@ -62,6 +65,7 @@ class Trainer:
         self.loss_func = loss_func
         self.opt = opt
         self.schedule = schedule
+        self.augment = augment
         self.callbacks = list(callbacks)
         self.epoch = 0
         self.epochs = 0
@@ -123,12 +127,14 @@ class Trainer:
         return Predictions(logits.gathered(), labels.gathered())
 
     def _train_epoch(self, train_dl: Batches) -> float:
-        self.model.train()
+        self._set_mode(training=True)
         self._train = _Sums(self.device)
-        model, loss_func, opt, schedule = self.model, self.loss_func, self.opt, self.schedule
+        model, loss_func, opt, schedule, augment = self.model, self.loss_func, self.opt, self.schedule, self.augment
         watching = [each for each in self.callbacks if type(each).on_batch_end is not Callback.on_batch_end]
         for self.batch, (xb, yb) in enumerate(train_dl, start=1):
             xb, yb = self._put(xb), self._put(yb)
+            if augment is not None:
+                xb = augment(xb)
             loss = loss_func(model(xb), yb)
             loss.backward()  # type: ignore[no-untyped-call]
             opt.step()
@@ -142,9 +148,14 @@ class Trainer:
 
     @torch.no_grad()
     def _outputs(self, dl: Batches) -> Iterator[tuple[Tensor, Tensor]]:
-        self.model.eval()
+        self._set_mode(training=False)
         for xb, yb in dl:
             yield self.model(self._put(xb)), self._put(yb)
+
+    def _set_mode(self, *, training: bool) -> None:
+        for module in (self.model, self.loss_func):
+            if isinstance(module, nn.Module):
+                module.train(training)
 
     def _put(self, batch: Tensor) -> Tensor:
         return batch.to(self.device, non_blocking=True)

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_MAX_ARRAYS = 8  # the real file has 6
+_MAX_ARRAYS = 8  # the tutorial's MNIST has 6
+_MAX_KEYS = 16  # CIFAR-100 has 5
 _CODES = {"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
 
 
@@ -54,7 +55,7 @@ def named(module: Any, name: Any) -> Global:
 
     Raises: Refused if it is none of those that arrays of numbers need.
     """
-    found = Global(_word(module), _word(name))
+    found = Global(word(module), word(name))
     if found not in _ALLOWED:
         raise Refused(f"asks for {'.'.join(found)[:80]!a}")
     return found
@@ -69,21 +70,21 @@ def called(function: Any, arguments: Any) -> Array | Dtype | memoryview:
         raise Refused("calls something that is not a function")
     if function in _RECONSTRUCT and len(arguments) == 3:
         kind, shape, code = arguments
-        if kind == _NDARRAY and shape == (0,) and _word(code) == "b":
+        if kind == _NDARRAY and shape == (0,) and word(code) == "b":
             return Array()
     elif function == _DTYPE and len(arguments) == 3:
         code, align, copy = arguments
-        if _word(code) not in _CODES:
-            raise Refused(f"has an array of type {_word(code)[:20]!a}")
+        if word(code) not in _CODES:
+            raise Refused(f"has an array of type {word(code)[:20]!a}")
         if align in (False, 0) and copy in (True, 1):
-            return Dtype(_word(code))
+            return Dtype(word(code))
     elif function in _FROM_BUFFER and len(arguments) == 4:
         data, dtype, shape, order = arguments
-        if _word(order) in ("C", "F"):
-            return Array(_array(data, dtype, shape, fortran=_word(order) == "F"))
+        if word(order) in ("C", "F"):
+            return Array(_array(data, dtype, shape, fortran=word(order) == "F"))
     elif function == ENCODE and len(arguments) == 2:
         text, codec = arguments
-        if isinstance(text, str) and _word(codec) in ("latin1", "latin-1"):
+        if isinstance(text, str) and word(codec) in ("latin1", "latin-1"):
             return memoryview(text.encode("latin-1"))
     raise Refused(f"calls {function.module}.{function.name} with arguments that no array of numbers has")
 
@@ -96,8 +97,8 @@ def set_state(target: Any, state: Any) -> None:
     if isinstance(target, Dtype) and isinstance(state, tuple) and len(state) == 8:
         version, order, *rest = state
         wanted = ("|",) if target.code.endswith("1") else ("<", ">")
-        if version == 3 and _word(order) in wanted and rest == [None, None, None, -1, -1, 0]:
-            target.order = _word(order)
+        if version == 3 and word(order) in wanted and rest == [None, None, None, -1, -1, 0]:
+            target.order = word(order)
             return
     if isinstance(target, Array) and target.view is None and isinstance(state, tuple) and len(state) == 5:
         version, shape, dtype, fortran, data = state
@@ -107,7 +108,7 @@ def set_state(target: Any, state: Any) -> None:
     raise Refused("sets a state that no array of numbers has")
 
 
-def finished(value: Any, limit: int) -> Any:
+def finished_arrays(value: Any, limit: int) -> Any:
     """The records in a value as arrays of their own: writable, in C order and the machine's byte order.
 
     Raises: Refused if the value is not an array, or tuples or lists of arrays two deep at most, of `limit` bytes in all.
@@ -124,6 +125,36 @@ def finished(value: Any, limit: int) -> Any:
     if sum(each.view.nbytes for each in arrays) > limit:
         raise Refused("holds the same array many times")
     return _copied(value)
+
+
+def finished_dictionary(value: Any, limit: int) -> dict[str, Any]:
+    """The dictionary with its arrays as views of the file's bytes, in its own lists and with bytes as texts.
+
+    Raises: Refused if it is no dictionary, or holds anything but arrays, whole numbers, texts and lists of those two, of
+    `limit` elements in all.
+    """
+    if not isinstance(value, dict):
+        raise Refused("holds something that is not a dictionary")
+    if len(value) > _MAX_KEYS:
+        raise Refused(f"has a dictionary of more than {_MAX_KEYS} keys")
+    # The memo can name the same list many times.
+    if sum(len(each) for each in value.values() if isinstance(each, list)) > limit:
+        raise Refused("holds the same list many times")
+    return {key: _finished_value(each) for key, each in value.items()}
+
+
+def _finished_value(value: Any) -> Any:
+    if isinstance(value, Array) and value.view is not None:
+        return value.view
+    if isinstance(value, list):
+        return [_number_or_text(each) for each in value]
+    return _number_or_text(value)
+
+
+def _number_or_text(value: Any) -> int | str:
+    if type(value) is int and -(1 << 63) <= value < 1 << 63:
+        return value
+    return word(value)
 
 
 def _copied(value: Any) -> Any:
@@ -147,9 +178,12 @@ def _array(data: Any, dtype: Any, shape: Any, *, fortran: bool) -> NDArray[Any]:
     return np.frombuffer(data, number).reshape(shape, order="F" if fortran else "C")
 
 
-def _word(value: Any) -> str:
-    """A short text, or the byte string that Python 2 wrote for it."""
-    if isinstance(value, memoryview) and len(value) <= 64:
+def word(value: Any) -> str:
+    """A short text, or the byte string that Python 2 wrote for it.
+
+    Raises: Refused if it is anything else.
+    """
+    if isinstance(value, memoryview) and len(value) <= 256:
         return bytes(value).decode("latin-1")
     if not isinstance(value, str) or len(value) > 256:
         raise Refused("has something else where a word is wanted")

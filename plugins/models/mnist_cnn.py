@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from math import sqrt
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tinyclsf.plugin import recipe
 
 
-@recipe(epochs=2, batch_size=64, optimizer="sgd", lr=0.1, momentum=0.9, schedule="one-cycle")
 class Mnist_CNN(nn.Module):
     """Three strided 3x3 convolutions with ReLU and an average over what is left of the image.
 
@@ -31,3 +33,42 @@ class Mnist_CNN(nn.Module):
         xb = F.relu(self.conv3(xb))
         xb = F.avg_pool2d(xb, list(xb.shape[2:]))  # 4x4 for the tutorial's images, the whole for any others
         return xb.flatten(1)
+
+
+class Mnist_CNN_Manual(nn.Module):
+    """The same from bare parameters and `F.conv2d`; the weights are random normal over the root of what each sum adds up.
+
+    Shapes: x (n, c, h, w) or (n, c*h*w) float32, to logits (n, num_classes).
+    Source: "What is torch.nn really?", the PyTorch tutorial, in the way that it starts.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int] = (1, 28, 28), num_classes: int = 10) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        self.weight1, self.bias1 = _filters(image_shape[0], 16)
+        self.weight2, self.bias2 = _filters(16, 16)
+        self.weight3, self.bias3 = _filters(16, num_classes)
+
+    def forward(self, xb: Tensor) -> Tensor:
+        xb = xb.view(-1, *self.image_shape)
+        xb = F.conv2d(xb, self.weight1, self.bias1, stride=2, padding=1).clamp_min(0.0)
+        xb = F.conv2d(xb, self.weight2, self.bias2, stride=2, padding=1).clamp_min(0.0)
+        xb = F.conv2d(xb, self.weight3, self.bias3, stride=2, padding=1).clamp_min(0.0)
+        return xb.mean((2, 3))
+
+
+@recipe(epochs=2, batch_size=64, optimizer="sgd", lr=0.1, momentum=0.9, schedule="one-cycle")
+def mnist_cnn(image_shape: tuple[int, int, int], num_classes: int, *, manual: bool = False) -> nn.Module:
+    """Three strided 3x3 convolutions with ReLU and an average over what is left of the image.
+
+    The last ReLU stands before the logits, as in the tutorial: a class whose output gets stuck at 0 no longer learns.
+    `manual` builds it from bare parameters and `F.conv2d` instead of `nn.Conv2d`, with the tutorial's first weights.
+    Shapes: x (n, c, h, w) or (n, c*h*w) float32, to logits (n, num_classes).
+    Source: "What is torch.nn really?", the PyTorch tutorial.
+    """
+    return (Mnist_CNN_Manual if manual else Mnist_CNN)(image_shape, num_classes)
+
+
+def _filters(inputs: int, outputs: int) -> tuple[nn.Parameter, nn.Parameter]:
+    """The weights and zero biases of a 3x3 convolution, each of whose sums adds up 9 pixels of every input channel."""
+    return nn.Parameter(torch.randn(outputs, inputs, 3, 3) / sqrt(9 * inputs)), nn.Parameter(torch.zeros(outputs))

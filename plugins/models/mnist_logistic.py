@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from math import prod
+from math import prod, sqrt
 
+import torch
 from torch import Tensor, nn
 
 from tinyclsf.plugin import recipe
 
 
-@recipe(epochs=2, batch_size=64, optimizer="sgd", lr=0.1, momentum=0.9)
 class Mnist_Logistic(nn.Module):
     """One linear layer from the pixels to the classes.
 
@@ -24,3 +24,32 @@ class Mnist_Logistic(nn.Module):
     def forward(self, xb: Tensor) -> Tensor:
         logits: Tensor = self.lin(xb.flatten(1))
         return logits
+
+
+class Mnist_Logistic_Manual(nn.Module):
+    """The same from a matrix product and two bare parameters.
+
+    The weights are random normal over the root of the number of pixels, and are the transpose of those of `nn.Linear`.
+    Shapes: x (n, c, h, w) or (n, c*h*w) float32, to logits (n, num_classes).
+    Source: "What is torch.nn really?", the PyTorch tutorial, from where it starts.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int] = (1, 28, 28), num_classes: int = 10) -> None:
+        super().__init__()
+        pixels = prod(image_shape)
+        self.weights = nn.Parameter(torch.randn(pixels, num_classes) / sqrt(pixels))
+        self.bias = nn.Parameter(torch.zeros(num_classes))
+
+    def forward(self, xb: Tensor) -> Tensor:
+        return xb.flatten(1) @ self.weights + self.bias
+
+
+@recipe(epochs=2, batch_size=64, optimizer="sgd", lr=0.1, momentum=0.9)
+def mnist_logistic(image_shape: tuple[int, int, int], num_classes: int, *, manual: bool = False) -> nn.Module:
+    """Multinomial logistic regression: one linear layer from the pixels to the classes.
+
+    `manual` builds it from bare parameters and a matrix product instead of `nn.Linear`, with the tutorial's first weights.
+    Shapes: x (n, c, h, w) or (n, c*h*w) float32, to logits (n, num_classes).
+    Source: "What is torch.nn really?", the PyTorch tutorial.
+    """
+    return (Mnist_Logistic_Manual if manual else Mnist_Logistic)(image_shape, num_classes)

@@ -1,18 +1,22 @@
-"""What a person sees on stderr while a model trains: the header, a row an epoch, and a bar where there is a terminal."""
+"""What a person sees on stderr of a run: warnings, the header, a row an epoch, and bars where there is a terminal."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+import warnings
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from tinyclsf.callbacks import Callback
+from tinyclsf.errors import DataWarning
 from tinyclsf.metrics import Epoch
+from tinyclsf.progress import listening
 from tinyclsf.trainer import Trainer
 
 Mode = Literal["auto", "bar", "plain", "none"]
@@ -21,7 +25,10 @@ _COLUMN = 30  # a longer value, a path for one, runs over the column of sources
 
 
 class Watch(Callback):
-    """Shows training as it goes: `bar` redraws a line on the terminal, `plain` prints one an epoch, `none` nothing."""
+    """Shows a run as it goes: `bar` redraws a line on the terminal, `plain` prints one an epoch, `none` nothing but warnings.
+
+    Inside its `with` block it listens to long work on the data, and shows and keeps each DataWarning.
+    """
 
     def __init__(self, mode: Mode) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -39,13 +46,64 @@ class Watch(Callback):
             transient=True,
         )
         self._next = 0.0
+        self._work = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            auto_refresh=False,
+            transient=True,
+        )
+        self._started: dict[str, tuple[TaskID, float]] = {}
+        self.warnings: list[str] = []
+        self._inside = contextlib.ExitStack()
 
     def __enter__(self) -> Watch:
+        self._inside.enter_context(listening(self.work))
+        self._inside.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("always", DataWarning)
+        show_others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, DataWarning):
+                self.warn(str(message))
+            else:
+                show_others(message, category, *where, **more)
+
+        warnings.showwarning = show
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._bar.live.is_started:  # stopping a bar that never ran prints an empty line
-            self._bar.stop()
+        for bar in (self._work, self._bar):
+            if bar.live.is_started:  # stopping a bar that never ran prints an empty line
+                bar.stop()
+        self._inside.close()
+
+    def warn(self, message: str) -> None:
+        """Print a warning, whatever is shown or not, and keep it."""
+        self.warnings.append(message)
+        self.console.print(Text("warning: ", style="yellow").append(message, style="default"))
+
+    def work(self, what: str, done: int, total: int) -> None:
+        """Show how far work on the data has come: a bar on a terminal, elsewhere a line as it begins; and a line as it ends."""
+        if what not in self._started:
+            self._started[what] = (self._work.add_task(what, total=total), time.monotonic())
+            if self.mode == "plain":
+                self.console.print(f"{what}: {total:,}")
+        task, start = self._started[what]
+        if self.mode == "bar" and time.monotonic() >= self._next:
+            self._next = time.monotonic() + _REFRESH_SECONDS
+            self._work.start()
+            self._work.update(task, completed=done, refresh=True)
+        if done >= total:
+            self._work.remove_task(task)
+            del self._started[what]
+            if not self._started and self._work.live.is_started:
+                self._work.stop()
+            if self.mode != "none":
+                self.console.print(f"{what}: {total:,} done in {time.monotonic() - start:.1f} s")
 
     def header(self, rows: list[tuple[str, str, str]]) -> None:
         """Print the settings in force: name, value and where it came from."""

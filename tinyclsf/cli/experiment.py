@@ -11,18 +11,18 @@ from typing import Any
 
 import torch
 
-from tinyclsf.callbacks import BestModel, JsonLines
+from tinyclsf.callbacks import BestModel, EpochSchedule, JsonLines
 from tinyclsf.checkpoint import WEIGHTS, read_weights, save_card
 from tinyclsf.cli.console import Mode, Watch
-from tinyclsf.cli.parts import Part, build_model, build_splits, load_part
+from tinyclsf.cli.parts import Part, build_model, build_splits, gives_probabilities, load_part
 from tinyclsf.cli.report import Report
 from tinyclsf.cli.results import report, score, settings_rows
-from tinyclsf.cli.settings import Setting, resolve
+from tinyclsf.cli.settings import Setting, arguments_of, resolve
 from tinyclsf.data import loader
 from tinyclsf.errors import Interrupted
 from tinyclsf.modules import Classifier
 from tinyclsf.options import as_json
-from tinyclsf.recipes import LOSSES, make_optimizer, make_schedule
+from tinyclsf.recipes import STEPPED_BY_EPOCH, make_augment, make_loss, make_optimizer, make_schedule
 from tinyclsf.registry import Plugin, own_version
 from tinyclsf.runs import METRICS, check_run_name, create_run, write_config, write_predictions
 from tinyclsf.trainer import Trainer, batches_of, choose_device
@@ -59,6 +59,11 @@ def run_experiment(request: Request) -> Report:
         splits = build_splits(data_part)
         torch.manual_seed(settings["seed"].value)
         model = build_model(model_part, splits)
+        if gives_probabilities(model):
+            watch.warn(
+                f"the outputs of model {request.model.name} sum to one already, and the loss takes their softmax once more, "
+                "which flattens the gradient; a model should give logits"
+            )
         train_dl, valid_dl = get_data(splits.train, splits.valid, settings["batch_size"].value)
         trainer = _build_trainer(model, settings, device, batches_of(train_dl))
         best = BestModel(folder / WEIGHTS)
@@ -81,14 +86,23 @@ def run_experiment(request: Request) -> Report:
         name, dataset = ("valid", splits.valid) if splits.test is None else ("test", splits.test)
         predictions = trainer.predict(loader(dataset, 2 * settings["batch_size"].value))
         write_predictions(folder, name, predictions)
-    return report(folder, settings, history, best.row, score(name, predictions, trainer.loss_func))
+    return report(folder, settings, history, best.row, score(name, predictions, trainer.loss_func), watch.warnings)
 
 
 def _build_trainer(model: Classifier, settings: dict[str, Setting], device: torch.device, batches: int | None) -> Trainer:
-    arguments = {name: settings[name].value for name in ("lr", "momentum", "weight_decay") if name in settings}
-    opt = make_optimizer(settings["optimizer"].value, model.parameters(), **arguments)
-    schedule = make_schedule(settings["schedule"].value, opt, settings["epochs"].value, batches)
-    return Trainer(model, LOSSES[settings["loss"].value], opt, device=str(device), schedule=schedule)
+    loss, optimizer, schedule, augment = (settings[name].value for name in ("loss", "optimizer", "schedule", "augment"))
+    opt = make_optimizer(optimizer, model.parameters(), **arguments_of(settings, "optimizer"))
+    stepped = make_schedule(schedule, opt, settings["epochs"].value, batches, **arguments_of(settings, "schedule"))
+    by_epoch = [EpochSchedule(stepped)] if stepped is not None and schedule in STEPPED_BY_EPOCH else []
+    return Trainer(
+        model,
+        make_loss(loss, **arguments_of(settings, "loss")),
+        opt,
+        device=str(device),
+        schedule=None if by_epoch else stepped,
+        augment=make_augment(augment),
+        callbacks=by_epoch,
+    )
 
 
 def _config(model: Part, data: Part, settings: dict[str, Setting]) -> dict[str, Any]:

@@ -39,6 +39,9 @@ def _assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, 
 _DATA = "digits"
 _DATA_DIR = "Where data files are or go. [$TINYCLSF_DATA, else ~/.cache/tinyclsf]"
 _PROGRESS = "What to show while training; auto is a bar on a terminal, else a line an epoch."
+_GAMMA = "What step, exponential and plateau multiply the learning rate by."
+_PATIENCE = "Epochs without a lower validation loss that plateau waits for."
+_SMOOTHING = "Share of a training label that cross-entropy spreads over all classes."
 _KEY_VALUE: dict[str, Any] = {"metavar": "KEY=VALUE", "multiple": True, "callback": _assignments}
 _PATH = click.Path(path_type=Path)
 
@@ -53,8 +56,13 @@ _PATH = click.Path(path_type=Path)
 @click.option("--momentum", type=_Number(min=0, max=1, max_open=True), help="Momentum, where the optimizer has it.")
 @click.option("--weight-decay", type=_Number(min=0), help="Weight decay, where the optimizer has it.")
 @click.option("--optimizer", help="sgd, adam, adamw, rmsprop, ...: any of torch.optim.")
-@click.option("--schedule", help="Learning rate over the run: none, cosine or one-cycle.")
+@click.option("--schedule", help="Learning rate over the run: none, cosine, one-cycle, step, exponential or plateau.")
+@click.option("--gamma", type=_Number(min=0, max=1, min_open=True, max_open=True), help=_GAMMA)
+@click.option("--step-size", type=click.IntRange(min=1), help="Epochs from one step of the schedule to the next.")
+@click.option("--plateau-patience", type=click.IntRange(min=0), help=_PATIENCE)
 @click.option("--loss", help="cross-entropy or mse.")
+@click.option("--label-smoothing", type=_Number(min=0, max=1, max_open=True), help=_SMOOTHING)
+@click.option("--augment", help="Random changes of training images: flip, crop, affine, cutout, or several: flip,crop.")
 @click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), help="Seed of weights and batches. [0]")
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps. [auto]")
 @click.option("--run", help="Name of the run folder. [MODEL-DATA-TIME]")

@@ -94,6 +94,13 @@ def build_model(part: Part, splits: Splits) -> Classifier:
     return model
 
 
+def gives_probabilities(model: Classifier) -> bool:
+    """Whether a model's outputs sum to one, as after a softmax: tried on blank images."""
+    with torch.no_grad():
+        out = model.eval()(torch.zeros(2, *model.image_shape))
+    return bool((out >= 0).all()) and torch.allclose(out.sum(dim=1), torch.ones(2), atol=1e-4)
+
+
 def _default_data_dir() -> Setting:
     folder = os.environ.get("TINYCLSF_DATA")
     if folder:

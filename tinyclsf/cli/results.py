@@ -51,7 +51,14 @@ def score(name: str, predictions: Predictions, loss_func: LossFunc) -> dict[str,
     return {"split": name, "images": count, "loss": loss, "accuracy": correct / count, "interval": list(interval)}
 
 
-def report(folder: Path, settings: dict[str, Setting], history: list[Epoch], best: Epoch, held_out: dict[str, Any]) -> Report:
+def report(
+    folder: Path,
+    settings: dict[str, Setting],
+    history: list[Epoch],
+    best: Epoch,
+    held_out: dict[str, Any],
+    warnings: list[str],
+) -> Report:
     """The end of a run: the best epoch, how good its weights are on held-out images, and where they are."""
     low, high = map(percent, held_out["interval"])
     accuracy, images = percent(held_out["accuracy"]), held_out["images"]
@@ -71,6 +78,7 @@ def report(folder: Path, settings: dict[str, Setting], history: list[Epoch], bes
         best=best._asdict(),
         held_out=held_out,
         history=[row._asdict() for row in history],
+        warnings=warnings,
     )
     return Report("\n".join(lines), content)
 

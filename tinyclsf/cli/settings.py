@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from tinyclsf.errors import ConfigurationError, PluginError
-from tinyclsf.recipes import LOSSES, SCHEDULES, Recipe, optimizer_defaults, pick
+from tinyclsf.recipes import Recipe, make_augment, options_with_defaults
 
 
 class Setting(NamedTuple):
@@ -17,12 +16,20 @@ class Setting(NamedTuple):
     source: str
 
 
+# What belongs to a loss, an optimizer or a schedule, and means nothing to another one.
+_BELONGS: dict[Literal["loss", "optimizer", "schedule"], tuple[str, ...]] = {
+    "loss": ("label_smoothing",),
+    "optimizer": ("lr", "momentum", "weight_decay"),
+    "schedule": ("gamma", "step_size", "plateau_patience"),
+}
+
+
 def resolve(given: Mapping[str, Any], recipe: Recipe | None) -> dict[str, Setting]:
     """Every training setting by its name; `given` holds None where the person said nothing.
 
-    lr, momentum and weight_decay of a recipe belong to its optimizer: with another one they are that one's own defaults.
-    Raises: ConfigurationError for an unknown name, or an option that the optimizer does not use; PluginError if it is
-    the recipe that gives such an option.
+    The options of a recipe's loss, optimizer and schedule belong to those: with another one they are that one's own defaults.
+    Raises: ConfigurationError for an unknown name, or an option that is not used; PluginError if it is the recipe that gives
+    such an option.
     """
     base = recipe or Recipe()
     source = "default" if recipe is None else "recipe"
@@ -30,25 +37,44 @@ def resolve(given: Mapping[str, Any], recipe: Recipe | None) -> dict[str, Settin
     def choose(name: str) -> Setting:
         return Setting(getattr(base, name), source) if given[name] is None else Setting(given[name], _flag(name))
 
-    settings = {name: choose(name) for name in ("epochs", "batch_size", "loss", "optimizer")}
-    pick("loss", settings["loss"].value, LOSSES)
-    optimizer = settings["optimizer"].value
-    takes = optimizer_defaults(optimizer)
-    for name in ("lr", "momentum", "weight_decay"):
-        if given[name] is not None and name not in takes:
-            raise ConfigurationError(f"optimizer {optimizer} does not use {_flag(name)}; leave it out")
-        if given[name] is not None:
-            settings[name] = Setting(given[name], _flag(name))
-        elif optimizer == base.optimizer and getattr(base, name) is not None:
-            if name not in takes:
-                raise PluginError(f"the model's recipe gives {name}, which its optimizer {optimizer} does not use; mend it")
-            settings[name] = Setting(getattr(base, name), source)
-        elif name in takes and takes[name] is not inspect.Parameter.empty:
-            settings[name] = Setting(takes[name], f"default of {optimizer}")
-    settings["schedule"] = choose("schedule")
-    pick("schedule", settings["schedule"].value, SCHEDULES)
+    settings = {name: choose(name) for name in ("epochs", "batch_size")}
+    for what, options in _BELONGS.items():
+        settings[what] = choose(what)
+        settings |= _resolve_options(what, settings[what].value, options, given, base, source)
+    settings["augment"] = choose("augment")
+    make_augment(settings["augment"].value)
     settings["seed"] = Setting(0, "default") if given["seed"] is None else Setting(given["seed"], "--seed")
     return settings
+
+
+def _resolve_options(
+    what: Literal["loss", "optimizer", "schedule"],
+    chosen: str,
+    names: Sequence[str],
+    given: Mapping[str, Any],
+    base: Recipe,
+    source: str,
+) -> dict[str, Setting]:
+    takes = options_with_defaults(what, chosen)
+    found = {}
+    for name in names:
+        from_recipe = getattr(base, name) if chosen == getattr(base, what) else None
+        if given[name] is not None and name not in takes:
+            raise ConfigurationError(f"{what} {chosen} does not use {_flag(name)}; leave it out")
+        if from_recipe is not None and name not in takes:
+            raise PluginError(f"the model's recipe gives {name}, which its {what} {chosen} does not use; mend it")
+        if given[name] is not None:
+            found[name] = Setting(given[name], _flag(name))
+        elif from_recipe is not None:
+            found[name] = Setting(from_recipe, source)
+        elif name in takes:
+            found[name] = Setting(takes[name], f"default of {chosen}")
+    return found
+
+
+def arguments_of(settings: Mapping[str, Setting], what: Literal["loss", "optimizer", "schedule"]) -> dict[str, Any]:
+    """The options in force of the chosen loss, optimizer or schedule, as keyword arguments."""
+    return {name: settings[name].value for name in _BELONGS[what] if name in settings}
 
 
 def _flag(name: str) -> str:

@@ -1,0 +1,46 @@
+"""An epoch of CIFAR-sized batches, flipped and cropped: whole batches against torchvision's transforms, image by image.
+
+50,000 x 3 x 32 x 32 uint8 in batches of 128; torchvision's run in a DataLoader with 2 workers, as its examples do.
+"""
+
+from __future__ import annotations
+
+import torch
+from pairs import compare
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from tinyclsf.data import Images, loader
+from tinyclsf.recipes import make_augment
+
+
+class Transformed(Dataset):
+    """Each image through a transform, as `torchvision.datasets` do it."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+        self.transform = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomCrop(32, padding=4)])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        x, y = self.images[index]
+        return self.transform(x), y
+
+
+def run_through(dl: DataLoader, augment=lambda x: x) -> None:
+    for xb, _ in dl:
+        augment(xb)
+
+
+if __name__ == "__main__":
+    images = Images(torch.randint(256, (50_000, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (50_000,)))
+    by_image = DataLoader(Transformed(images), 128, shuffle=True, num_workers=2)
+    by_batch = loader(images, 128, shuffle=True)
+    augment = make_augment("flip,crop")
+    ways = {
+        "torchvision, image by image, 2 workers": lambda: run_through(by_image),
+        "tinyclsf, whole batches": lambda: run_through(by_batch, augment),
+    }
+    compare("an epoch of augmented batches", ways, rounds=5)

@@ -1,0 +1,145 @@
+"""Train what the course notes trained, by the command line alone, and print the table of what came out.
+
+    python benchmarks/reproduce.py --mnist FOLDER --cifar FOLDER [--only lenet,linear] [--device cuda]
+
+--mnist is a folder with MNIST/raw; --cifar one with train/<class>/* and test/<class>/*, CIFAR-10 as picture files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+import torchvision
+
+MLP = "--data mnist --epochs 50 --batch-size 500 --optimizer sgd --lr 0.1"
+CIFAR = "--data image-folder -d size=32"
+TUTORIAL = "--data mnist --epochs 2 --batch-size 64 --optimizer sgd --lr 0.1 --momentum 0.9 --schedule none"
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A note's result and the command that is to reach it."""
+
+    name: str
+    note: str
+    published: str
+    command: str
+
+
+REPRODUCTIONS = [
+    Reproduction(
+        "torch-clsf",
+        "TorchClassifier",
+        "test 52.06 %, 59.8 s",
+        f"torch-clsf {CIFAR} -d valid_ratio=0.2 -d split=tail --epochs 5 --batch-size 32 --optimizer rmsprop --lr 0.001",
+    ),
+    Reproduction(
+        "cifar-net",
+        "CIFAR tutorial",
+        "53 %",
+        f"cifar-net {CIFAR} -d normalize=half --epochs 2 --batch-size 4 --optimizer sgd --lr 0.001 --momentum 0.9",
+    ),
+    Reproduction(
+        "lenet", "nn modules", "97.25 %, 18.2 s", "lenet --data mnist --epochs 1 --batch-size 50 --optimizer adam --lr 0.001"
+    ),
+    Reproduction("linear-mse", "MLP study", "all four in 25 min", f"linear {MLP} --loss mse"),
+    Reproduction("linear", "MLP study", "", f"linear {MLP} --loss cross-entropy"),
+    Reproduction("mlp-mse", "MLP study", "", f"mlp {MLP} --loss mse -m batch_norm=false"),
+    Reproduction("mlp", "MLP study", "", f"mlp {MLP} --loss cross-entropy -m batch_norm=false"),
+    Reproduction("mlp-bn-mse", "MLP study", "", f"mlp {MLP} --loss mse -m batch_norm=true"),
+    Reproduction("mlp-bn", "MLP study", "best of all", f"mlp {MLP} --loss cross-entropy -m batch_norm=true"),
+    Reproduction(
+        "vgg11",
+        "VGG",
+        "the whole on a GPU: 5 min 35 s",
+        f"vgg -m depth=11 {CIFAR} -d fraction=0.25 --epochs 2 --batch-size 64 --optimizer adam --lr 0.0001 "
+        "--schedule step --gamma 0.9",
+    ),
+    Reproduction(
+        "vgg16",
+        "VGG",
+        "falling test loss, 5 min 35 s",
+        f"vgg -m depth=16 {CIFAR} --epochs 15 --batch-size 64 --optimizer adam --lr 0.0001 --schedule step --gamma 0.9",
+    ),
+    Reproduction("mnist-logistic", "torch.nn", "the loop runs", f"mnist-logistic {TUTORIAL}"),
+    Reproduction("mnist-cnn", "torch.nn", "the loop runs", f"mnist-cnn {TUTORIAL}"),
+]
+NEED_A_GPU = {"vgg16"}
+
+
+def main() -> None:
+    """Run the reproductions that were asked for and print their rows as they come."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mnist", type=Path, required=True)
+    parser.add_argument("--cifar", type=Path, required=True)
+    parser.add_argument("--only", help="names, separated by commas: " + ", ".join(each.name for each in REPRODUCTIONS))
+    parser.add_argument("--device", default="auto")
+    asked = parser.parse_args()
+    cuda = torch.cuda.is_available() and asked.device != "cpu"
+    names = (
+        asked.only.split(",") if asked.only else [each.name for each in REPRODUCTIONS if cuda or each.name not in NEED_A_GPU]
+    )
+    if unknown := set(names) - {each.name for each in REPRODUCTIONS}:
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    print(f"{datetime.date.today()}, {machine(cuda)}, Python {platform.python_version()}, torch {torch.__version__}, ", end="")
+    print(f"torchvision {torchvision.__version__}, {torch.get_num_threads()} threads\n")
+    print("| note | `tinyclsf fit` | published | test accuracy (95 % interval) | training, whole run |")
+    print("| --- | --- | --- | --- | --- |", flush=True)
+    for each in REPRODUCTIONS:
+        if each.name in names:
+            reproduce(each, asked.cifar if "image-folder" in each.command else asked.mnist, asked.device)
+
+
+def reproduce(each: Reproduction, data_dir: Path, device: str) -> None:
+    """Train in a process of its own, as a person would, and print the row; on stderr the losses, and the tutorial's classes."""
+    with TemporaryDirectory() as runs:
+        flags = ["--data-dir", str(data_dir.resolve()), "--device", device, "--runs", runs, "--json"]
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "tinyclsf", "fit", *each.command.split(), *flags],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        seconds = time.perf_counter() - start
+        document = json.loads(done.stdout)
+        by_class = accuracies(Path(document["run"])) if each.name == "cifar-net" else ""
+    held_out, training = document["held_out"], sum(row["seconds"] for row in document["history"])
+    low, high = (f"{share * 100:.2f}" for share in held_out["interval"])
+    accuracy = f"{held_out['accuracy'] * 100:.2f} % ({low} to {high}, {held_out['images']:,} images)"
+    print(f"| {each.note} | `{each.command}` | {each.published} | {accuracy} | {training:.1f} s, {seconds:.1f} s |", flush=True)
+    losses = ", ".join(f"{row['valid_loss']:.3f}" for row in document["history"][:: max(1, len(document["history"]) // 5)])
+    print(f"{each.name}: validation loss over the run {losses}; {by_class}", file=sys.stderr, flush=True)
+
+
+def accuracies(run: Path) -> str:
+    """The accuracy of each class on the held-out images of a run."""
+    classes = json.loads((run / "model.json").read_text())["classes"]
+    saved = np.load(run / "predictions.npz")
+    right = saved["logits"].argmax(1) == saved["labels"]
+    return ", ".join(f"{name} {right[saved['labels'] == label].mean() * 100:.1f} %" for label, name in enumerate(classes))
+
+
+def machine(cuda: bool) -> str:
+    """The processor, or the accelerator where one is used."""
+    if cuda:
+        return torch.cuda.get_device_name()
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return f"{len(names)} cores of {names[0]}" if names else platform.processor()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""CIFAR-100 as torchvision keeps it on disk, downloaded on first use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from tinyclsf.plugin import Preparation, Splits, prepared
+from tinyclsf_plugins.datasets.cifar_batches import cifar_parts
+
+
+@prepared
+def cifar100(prepare: Preparation, *, data_dir: Path, labels: Literal["fine", "coarse"] = "fine") -> Splits:
+    """Colour photographs of 100 kinds of things: 40,000 to train, a fifth of each class to validate, and 10,000 to test.
+
+    With labels=coarse the classes are the 20 groups of those kinds. No code in the pickled files is ever run.
+    Shapes: x (n, 3, 32, 32) uint8 in 0..255; y (n,) int64 in 0..99, or 0..19.
+    Raises: DataError if a file is broken, or missing and cannot be downloaded.
+    Source: Krizhevsky 2009; folder cifar-100-python in data_dir, as torchvision lays it out.
+    """
+    train, test, classes = cifar_parts(
+        "CIFAR100",
+        data_dir / "cifar-100-python",
+        train=["train"],
+        test="test",
+        meta="meta",
+        labels=f"{labels}_labels",
+        classes=f"{labels}_label_names",
+    )
+    return prepare.splits(train, test, classes)

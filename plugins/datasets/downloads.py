@@ -1,0 +1,130 @@
+"""Downloads by torchvision's own code that leave whole files, or none and one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import platform
+import socket
+import sys
+import tarfile
+import tempfile
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+from tinyclsf.plugin import DataError
+
+_SILENCE = 60.0  # seconds that a server may send nothing
+_DISK = {
+    getattr(errno, name)
+    for name in ("EACCES", "EDQUOT", "EEXIST", "EFBIG", "ENOSPC", "ENOTDIR", "EPERM", "EROFS")
+    if hasattr(errno, name)
+}
+
+
+def download(what: str, folder: Path, fetch: Callable[[Path], Iterable[Path]], *, layout: str) -> None:
+    """Let `fetch` download into a scratch folder, and move what it returns, files or folders, into `folder` when all is there.
+
+    Two that download at once end with whole files: what is there already is written over, a file at a time.
+    Raises: DataError that names `what`, the folder, the address, the reason, and `layout`, what a folder holds that has it all.
+    """
+    made = [each for each in (folder, *folder.parents) if not os.path.exists(each)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Beside the final place, so that moving is renaming.
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch, _patience(), _quiet(), _safe_unpacking():
+            for path in fetch(Path(scratch)):
+                _move(path, folder / path.name)
+    except Exception as error:  # what torchvision raises where a file is not what it wants can be anything
+        advice = f"check the network, or point --data-dir at a folder that holds {layout}"
+        if getattr(error, "errno", None) in _DISK:
+            advice = "point --data-dir at a folder that can be written and has room"
+        address = "" if "://" in str(error) else _address(error)
+        raise DataError(f"{what} is not in {folder} and cannot be downloaded{address} {explained(error, advice)}") from error
+    finally:
+        for each in made:
+            with contextlib.suppress(OSError):  # it holds something
+                each.rmdir()
+
+
+def explained(error: Exception, advice: str) -> str:
+    """Why torchvision failed, in brackets, and what to do: what is advised, unless only a package is missing."""
+    if isinstance(error, ImportError) and error.name:
+        package = error.name.partition(".")[0]
+        return f"(it needs {package}); pip install {package}"
+    return f"({_reason(error)}); {advice}"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, URLError) and isinstance(error.reason, Exception):
+        return _reason(error.reason)
+    if isinstance(error, TimeoutError):
+        return f"the server sent nothing for {_SILENCE:g} seconds"
+    text = " ".join(str(error).split())
+    if not isinstance(error, (OSError, RuntimeError, ValueError)) or not text:
+        return f"{type(error).__name__}: {text}".rstrip(": ")
+    return text.replace("File not found or corrupted.", "what came is cut short or damaged: its checksum is wrong").rstrip(".")
+
+
+def _address(error: Exception) -> str:
+    # Most errors do not say where from, and torchvision's functions for downloads do: they call it url.
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_globals["__name__"].startswith("torchvision.") and "url" in frame.f_locals:
+            return f" from {frame.f_locals['url']}"
+    return ""
+
+
+def _move(source: Path, target: Path) -> None:
+    if source.is_symlink():
+        raise RuntimeError(f"{source.name} in the archive is a link")
+    try:
+        os.replace(source, target)
+    except OSError:
+        if not (source.is_dir() and target.is_dir()):
+            raise
+        for each in source.iterdir():
+            _move(each, target / each.name)
+
+
+@contextlib.contextmanager
+def _patience() -> Iterator[None]:
+    """End a download whose server has stopped sending."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SILENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torchvision's progress bars to the terminal."""
+    if sys.stderr.isatty():
+        yield
+    else:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+            yield
+
+
+@contextlib.contextmanager
+def _safe_unpacking() -> Iterator[None]:
+    """Let nothing out of an archive land outside the folder that it is unpacked in.
+
+    torchvision before 0.29 leaves that to Python, where it is the default from 3.14 on.
+    """
+    name = "extraction_filter" if hasattr(tarfile, "data_filter") else "extractall"
+    before = vars(tarfile.TarFile)[name]
+    setattr(tarfile.TarFile, name, staticmethod(getattr(tarfile, "data_filter", _refuse)))
+    try:
+        yield
+    finally:
+        setattr(tarfile.TarFile, name, before)
+
+
+def _refuse(*args: Any, **options: Any) -> None:
+    raise RuntimeError(f"Python {platform.python_version()} cannot unpack safely; use 3.10.12, 3.11.4 or later")

@@ -1,0 +1,207 @@
+"""A person's own pictures, a folder for each class."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from tinyclsf.data import loader
+from tinyclsf.decoding import Decoding, decode, processors
+from tinyclsf.pictures import PictureError, read_picture
+from tinyclsf.plugin import ConfigurationError, DataError, DataWarning, Images, Preparation, Preprocess, Splits, prepared
+from tinyclsf.progress import tell
+from tinyclsf_plugins.datasets.picture_files import Files, find_pictures, listed, shown
+
+_MEASURED_BYTES = 1 << 18  # of pixels at a time
+
+
+@prepared
+def image_folder(
+    prepare: Preparation,
+    *,
+    data_dir: Path = Path("."),
+    size: int = 64,
+    channels: Literal[1, 3] = 3,
+    in_memory: Literal["auto", True, False] = "auto",
+    skip_bad: bool = False,
+) -> Splits:
+    """Pictures in data_dir/CLASS, or in data_dir/train/CLASS with valid (or val) and test beside train.
+
+    Each is scaled to `size`, the middle square of it. Without a valid folder a fifth of the training pictures validates, or
+    as many as are asked for; split="tail" takes the last ones of each class by name. Where the pixels need more than half of
+    the free memory, workers decode the files batch by batch; in_memory=true or false decides it. skip_bad=true leaves out
+    what cannot be read.
+    Shapes: x (n, channels, size, size) uint8 in 0..255; y (n,) int64, the class's place among the sorted names of folders.
+    Raises: DataError if the folders are laid out otherwise, or a picture cannot be read; ConfigurationError if size is below
+    1, or a split is asked for where there is a valid folder.
+    """
+    if size < 1:
+        raise ConfigurationError(f"size is {size}; wanted at least 1")
+    tree = find_pictures(data_dir)
+    if "valid" in tree.parts and prepare.asks_for_a_split:
+        raise ConfigurationError(
+            f"{shown(data_dir)} has a folder to validate with, and valid_ratio, valid_size or split asks for another split; "
+            "leave those options out, or take the folder away"
+        )
+    parts = _divided(prepare, tree.parts)
+    paths = [path for part in parts.values() for path in part.paths]
+    out = _room(len(paths), channels, size, in_memory)
+    decoding = decode(paths, size, channels, out)
+    _report_twins(decoding, parts)
+    if decoding.reasons:
+        _report_unreadable(decoding, skip_bad)
+        parts = _without_unreadable(decoding, parts, tree.classes)
+    shape = channels, size, size
+    datasets = {name: PictureFiles(part, shape) for name, part in parts.items()} if out is None else _in_memory(parts, out)
+    train, valid, test = datasets["train"], datasets["valid"], datasets.get("test")
+    return Splits(train, valid, test, tree.classes, shape, _scaling(prepare, train, shape))
+
+
+class PictureFiles(Dataset[tuple[Tensor, int]]):
+    """Pictures that stay on the disk, each decoded when it is asked for.
+
+    Shapes: x (channels, size, size) uint8 in 0..255.
+    Raises: DataError, when asked for a picture that cannot be read.
+    """
+
+    loader_workers = min(processors(), 8)
+
+    def __init__(self, files: Files, image_shape: tuple[int, int, int]) -> None:
+        self.files = files
+        self.channels, self.size, _ = image_shape
+
+    def __len__(self) -> int:
+        return len(self.files.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        path = self.files.paths[index]
+        try:
+            pixels = read_picture(path, self.size, self.channels)
+        except PictureError as error:
+            raise DataError(f"{shown(path)} cannot be read any more: {error}; mend it, or start again without it") from None
+        return torch.from_numpy(pixels), self.files.labels[index]
+
+
+def _divided(prepare: Preparation, parts: dict[str, Files]) -> dict[str, Files]:
+    """The parts with one to validate with, and with what `fraction` keeps to train on."""
+    train, others = parts["train"], {name: part for name, part in parts.items() if name != "train"}
+    if "valid" not in parts:
+        held_out = _held_out(prepare, torch.tensor(train.labels))
+        rest = sorted(set(range(len(train.labels))).difference(held_out))
+        train, others["valid"] = train.taken(rest), train.taken(held_out)
+    return {"train": train.taken(prepare.kept(torch.tensor(train.labels)).tolist()), **others}
+
+
+def _held_out(prepare: Preparation, y: Tensor) -> list[int]:
+    """The rows that validate, ascending."""
+    if prepare.split != "tail":
+        return prepare.held_out(y).tolist()
+    # The last of all would be of the last class alone: as many of each class as a fair split takes, but the last ones.
+    fair = dataclasses.replace(prepare, split="stratified").held_out(y)
+    takes = torch.bincount(y[fair]).tolist()
+    ends = torch.bincount(y).cumsum(0).tolist()
+    return [row for take, end in zip(takes, ends, strict=False) for row in range(end - take, end)]
+
+
+def _room(number: int, channels: int, size: int, in_memory: bool | str) -> NDArray[np.uint8] | None:
+    """An array for all pictures, or None where they are not to be kept in memory."""
+    needed = number * channels * size**2
+    if in_memory is False or (in_memory == "auto" and needed > _free_memory() / 2):
+        return None
+    try:
+        return np.empty((number, channels, size, size), np.uint8)
+    except (MemoryError, ValueError):
+        raise ConfigurationError(
+            f"{number:,} pictures of {size}x{size} need {needed / 2**30:,.0f} GiB of memory, which cannot be had; "
+            "give a smaller size, or leave in_memory out"
+        ) from None
+
+
+def _free_memory() -> int:
+    """Bytes of memory that are free now; where the system does not say, half of all, or what any machine has."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return 4 << 30
+
+
+def _report_unreadable(decoding: Decoding, skip: bool) -> None:
+    named = [f"{shown(decoding.files[row])} ({reason})" for row, reason in sorted(decoding.reasons.items())]
+    found = f"{len(named):,} of {len(decoding.files):,} pictures cannot be read"
+    if not skip:
+        raise DataError(f"{found}: {listed(named)}; mend or remove them, or leave them out with -d skip_bad=true")
+    warnings.warn(f"{found} and {'is' if len(named) == 1 else 'are'} left out: {listed(named)}", DataWarning, stacklevel=2)
+
+
+def _without_unreadable(decoding: Decoding, parts: dict[str, Files], classes: tuple[str, ...]) -> dict[str, Files]:
+    """The parts without the pictures that cannot be read; the others' pixels are moved to the front, in place."""
+    if decoding.out is not None:
+        readable = (row for row in range(len(decoding.files)) if row not in decoding.reasons)
+        for row, source in enumerate(readable):  # never behind `row`, so that none is written over before it is moved
+            decoding.out[row] = decoding.out[source]
+    kept, start = {}, 0
+    for name, part in parts.items():
+        rows = [row for row in range(len(part.paths)) if start + row not in decoding.reasons]
+        kept[name] = part.taken(rows)
+        if lost := set(part.labels) - set(kept[name].labels):
+            whose = f"class {shown(classes[min(lost)])} in the {name} part"
+            raise DataError(f"not one picture of {whose} can be read; mend one, or remove the class")
+        start += len(part.paths)
+    return kept
+
+
+def _report_twins(decoding: Decoding, parts: dict[str, Files]) -> None:
+    part_of = np.repeat(np.arange(len(parts)), [len(part.paths) for part in parts.values()])
+    rows = decoding.digests.nonzero()[0]
+    _, first, inverse = np.unique(decoding.digests[rows], return_index=True, return_inverse=True)
+    originals = rows[first[inverse]]
+    twins = part_of[rows] != part_of[originals]
+    if twins.any():
+        one, other = (shown(decoding.files[at[twins][0]]) for at in (originals, rows))
+        count = int(twins.sum())
+        what = "1 picture is in two parts" if count == 1 else f"{count:,} pictures are in two parts"
+        warnings.warn(
+            f"{what} of the data, which makes a model look better than it is: {one} and {other} are the same file, for one",
+            DataWarning,
+            stacklevel=2,
+        )
+
+
+def _in_memory(parts: dict[str, Files], out: NDArray[np.uint8]) -> dict[str, Dataset[Any]]:
+    """Each part with its rows of the one array."""
+    x, start = torch.from_numpy(out), 0
+    images: dict[str, Dataset[Any]] = {}
+    for name, part in parts.items():
+        images[name] = Images(x[start : start + len(part.paths)], torch.tensor(part.labels))
+        start += len(part.paths)
+    return images
+
+
+def _scaling(prepare: Preparation, train: Dataset[Any], image_shape: tuple[int, int, int]) -> Preprocess:
+    if prepare.normalize != "stats":  # the others look at no picture
+        return prepare.scaling(Images(torch.empty(0, *image_shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)))
+    counts, done = np.zeros((image_shape[0], 256), np.int64), 0  # how often a channel has each value
+    with torch.random.fork_rng(devices=[]):  # a loader draws a seed
+        for xb, _ in loader(train, max(1, _MEASURED_BYTES // math.prod(image_shape))):
+            counts += [np.bincount(channel.ravel(), minlength=256) for channel in xb.numpy().swapaxes(0, 1)]
+            done += len(xb)
+            tell("measuring pictures", done, len(train))  # type: ignore[arg-type]
+    values, pixels = np.arange(256), done * image_shape[1] * image_shape[2]
+    mean = counts @ values / pixels
+    std = [math.sqrt(count @ (values - center) ** 2 / pixels) for count, center in zip(counts, mean, strict=True)]
+    # A channel that is the same everywhere has nothing to scale.
+    return Preprocess(mean.tolist(), [each or 255.0 for each in std])

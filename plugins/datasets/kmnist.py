@@ -1,0 +1,23 @@
+"""Kuzushiji-MNIST as torchvision keeps it on disk, downloaded on first use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinyclsf.plugin import Preparation, Splits, prepared
+from tinyclsf_plugins.datasets.mnist_files import mnist_parts
+
+_CLASSES = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+
+
+@prepared
+def kmnist(prepare: Preparation, *, data_dir: Path) -> Splits:
+    """Handwritten cursive Japanese: 50,000 to train, 10,000 to validate, 1,000 of each class, and 10,000 to test.
+
+    Shapes: x (n, 1, 28, 28) uint8 in 0..255; y (n,) int64 in 0..9.
+    Raises: DataError if a file is broken, or missing and cannot be downloaded.
+    Source: Clanuwat et al. 2018, "Deep learning for classical Japanese literature"; files KMNIST/raw/*-ubyte in data_dir, as
+    torchvision lays them out.
+    """
+    train, test = mnist_parts("KMNIST", data_dir)
+    return prepare.splits(train, test, _CLASSES, own_size=10_000)

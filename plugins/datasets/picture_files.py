@@ -1,0 +1,212 @@
+"""Picture files in folders: which part of the data and which class each belongs to."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinyclsf.pictures import picture_endings
+from tinyclsf.plugin import DataError, DataWarning
+
+_PARTS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # folders, and the parts that they are
+_MOST_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Files:
+    """Paths of pictures, class after class and by name in each, and the number of each one's class."""
+
+    paths: list[str]
+    labels: list[int]
+
+    def taken(self, rows: Sequence[int]) -> Files:
+        """Some of them."""
+        return Files([self.paths[row] for row in rows], [self.labels[row] for row in rows])
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The classes of a folder, and the pictures of its parts: train, and valid and test where it has those."""
+
+    classes: tuple[str, ...]
+    parts: dict[str, Files]
+
+
+def find_pictures(folder: Path) -> Tree:
+    """The pictures in FOLDER/train/CLASS, FOLDER/valid (or val)/CLASS and FOLDER/test/CLASS, or else in FOLDER/CLASS.
+
+    Hidden files and folders are passed over; a DataWarning says what else is not used.
+    Raises: DataError if there are fewer than two classes, one has no picture, or the parts have different ones.
+    """
+    if not os.path.isdir(folder):
+        found = f"{shown(folder)} is a file" if os.path.exists(folder) else f"there is no folder {shown(folder)}"
+        raise DataError(f"{found}; wanted a folder that has a folder of pictures for each class")
+    sources = _part_folders(folder) if _has_parts(folder) else {"train": folder}
+    classes = _content(sources["train"]).folders
+    _check_classes(folder, sources["train"], classes)
+    for source in sources.values():
+        _check_same(source, sources["train"], classes)
+    misnamed: list[str] = []
+    parts = {part: _files_of(source, classes, misnamed) for part, source in sources.items()}
+    if misnamed:
+        _warn(f"{_count(len(misnamed), 'file')} left out, not ending in .jpg, .png or the like: {shown(misnamed[0])}, for one")
+    beside = [path for source in sources.values() for path in _content(source).files if _is_named_as_picture(path)]
+    if beside:
+        _warn(f"{_count(len(beside), 'picture')} left out, lying in no class folder: {shown(beside[0])}, for one")
+    return Tree(tuple(map(shown, classes)), parts)
+
+
+def shown(path: str | Path) -> str:
+    """A path as text that can be printed: what cannot is written as an escape."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(path))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: the first ten, and how many more there are."""
+    more = [f"{len(names) - _MOST_NAMED:,} more"] if len(names) > _MOST_NAMED else []
+    *first, last = [*names[:_MOST_NAMED], *more]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What is in a folder and not hidden, by name: the names of folders, the paths of files."""
+
+    folders: list[str]
+    files: list[str]
+
+
+def _content(folder: str | Path) -> _Content:
+    folders, files = [], []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith(".") or entry.name == "__MACOSX":
+                    continue
+                if _leads_to(entry.is_dir):
+                    folders.append(entry.name)
+                elif _leads_to(entry.is_file) or not os.path.exists(entry.path):  # but no pipes and devices
+                    files.append(entry.path)
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+    return _Content(sorted(folders), sorted(files))
+
+
+def _leads_to(kind: Callable[[], bool]) -> bool:
+    try:
+        return kind()
+    except OSError:  # a link that leads in a circle, or where nobody may look
+        return False
+
+
+def _is_named_as_picture(path: str) -> bool:
+    return os.path.splitext(path)[1].lower() in picture_endings()
+
+
+def _has_parts(folder: Path) -> bool:
+    """Whether there is a folder "train" with folders in it; without any it is a class of that name."""
+    return os.path.isdir(folder / "train") and bool(_content(folder / "train").folders)
+
+
+def _part_folders(folder: Path) -> dict[str, Path]:
+    names = _content(folder).folders
+    if "valid" in names and "val" in names:
+        raise DataError(f"there are both {shown(folder / 'valid')} and {shown(folder / 'val')}; wanted one to validate with")
+    if others := [name for name in names if name not in _PARTS]:
+        _warn(
+            f"{shown(folder)} has a folder train, so {listed([shown(name) for name in others])} beside it "
+            f"{'is' if len(others) == 1 else 'are'} not used; wanted train, valid (or val) and test"
+        )
+    return {part: folder / name for name, part in _PARTS.items() if name in names}
+
+
+def _check_classes(folder: Path, train: Path, classes: list[str]) -> None:
+    """Raise a DataError that helps a person who pointed one level too high or too low."""
+    here, names = shown(train), [shown(name) for name in classes]
+    if not classes:
+        pictures = sum(map(_is_named_as_picture, _content(train).files))
+        found = f"{here} has {pictures:,} pictures and no class folders" if pictures else f"{here} has no class folders"
+        tip = f"did you mean --data-dir {shown(os.path.normpath(folder / '..'))}?" if pictures else None
+        raise DataError(f"{found}; wanted a folder of pictures for each class, in it or in {here}/train", tip=tip)
+    if train == folder and set(classes) <= set(_PARTS):
+        raise DataError(f"{here} has {listed(names)} and no class folders in {here}/train; wanted {here}/train/CLASS/*")
+    for name in classes if train == folder else []:
+        if _has_parts(folder / name):
+            inner = f"{here}/{shown(name)}"
+            raise DataError(f"{inner} is no class: it has a folder train with classes", tip=f"did you mean --data-dir {inner}?")
+    if len(classes) == 1:
+        tip = f"did you mean --data-dir {here}/{names[0]}?" if _content(train / classes[0]).folders else None
+        raise DataError(f"{here} has one class folder, {names[0]}; wanted at least two", tip=tip)
+
+
+def _check_same(source: Path, train: Path, classes: list[str]) -> None:
+    own = _content(source).folders
+    differences = [
+        f"{kind} {listed([repr(shown(name)) for name in names])}"
+        for kind, names in (
+            ("lacks", [name for name in classes if name not in own]),
+            ("adds", [name for name in own if name not in classes]),
+        )
+        if names
+    ]
+    if differences:
+        raise DataError(
+            f"{shown(source)} {' and '.join(differences)}; wanted the class folders of {shown(train)}, by the same names"
+        )
+
+
+def _files_of(source: Path, classes: list[str], misnamed: list[str]) -> Files:
+    files = Files([], [])
+    for label, name in enumerate(classes):
+        folder = source / name
+        others = len(misnamed)
+        paths = _pictures_in(folder, misnamed)
+        if not paths:
+            found = misnamed[others:]
+            names = f"; it has other files, {shown(found[0])} for one" if found else ""
+            raise DataError(f"the class folder {shown(folder)} has no picture{names}; wanted one at least, or no such folder")
+        files.paths.extend(paths)
+        files.labels.extend([label] * len(paths))
+    return files
+
+
+def _pictures_in(folder: Path, misnamed: list[str]) -> list[str]:
+    """The pictures in a class folder and the folders in it, links followed; other files are added to `misnamed`."""
+    # A link to a folder above, or to one that was seen already, is not followed: there would be no end to it.
+    real = folder.resolve()
+    seen = {_identity(each) for each in (real, *real.parents)}
+    found: list[str] = []
+    waiting = [str(folder)]
+    while waiting:
+        inside = waiting.pop()
+        content = _content(inside)
+        for path in content.files:
+            (found if _is_named_as_picture(path) else misnamed).append(path)
+        for path in (os.path.join(inside, name) for name in content.folders):
+            if (identity := _identity(path)) not in seen:
+                seen.add(identity)
+                waiting.append(path)
+    return sorted(found)
+
+
+def _identity(folder: str | Path) -> tuple[int, int]:
+    try:
+        status = os.stat(folder)
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+    return status.st_dev, status.st_ino
+
+
+def _unreadable(folder: str | Path, error: OSError) -> DataError:
+    return DataError(f"cannot read the folder {shown(folder)}: {error.strerror or error}")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what} is" if number == 1 else f"{number:,} {what}s are"
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, DataWarning, stacklevel=3)

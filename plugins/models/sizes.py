@@ -1,0 +1,21 @@
+"""How small images may be: the one check that the models share, and how a sentence names an image's shape."""
+
+from __future__ import annotations
+
+from tinyclsf.plugin import ConfigurationError
+
+
+def check_size(model: str, image_shape: tuple[int, int, int], smallest: int) -> None:
+    """Hold images to the smallest height and width of which a model's layers leave something.
+
+    Raises: ConfigurationError that names both sizes.
+    """
+    if min(image_shape[1:]) < smallest:
+        raise ConfigurationError(
+            f"{model} needs images of at least {smallest}x{smallest}; these are {shown(image_shape)}: use larger images"
+        )
+
+
+def shown(image_shape: tuple[int, int, int]) -> str:
+    """An image shape as a person reads it: 1x28x28 (channels x height x width)."""
+    return f"{'x'.join(map(str, image_shape))} (channels x height x width)"

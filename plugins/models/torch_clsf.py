@@ -1,0 +1,88 @@
+"""Two convolutions and two linear layers with dropout, written in two ways."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tinyclsf.plugin import recipe
+from tinyclsf_plugins.models.sizes import check_size
+
+_DROPOUT = 0.25  # before both linear layers; with more of it five epochs of CIFAR-10 are too few
+
+
+class TorchClsfModel(nn.Module):
+    """3x3 convolutions to 32 and 64 channels, each with a 2x2 pooling, and dropout before both of the linear layers.
+
+    Shapes: x (n, c, h, w) float32 with h and w from 4, to logits (n, num_classes).
+    Raises: ConfigurationError if the images are smaller.
+    """
+
+    def __init__(
+        self, image_shape: tuple[int, int, int] = (3, 32, 32), num_classes: int = 10, *, softmax: bool = False
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(image_shape[0], 32, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv2d(32, 64, kernel_size=3, padding=1)
+        self.fc1 = nn.Linear(_pooled(image_shape), 100)
+        self.fc2 = nn.Linear(100, num_classes)
+        self.pool = nn.MaxPool2d(2)
+        self.dropout = nn.Dropout(_DROPOUT)
+        self.end = nn.Softmax(dim=1) if softmax else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(F.relu(self.conv1(x)))
+        x = self.pool(F.relu(self.conv2(x)))
+        x = self.dropout(F.relu(self.fc1(self.dropout(x.flatten(1)))))
+        logits: Tensor = self.end(self.fc2(x))
+        return logits
+
+
+class TorchClsfMixedModel(nn.Module):
+    """`TorchClsfModel` built of `nn.Sequential` blocks, with the same parameters in the same order.
+
+    Shapes: x (n, c, h, w) float32 with h and w from 4, to logits (n, num_classes).
+    Raises: ConfigurationError if the images are smaller.
+    """
+
+    def __init__(
+        self, image_shape: tuple[int, int, int] = (3, 32, 32), num_classes: int = 10, *, softmax: bool = False
+    ) -> None:
+        super().__init__()
+        self.block1 = _block(image_shape[0], 32)
+        self.block2 = _block(32, 64)
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            nn.Dropout(_DROPOUT),
+            nn.Linear(_pooled(image_shape), 100),
+            nn.ReLU(),
+            nn.Dropout(_DROPOUT),
+            nn.Linear(100, num_classes),
+            nn.Softmax(dim=1) if softmax else nn.Identity(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.block2(self.block1(x)))
+        return logits
+
+
+@recipe(epochs=5, batch_size=32, optimizer="rmsprop", lr=0.001)
+def torch_clsf(image_shape: tuple[int, int, int], num_classes: int, *, mixed: bool = False, softmax: bool = False) -> nn.Module:
+    """3x3 convolutions to 32 and 64 channels, each with a 2x2 pooling, and dropout before both of the linear layers.
+
+    `mixed` builds the same network of `nn.Sequential` blocks.
+    `softmax` gives shares instead of logits, to study how that flattens the gradient under a cross-entropy.
+    Shapes: x (n, c, h, w) float32 with h and w from 4, to logits (n, num_classes).
+    Raises: ConfigurationError if the images are smaller.
+    """
+    return (TorchClsfMixedModel if mixed else TorchClsfModel)(image_shape, num_classes, softmax=softmax)
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel_size=3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+
+
+def _pooled(image_shape: tuple[int, int, int]) -> int:
+    """The number of values that two poolings leave of an image in 64 channels."""
+    check_size("torch-clsf", image_shape, 4)
+    return 64 * (image_shape[1] // 4) * (image_shape[2] // 4)

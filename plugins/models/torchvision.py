@@ -1,0 +1,72 @@
+"""Any classification model of torchvision, for images of any channels and any number of classes."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tinyclsf.plugin import ConfigurationError, recipe
+from tinyclsf_plugins.models.sizes import shown
+from tinyclsf_plugins.models.weights import load_weights
+
+
+@recipe(epochs=5, batch_size=64, optimizer="adam", lr=0.0003)
+def torchvision(
+    image_shape: tuple[int, int, int], num_classes: int, *, arch: str = "resnet18", weights: Path | None = None
+) -> nn.Module:
+    """A classification model of torchvision; `arch` is its name there, such as resnet18, densenet121 or vit_b_16.
+
+    Nothing is downloaded. `weights` is a local state dict (.pt, .pth or .safetensors) to start from: RGB weights are summed
+    for images of one channel, and a head for another number of classes starts fresh, with a warning.
+    Shapes: x (n, c, h, w) float32, to logits (n, num_classes).
+    Raises: ConfigurationError if there is no such model or it cannot take the images; ModelFileError if the weights do not fit.
+    Source: torchvision.models.
+    """
+    from torchvision import models  # type: ignore[import-untyped]
+
+    known = models.list_models(module=models)
+    if arch not in known:
+        nearest = difflib.get_close_matches(arch.lower(), known, n=1)
+        tip = f"did you mean '{nearest[0]}'?" if nearest else None
+        raise ConfigurationError(f"torchvision has no classification model '{arch}'; wanted one such as resnet18", tip=tip)
+    try:
+        network: nn.Module = models.get_model(arch, num_classes=num_classes, **_arguments(arch, image_shape))
+        _take_channels(network, image_shape[0])
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, *image_shape))
+    except Exception as error:  # each architecture has its own way to fail on a size that is not for it
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigurationError(
+            f"{arch} cannot take images of {shown(image_shape)}: {reason}; use images of another size or another arch"
+        ) from error
+    if arch.startswith("mnasnet"):
+        # It refuses a state dict that does not tell its version, and a safetensors file cannot.
+        network._load_from_state_dict = functools.partial(nn.Module._load_from_state_dict, network)  # type: ignore[method-assign]
+    if weights is not None:
+        load_weights(network, weights)
+    return network.train()
+
+
+def _arguments(arch: str, image_shape: tuple[int, int, int]) -> dict[str, Any]:
+    """What an architecture has to be told beside the number of classes."""
+    if arch.startswith("vit_"):
+        return {"image_size": image_shape[1]}
+    if arch.startswith("maxvit_"):
+        return {"input_size": image_shape[1:]}
+    if arch in ("googlenet", "inception_v3"):
+        return {"aux_logits": False, "init_weights": True}
+    return {}
+
+
+def _take_channels(network: nn.Module, channels: int) -> None:
+    """Give the first convolution the number of channels that the images have."""
+    first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    if first.in_channels != channels:
+        first.in_channels = channels
+        first.weight = nn.Parameter(first.weight.new_empty(first.out_channels, channels, *first.kernel_size))
+        first.reset_parameters()

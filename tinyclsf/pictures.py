@@ -1,0 +1,148 @@
+"""One picture, in whatever form a person has it, to a square of uint8 pixels.
+
+The processes that decode pictures import this module, so it starts quickly: neither torch nor torchvision is imported here.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from functools import cache
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, UnidentifiedImageError
+
+# Pillow only recognises these by name, or starts another program to draw them.
+_NOT_DRAWN = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+_FIRST = ("JPEG", "PNG", "GIF", "BMP", "PPM")  # tried first, as importing all the others takes longer than decoding a picture
+_GAP = 3  # scaling in two steps, the first one rough and to three times the size, cannot be told from scaling in one
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class PictureError(Exception):
+    """Why a picture cannot be read, in a few words and without its name."""
+
+
+def read_picture(source: str | os.PathLike[str] | bytes, size: int, channels: int) -> NDArray[np.uint8]:
+    """The middle square of a picture, given as a path or as the bytes of a file, scaled to `size` by `size` pixels.
+
+    It is turned as its EXIF data say, transparent parts are laid over white, and an animation gives its first frame. Whole
+    numbers of 16 bits become 8; floats are taken to end at 1, 255 or 65,535, whichever is the first that holds all of them.
+    Shapes: (channels, size, size); channels is 1 for grey or 3 for red, green and blue.
+    Raises: PictureError if it cannot be read, or has more pixels than Pillow holds to be safe.
+    """
+    data = source if isinstance(source, bytes) else read_file(source)
+    if not data:
+        raise PictureError("empty file")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of odd metadata; that a picture is too large is checked below
+        try:
+            with _opened(data) as image:
+                return _pixels(image, size, channels)
+        except PictureError:
+            raise
+        except UnidentifiedImageError:
+            raise PictureError("not a picture, or broken from its first bytes on") from None
+        except Image.DecompressionBombError:
+            raise PictureError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
+        except Exception as error:  # a broken file can bring up anything in Pillow
+            raise PictureError(_reason(error)) from None
+
+
+def read_file(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file.
+
+    Raises: PictureError if it cannot be read.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except (OSError, ValueError) as error:
+        raise PictureError((getattr(error, "strerror", None) or str(error)).lower()) from None
+
+
+@cache
+def picture_endings() -> frozenset[str]:
+    """The endings, in lower case and with their dot, of the names that pictures have."""
+    formats = set(_formats())
+    return frozenset(ending for ending, name in Image.registered_extensions().items() if name in formats)
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in Image.ID if name not in _NOT_DRAWN)
+
+
+def _opened(data: bytes) -> ImageFile.ImageFile:
+    try:
+        return Image.open(BytesIO(data), formats=_FIRST)
+    except UnidentifiedImageError:
+        return Image.open(BytesIO(data), formats=_formats())
+
+
+def _pixels(image: ImageFile.ImageFile, size: int, channels: int) -> NDArray[np.uint8]:
+    width, height = image.size
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
+        raise PictureError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels")
+    image.draft(None, (_GAP * size, _GAP * size))  # a large JPEG is decoded at a half, a quarter or an eighth
+    image.load()
+    square = _square(_as_8_bit(_upright(image), "RGB" if channels == 3 else "L"), size)
+    return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1).copy()
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if "truncated" in text.lower():
+        return "cut short"
+    return text if text and text.isprintable() else f"broken: {type(error).__name__}"
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # metadata that make no sense do not make the pixels worse
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def _as_8_bit(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode[0] in "IF":
+        image = Image.fromarray(_scaled_to_255(np.asarray(image)))
+    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        above = image.convert("RGBA")
+        image = Image.new("RGBA", image.size, "white")
+        image.alpha_composite(above)
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _scaled_to_255(values: NDArray[Any]) -> NDArray[np.uint8]:
+    is_float = values.dtype.kind == "f"
+    values = np.nan_to_num(values.astype(np.float64), nan=0, posinf=0, neginf=0)
+    largest = values.max()
+    white = next((white for white in ((1, 255, 65_535) if is_float else (65_535,)) if largest <= white), largest)
+    return (values * (255 / white)).clip(0, 255).round().astype(np.uint8)
+
+
+def _square(image: Image.Image, size: int) -> Image.Image:
+    width, height = image.size
+    side = min(width, height)
+    if width == height == size:
+        return image
+    left, top = (width - side) / 2, (height - side) / 2
+    if side == size:  # only the edges are cut off: whole pixels, so that nothing is blurred
+        left, top = int(left), int(top)
+    box = (left, top, left + side, top + side)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=_GAP)
