@@ -33,6 +33,7 @@ from PIL import Image
 
 from tinyclsf.errors import DataError
 from tinyclsf.plugin import Images, Splits
+from tinyclsf.progress import listening
 from tinyclsf_plugins.datasets import downloads
 from tinyclsf_plugins.datasets.cifar10 import cifar10
 from tinyclsf_plugins.datasets.cifar100 import cifar100
@@ -260,7 +261,12 @@ def test_a_download_lays_out_the_files_once_and_quietly(
     tmp_path: Path, site: Site, publish: Publish, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     published = publish(SETS[name](site))
-    first = published.load(data_dir=tmp_path / "new")
+    told: list[tuple[str, int, int]] = []
+    with listening(lambda *word: told.append(word)):
+        first = published.load(data_dir=tmp_path / "new")
+    downloads = [word for word in told if word[0].startswith("downloading ")]
+    assert [word[1:] for word in downloads] == [(0, 1), (1, 1)] * (len(downloads) // 2)
+    assert downloads
     assert tree(tmp_path / "new") == published.files
     asked = len(site.asked)
     again = published.load(data_dir=tmp_path / "new")

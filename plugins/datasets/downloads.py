@@ -17,6 +17,7 @@ from typing import Any
 from urllib.error import URLError
 
 from tinyclsf.plugin import DataError
+from tinyclsf.progress import tell
 
 _SILENCE = 60.0  # seconds that a server may send nothing
 _DISK = {
@@ -36,8 +37,10 @@ def download(what: str, folder: Path, fetch: Callable[[Path], Iterable[Path]], *
     try:
         folder.mkdir(parents=True, exist_ok=True)
         # Beside the final place, so that moving is renaming.
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch, _patience(), _quiet(), _safe_unpacking():
-            for path in fetch(Path(scratch)):
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
+            with _patience(), _shown(what), _safe_unpacking():
+                paths = fetch(Path(scratch))
+            for path in paths:
                 _move(path, folder / path.name)
     except Exception as error:  # what torchvision raises where a file is not what it wants can be anything
         advice = f"check the network, or point --data-dir at a folder that holds {layout}"
@@ -102,13 +105,15 @@ def _patience() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torchvision's progress bars to the terminal."""
+def _shown(what: str) -> Iterator[None]:
+    """Leave torchvision's progress bars to a terminal; elsewhere say that a download begins and that it has ended."""
     if sys.stderr.isatty():
         yield
-    else:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-            yield
+        return
+    tell(f"downloading {what}", 0, 1)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield
+    tell(f"downloading {what}", 1, 1)
 
 
 @contextlib.contextmanager

@@ -88,10 +88,11 @@ class Watch(Callback):
 
     def work(self, what: str, done: int, total: int) -> None:
         """Show how far work on the data has come: a bar on a terminal, elsewhere a line as it begins; and a line as it ends."""
+        amount = f" {total:,}" if total > 1 else ""
         if what not in self._started:
             self._started[what] = (self._work.add_task(what, total=total), time.monotonic())
             if self.mode == "plain":
-                self.console.print(f"{what}: {total:,}")
+                self.console.print(f"{what}:{amount} ...")
         task, start = self._started[what]
         if self.mode == "bar" and time.monotonic() >= self._next:
             self._next = time.monotonic() + _REFRESH_SECONDS
@@ -103,7 +104,7 @@ class Watch(Callback):
             if not self._started and self._work.live.is_started:
                 self._work.stop()
             if self.mode != "none":
-                self.console.print(f"{what}: {total:,} done in {time.monotonic() - start:.1f} s")
+                self.console.print(f"{what}:{amount} done in {time.monotonic() - start:.1f} s")
 
     def header(self, rows: list[tuple[str, str, str]]) -> None:
         """Print the settings in force: name, value and where it came from."""
