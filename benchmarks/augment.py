@@ -15,11 +15,11 @@ from tinyclsf.recipes import make_augment
 
 
 class Transformed(Dataset):
-    """Each image through a transform, as `torchvision.datasets` do it."""
+    """Each image through a transform, one by one."""
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: Images, *first: v2.Transform, last: v2.Transform) -> None:
         self.images = images
-        self.transform = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomCrop(32, padding=4)])
+        self.transform = v2.Compose([*first, v2.RandomHorizontalFlip(), v2.RandomCrop(32, padding=4), last])
 
     def __len__(self) -> int:
         return len(self.images)
@@ -36,11 +36,14 @@ def run_through(dl: DataLoader, augment=lambda x: x) -> None:
 
 if __name__ == "__main__":
     images = Images(torch.randint(256, (50_000, 3, 32, 32), dtype=torch.uint8), torch.randint(10, (50_000,)))
-    by_image = DataLoader(Transformed(images), 128, shuffle=True, num_workers=2)
+    # `torchvision.datasets.CIFAR10` gives PIL pictures; tensors are the quickest that its transforms can work on.
+    pictures = Transformed(images, v2.ToPILImage(), last=v2.PILToTensor())
+    tensors = Transformed(images, last=v2.Identity())
     by_batch = loader(images, 128, shuffle=True)
     augment = make_augment("flip,crop")
     ways = {
-        "torchvision, image by image, 2 workers": lambda: run_through(by_image),
+        "torchvision, PIL pictures, 2 workers": lambda: run_through(DataLoader(pictures, 128, shuffle=True, num_workers=2)),
+        "torchvision, tensors, 2 workers": lambda: run_through(DataLoader(tensors, 128, shuffle=True, num_workers=2)),
         "tinyclsf, whole batches": lambda: run_through(by_batch, augment),
     }
     compare("an epoch of augmented batches", ways, rounds=5)

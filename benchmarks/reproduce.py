@@ -48,10 +48,11 @@ REPRODUCTIONS = [
         "cifar-net",
         "CIFAR tutorial",
         "53 %",
-        f"cifar-net {CIFAR} -d normalize=half --epochs 2 --batch-size 4 --optimizer sgd --lr 0.001 --momentum 0.9",
+        f"cifar-net {CIFAR} -d normalize=half -d valid_size=1000 --epochs 2 --batch-size 4 "
+        "--optimizer sgd --lr 0.001 --momentum 0.9",
     ),
     Reproduction(
-        "lenet", "nn modules", "97.25 %, 18.2 s", "lenet --data mnist --epochs 1 --batch-size 50 --optimizer adam --lr 0.001"
+        "lenet", "nn modules", "97.25 %, 18.2 s", "lenet --data mnist --epochs 1 --batch-size 50 --optimizer adam --lr 0.003"
     ),
     Reproduction("linear-mse", "MLP study", "all four in 25 min", f"linear {MLP} --loss mse"),
     Reproduction("linear", "MLP study", "", f"linear {MLP} --loss cross-entropy"),

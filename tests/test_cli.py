@@ -18,6 +18,7 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss  # type: ignore[import-untyped]
 
 from tinyclsf import load_model
+from tinyclsf.registry import find, load
 from tinyclsf_plugins.datasets.digits import digits
 
 SMALL = ("-d", "train_size=640", "--epochs", "2")
@@ -124,6 +125,33 @@ def test_a_softmax_before_the_loss_is_warned_of(cli: Any) -> None:
     )
     assert (result.err, result.document["warnings"]) == (f"warning: {sentence}\n", [sentence])
     assert cli("fit", "mlp", *SMALL, "--json").document["warnings"] == []
+
+
+def test_a_last_batch_too_small_for_batch_norm_is_found_before_training(cli: Any, tmp_path: Path) -> None:
+    more = ("-d", "train_size=641", "--batch-size", "64", "--epochs", "1", "--progress", "none")
+    result = cli("fit", "mlp", "-m", "batch_norm=true", *more)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == (
+        "error: 641 training images in batches of 64 leave a batch of 1, which the model's batch norm cannot train on; "
+        "give another --batch-size\n"
+    )
+    assert list((tmp_path / "runs").iterdir()) == []
+    assert cli("fit", "mlp", *more).code == 0
+    assert cli("fit", "mlp", "-m", "batch_norm=true", *more[:3], "65", *more[4:]).code == 0
+
+
+def test_a_model_begun_from_a_file_is_loaded_without_it(cli: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    weights = tmp_path / "begun.pt"
+    torch.save(load(find("model", "torchvision"))((1, 28, 28), 10, arch="squeezenet1_1").state_dict(), weights)
+    begun = ("-m", "arch=squeezenet1_1", "-m", f"weights={weights}")
+    result = cli("fit", "torchvision", *begun, "-d", "train_size=64", "--epochs", "1", "--run", "begun", "--json")
+    assert result.code == 0
+    weights.unlink()
+    saved = np.load("runs/begun/predictions.npz")
+    with torch.no_grad():
+        logits = load_model("runs/begun")(digits(train_size=64).test.x)  # type: ignore[union-attr]
+    np.testing.assert_allclose(saved["logits"], logits.numpy(), atol=1e-4)
 
 
 def test_settings_of_the_loss_the_schedule_and_the_augmentation_are_used(cli: Any) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -42,7 +43,17 @@ def test_every_fence_says_what_it_is() -> None:
             assert info.split()[:1] in [[word] for word in known], f"{page.name}: ```{info}"
 
 
+@pytest.fixture
+def photos(tmp_path: Path) -> None:
+    """A reader's own pictures: a folder of them for each class."""
+    for kind, colour in (("cat", "orange"), ("dog", "brown")):
+        (tmp_path / "photos" / kind).mkdir(parents=True)
+        for number in range(10):
+            Image.new("RGB", (60 + number, 80), colour).save(tmp_path / "photos" / kind / f"{number}.jpg")
+
+
 @pytest.mark.parametrize("text", snippets("sh"))
+@pytest.mark.usefixtures("photos")
 def test_commands_run(text: str, cli: Any) -> None:
     for line in text.splitlines():
         command = line.removeprefix("python -m pip install . && ")  # installing is test_packaging's and the gate's

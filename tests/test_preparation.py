@@ -197,13 +197,6 @@ def test_setting_aside_equals_indexing(dtype: torch.dtype, share: float, piece: 
         assert front.untyped_storage().data_ptr() == back.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
 
 
-def test_last_rows_are_set_aside_without_moving_anything() -> None:
-    given = images(labels({0: 9, 1: 11}))
-    x = given.x.clone()
-    set_aside(given, torch.arange(13, 20))
-    assert torch.equal(given.x, x)
-
-
 @pytest.fixture
 def memory_limit() -> Iterator[Callable[[int], None]]:
     """Let the process have no more than so many MB beside what it has."""

@@ -15,7 +15,7 @@ from torch import Tensor, contiguous_format, nn
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, StorageError
 from tinyclsf.modules import Classifier, Preprocess
-from tinyclsf.options import as_text, parse_options
+from tinyclsf.options import REQUIRED, as_text, options_of, parse_options
 from tinyclsf.registry import blamed_on, check_result, find, load
 
 FORMAT = 1
@@ -150,10 +150,16 @@ def _has_right_types(card: dict[str, Any]) -> bool:
 def _build(path: Path, plugin: Any, image_shape: tuple[int, ...], num_classes: int) -> nn.Module:
     if plugin is None:
         raise ModelFileError(f"{path} names no model plugin; hand load_model the network that was trained")
-    texts = {key: as_text(value) for key, value in plugin["options"].items()}
     try:
         found = find("model", plugin["name"])
         factory = load(found)
+        # A file that a network may be begun from, such as weights to start with: what it held is in the saved weights now.
+        begun_from = {
+            option.name
+            for option in options_of("model", plugin["name"], factory).values()
+            if Path in option.alternatives and option.default is not REQUIRED
+        }
+        texts = {key: as_text(value) for key, value in plugin["options"].items() if key not in begun_from}
         options = parse_options("model", plugin["name"], factory, texts)
     except ConfigurationError as error:
         raise ModelFileError(f"{path} needs a model plugin as it was trained with: {error}", tip=error.tip) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from tinyclsf.callbacks import BestModel, EpochSchedule, JsonLines
 from tinyclsf.checkpoint import WEIGHTS, read_weights, save_card
 from tinyclsf.cli.console import Mode, Watch
-from tinyclsf.cli.parts import Part, build_model, build_splits, gives_probabilities, load_part
+from tinyclsf.cli.parts import Part, build_model, build_splits, check_last_batch, gives_probabilities, load_part
 from tinyclsf.cli.report import Report
 from tinyclsf.cli.results import report, score, settings_rows
 from tinyclsf.cli.settings import Setting, arguments_of, resolve
@@ -64,6 +64,8 @@ def run_experiment(request: Request) -> Report:
                 f"the outputs of model {request.model.name} sum to one already, and the loss takes their softmax once more, "
                 "which flattens the gradient; a model should give logits"
             )
+        if isinstance(splits.train, Sized):
+            check_last_batch(model, len(splits.train), settings["batch_size"].value)
         train_dl, valid_dl = get_data(splits.train, splits.valid, settings["batch_size"].value)
         trainer = _build_trainer(model, settings, device, batches_of(train_dl))
         best = BestModel(folder / WEIGHTS)

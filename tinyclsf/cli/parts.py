@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,6 +93,22 @@ def build_model(part: Part, splits: Splits) -> Classifier:
             f"wanted logits of shape (2, {num_classes})"
         )
     return model
+
+
+def check_last_batch(model: Classifier, images: int, batch_size: int) -> None:
+    """Find out before training whether a last batch of one image is too little for the model, as it is for batch norm.
+
+    Raises: ConfigurationError if it is.
+    """
+    if images % batch_size != (1 if batch_size > 1 else 0):
+        return
+    try:
+        copy.deepcopy(model).train()(torch.zeros(1, *model.image_shape))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{images:,} training images in batches of {batch_size} leave a batch of 1, which the model's batch norm cannot "
+            "train on; give another --batch-size"
+        ) from error
 
 
 def gives_probabilities(model: Classifier) -> bool:
