@@ -169,6 +169,8 @@ def test_cifar10_equals_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert splits.image_shape == (3, 32, 32)
 
 
+# So few images that the last ones have classes of their own.
+@pytest.mark.filterwarnings("ignore::tinyclsf.errors.DataWarning")
 @pytest.mark.parametrize("writer", ["Python 2", "protocol 5 with bytes"])
 def test_cifar100_equals_torchvision_in_fine_classes_and_its_batches_in_coarse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import struct
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,7 +18,7 @@ from sklearn.model_selection import StratifiedShuffleSplit  # type: ignore[impor
 from torch import Tensor
 
 from tinyclsf import preparation
-from tinyclsf.errors import ConfigurationError, DataError
+from tinyclsf.errors import ConfigurationError, DataError, DataWarning
 from tinyclsf.options import REQUIRED, Option, options_of
 from tinyclsf.plugin import Images, Preparation, Splits, prepared
 from tinyclsf.preparation import set_aside
@@ -551,3 +552,14 @@ def test_no_relative_of_a_held_out_digit_is_trained_on(options: dict[str, Any], 
     assert not sources & held_out
     assert len(sources | held_out) == len(load_digits().target)  # no two of the digits are the same
     assert set(map(bytes, train.x.numpy())) <= relatives
+
+
+def test_a_tail_that_takes_whole_classes_from_training_is_warned_of() -> None:
+    by_class = torch.tensor([0] * 6 + [1] * 3 + [2] * 3)
+    sentence = (
+        "the last 6 images have all that there is of 2 of the classes, so these are not trained on; "
+        "split=stratified takes a share of each"
+    )
+    with pytest.warns(DataWarning, match=f"^{re.escape(sentence)}$"):
+        Preparation(valid_size=6, split="tail").held_out(by_class)
+    assert Preparation(valid_size=2, split="tail").held_out(by_class).tolist() == [10, 11]

@@ -129,20 +129,21 @@ def _decode_all(decoding: Decoding) -> Generator[int, None, None]:
 
 def _decode_in_processes(decoding: Decoding, chunks: Sequence[range], processes: int) -> Iterator[int]:
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context(tempfile.TemporaryFile())
-        children = [stack.enter_context(_start(decoding, log)) for _ in range(processes)]
-        idle: queue.SimpleQueue[subprocess.Popen[bytes]] = queue.SimpleQueue()
-        for child in children:
-            idle.put(child)
+        # A log for each, as the last words of two in one would be mixed.
+        logs = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(processes)]
+        children = [stack.enter_context(_start(decoding, log)) for log in logs]
+        idle: queue.SimpleQueue[int] = queue.SimpleQueue()
+        for number in range(processes):
+            idle.put(number)
 
         def ask_one(rows: range) -> int:
-            child = idle.get()
+            number = idle.get()
             try:
-                _ask(child, decoding, rows)
+                _ask(children[number], decoding, rows)
             except (OSError, EOFError):
-                raise DataError(_obituary(child.wait(), log, decoding.files, rows)) from None
+                raise DataError(_obituary(children[number].wait(), logs[number], decoding.files, rows)) from None
             finally:
-                idle.put(child)
+                idle.put(number)
             return len(rows)
 
         pool = ThreadPoolExecutor(processes)  # each waits for one process, and reads its pixels into their rows

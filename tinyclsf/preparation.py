@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_type_hints
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tinyclsf.data import Images, Splits
-from tinyclsf.errors import ConfigurationError, DataError
+from tinyclsf.errors import ConfigurationError, DataError, DataWarning
 from tinyclsf.modules import Preprocess
 
 _PIECE = 1 << 21  # numbers at a time, where a whole set at once would need its memory twice or more
@@ -103,7 +104,16 @@ class Preparation:
             raise ConfigurationError(
                 f"{size:,} of {len(y):,} images would validate; set valid_size to 1 to {len(y) - 1:,}, or valid_ratio"
             )
-        return torch.arange(len(y) - size, len(y)) if split == "tail" else _stratified(y, size, self.seed)
+        if split == "stratified":
+            return _stratified(y, size, self.seed)
+        if lost := set(y[-size:].tolist()) - set(y[:-size].tolist()):
+            warnings.warn(
+                f"the last {size:,} images have all that there is of {len(lost)} of the classes, so these are not trained on; "
+                "split=stratified takes a share of each",
+                DataWarning,
+                stacklevel=2,
+            )
+        return torch.arange(len(y) - size, len(y))
 
     def thinned(self, images: Images) -> Images:
         """The class-balanced part of the training images that `fraction` keeps; it may reorder them in place.
