@@ -16,8 +16,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from threading import Thread
 from typing import IO
 
 import numpy as np
@@ -128,32 +128,47 @@ def _decode_all(decoding: Decoding) -> Generator[int, None, None]:
 
 
 def _decode_in_processes(decoding: Decoding, chunks: Sequence[range], processes: int) -> Iterator[int]:
+    waiting: queue.SimpleQueue[range] = queue.SimpleQueue()
+    for rows in chunks:
+        waiting.put(rows)
+    outcomes: queue.SimpleQueue[int | Exception] = queue.SimpleQueue()
+
+    def work_with(child: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+        """Hand a process one chunk after the other, until there is none or it fails."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                rows = waiting.get_nowait()
+                try:
+                    _ask(child, decoding, rows)
+                except (OSError, EOFError):
+                    outcomes.put(DataError(_obituary(child.wait(), log, decoding.files, rows)))
+                    return
+                except Exception as error:  # nobody would hear of it in a thread
+                    outcomes.put(error)
+                    return
+                outcomes.put(len(rows))
+
     with contextlib.ExitStack() as stack:
         # A log for each, as the last words of two in one would be mixed.
         logs = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(processes)]
         children = [stack.enter_context(_start(decoding, log)) for log in logs]
-        idle: queue.SimpleQueue[int] = queue.SimpleQueue()
-        for number in range(processes):
-            idle.put(number)
-
-        def ask_one(rows: range) -> int:
-            number = idle.get()
-            try:
-                _ask(children[number], decoding, rows)
-            except (OSError, EOFError):
-                raise DataError(_obituary(children[number].wait(), logs[number], decoding.files, rows)) from None
-            finally:
-                idle.put(number)
-            return len(rows)
-
-        pool = ThreadPoolExecutor(processes)  # each waits for one process, and reads its pixels into their rows
+        # Each thread waits for one process, and reads its pixels into their rows. Not an executor: with a submission for
+        # each chunk, Ctrl-C may come while this thread holds the executor's lock, and nothing would ever end.
+        threads = [Thread(target=work_with, args=pair, daemon=True) for pair in zip(children, logs, strict=True)]
         try:
-            for future in as_completed([pool.submit(ask_one, rows) for rows in chunks]):
-                yield future.result()
+            for thread in threads:
+                thread.start()
+            for _ in chunks:
+                outcome = outcomes.get()
+                if isinstance(outcome, Exception):
+                    raise outcome
+                yield outcome
         finally:
             for child in children:
                 child.kill()
-            pool.shutdown(cancel_futures=True)
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
 
 
 def _start(decoding: Decoding, log: IO[bytes]) -> subprocess.Popen[bytes]:
