@@ -63,9 +63,7 @@ def test_the_description_names_the_sets() -> None:
     assert f"Names: {', '.join(SETS)}." in " ".join((torchvision.__doc__ or "").split())
 
 
-@pytest.mark.parametrize(
-    ("name", "tip"), [("SVHM", "did you mean -d name=SVHN?"), ("svhn", "did you mean -d name=SVHN?"), ("??", None)]
-)
+@pytest.mark.parametrize(("name", "tip"), [("SVHM", "did you mean 'SVHN'?"), ("svhn", "did you mean 'SVHN'?"), ("??", None)])
 def test_an_unknown_name_is_answered_with_the_names(tmp_path: Path, name: str, tip: str | None) -> None:
     with pytest.raises(ConfigurationError) as error:
         torchvision(name=name, data_dir=tmp_path)

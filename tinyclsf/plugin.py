@@ -5,7 +5,7 @@ A dataset is a callable with keyword-only options that returns `Splits`; a model
 """
 
 from tinyclsf.data import Images, Splits
-from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError
+from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, did_you_mean
 from tinyclsf.modules import Lambda, Preprocess
 from tinyclsf.preparation import Preparation, prepared
 from tinyclsf.recipes import recipe
@@ -20,6 +20,7 @@ __all__ = [
     "Preparation",
     "Preprocess",
     "Splits",
+    "did_you_mean",
     "prepared",
     "recipe",
 ]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tinyclsf.plugin import ConfigurationError
+from tinyclsf.plugin import ConfigurationError, did_you_mean
 
 Arguments = dict[str, Any]
 
@@ -83,9 +82,6 @@ def source_of(name: str) -> Source:
     """
     if name in SETS:
         return SETS[name]
-    by_lower = {known.lower(): known for known in SETS}
-    nearest = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
     raise ConfigurationError(
-        f"torchvision has no image classification set '{name}'; choose one of {', '.join(SETS)}",
-        tip=f"did you mean -d name={by_lower[nearest[0]]}?" if nearest else None,
+        f"torchvision has no image classification set '{name}'; choose one of {', '.join(SETS)}", tip=did_you_mean(name, SETS)
     )

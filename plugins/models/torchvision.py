@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tinyclsf.plugin import ConfigurationError, recipe
+from tinyclsf.plugin import ConfigurationError, did_you_mean, recipe
 from tinyclsf_plugins.models.sizes import shown
 from tinyclsf_plugins.models.weights import load_weights
 
@@ -31,9 +30,9 @@ def torchvision(
 
     known = models.list_models(module=models)
     if arch not in known:
-        nearest = difflib.get_close_matches(arch.lower(), known, n=1)
-        tip = f"did you mean '{nearest[0]}'?" if nearest else None
-        raise ConfigurationError(f"torchvision has no classification model '{arch}'; wanted one such as resnet18", tip=tip)
+        raise ConfigurationError(
+            f"torchvision has no classification model '{arch}'; wanted one such as resnet18", tip=did_you_mean(arch, known)
+        )
     try:
         network: nn.Module = models.get_model(arch, num_classes=num_classes, **_arguments(arch, image_shape))
         _take_channels(network, image_shape[0])
