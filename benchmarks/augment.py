@@ -10,7 +10,8 @@ from pairs import compare
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from tinyclsf.data import Images, loader
+from tinyclsf.data import Images
+from tinyclsf.loading import loader
 from tinyclsf.recipes import make_augment
 
 
@@ -29,9 +30,9 @@ class Transformed(Dataset):
         return self.transform(x), y
 
 
-def run_through(dl: DataLoader, augment=lambda x: x) -> None:
-    for xb, _ in dl:
-        augment(xb)
+def run_through(dl: DataLoader, augment=lambda x, y: (x, y)) -> None:
+    for xb, yb in dl:
+        augment(xb, yb)
 
 
 if __name__ == "__main__":
@@ -40,7 +41,7 @@ if __name__ == "__main__":
     pictures = Transformed(images, v2.ToPILImage(), last=v2.PILToTensor())
     tensors = Transformed(images, last=v2.Identity())
     by_batch = loader(images, 128, shuffle=True)
-    augment = make_augment("flip,crop")
+    augment = make_augment("flip,crop", 10)
     ways = {
         "torchvision, PIL pictures, 2 workers": lambda: run_through(DataLoader(pictures, 128, shuffle=True, num_workers=2)),
         "torchvision, tensors, 2 workers": lambda: run_through(DataLoader(tensors, 128, shuffle=True, num_workers=2)),

@@ -21,8 +21,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from tinyclsf import Trainer, fit, get_data
-from tinyclsf.callbacks import JsonLines
 from tinyclsf.cli.console import Watch
+from tinyclsf.logs import JsonLines
 from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN
 from tinyclsf_plugins.models.mnist_logistic import Mnist_Logistic
 

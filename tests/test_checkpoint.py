@@ -1,331 +1,168 @@
-"""Saved models come back bit for bit, files are whole or untouched, and every broken file is named for what it is."""
+"""The newest whole checkpoint is what is read, and nothing else, whatever happened to the files."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable
+import random
+import select
+import signal
+import zipfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
-from safetensors.torch import load_file, save_file
-from torch import nn
 
-from tinyclsf import Classifier, Preprocess, load_model, save_model
-from tinyclsf.checkpoint import save_weights, write_whole
-from tinyclsf.errors import ModelFileError, PluginError, StorageError
-from tinyclsf.registry import find, load
-
-SHAPE, CLASSES = (2, 9, 9), ("cat", "dög", "emu")
-CNN = {"name": "mnist-cnn", "package": "tinyclsf", "package_version": "0", "options": {}}
-FULL_DISK = """
-import resource, signal, sys
-from pathlib import Path
-import torch
-from torch import nn
-from tinyclsf import Classifier, Preprocess, save_model
-from tinyclsf.errors import StorageError
-from tinyclsf.runs import write_predictions
-from tinyclsf.trainer import Predictions
-
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-folder = Path(sys.argv[1])
-model = Classifier(Preprocess(), nn.Linear(100, 100), ["a"], (1, 10, 10))
-predictions = Predictions(torch.zeros(1000, 10), torch.zeros(1000, dtype=torch.int64))
-for write in (lambda: save_model(model, folder), lambda: write_predictions(folder, "test", predictions)):
-    try:
-        write()
-    except StorageError as error:
-        print(error)
-"""
+from tinyclsf.checkpoint import CHECKPOINT, PREVIOUS, load_checkpoint, save_checkpoint
+from tinyclsf.errors import ModelFileError
 
 
-def network() -> nn.Module:
-    built: nn.Module = load(find("model", "mnist-cnn"))(SHAPE, len(CLASSES))
-    return built
+def state(number: int, size: int = 100) -> dict[str, Any]:
+    return {
+        "number": number,
+        "weights": {"a.b": torch.full((size,), float(number)), "half": torch.ones(2, dtype=torch.bfloat16)},
+        "history": [(1, 0.5, float("inf"), None, 2.25)],
+        "random": [{"python": (3, (1, 2**31), None), "name": "MT19937"}],
+        "none": None,
+        "yes": True,
+    }
 
 
-def classifier() -> Classifier:
-    model = Classifier(Preprocess([100.0, 50.0], [255.0, 7.0]), network(), CLASSES, SHAPE)
-    return model.to(memory_format=torch.channels_last)
+def assert_is(found: dict[str, Any], number: int) -> None:
+    wanted = state(number, len(found["weights"]["a.b"]))
+    weights, right = found.pop("weights"), wanted.pop("weights")
+    assert found == wanted
+    assert list(weights) == list(right)
+    assert all(torch.equal(weights[key], right[key]) and weights[key].dtype == right[key].dtype for key in right)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A run folder with a saved model."""
-    save_model(classifier(), tmp_path, plugin=CNN)
+    """A run folder with the checkpoints 2 and, before it, 1."""
+    for number in (1, 2):
+        save_checkpoint(state(number), tmp_path)
     return tmp_path
 
 
-def edit_card(folder: Path, **changes: Any) -> None:
-    path = folder / "model.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
-def edit_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
-    state = load_file(folder / "model.safetensors")
-    change(state)
-    save_file(state, folder / "model.safetensors")
-
-
-def refusal(folder: Path, network: nn.Module | None = None) -> str:
-    """The whole message of `load_model`, with FOLDER for the folder."""
+def refusal(folder: Path) -> str:
+    """The whole message of `load_checkpoint`, with FOLDER for the folder."""
     with pytest.raises(ModelFileError) as error:
-        load_model(folder, network)
+        load_checkpoint(folder)
     assert error.value.exit_code == 4
     return str(error.value).replace(str(folder), "FOLDER")
 
 
-@pytest.mark.parametrize("given", [False, True], ids=["plugin", "network"])
-def test_a_model_comes_back_bit_for_bit(tmp_path: Path, given: bool) -> None:
-    model = classifier().train()
-    save_model(model, tmp_path, plugin=None if given else CNN)
-    found = load_model(str(tmp_path), network() if given else None)
-    assert not found.training
-    assert (found.classes, found.image_shape) == (CLASSES, SHAPE)
-    right = model.state_dict()
-    assert list(found.state_dict()) == list(right)
-    assert all(torch.equal(value, right[key]) for key, value in found.state_dict().items())
-    x = torch.randint(256, (5, *SHAPE), dtype=torch.uint8)
-    assert torch.equal(found.to(memory_format=torch.channels_last)(x), model.eval()(x))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
-
-
-def test_weights_that_are_tied_are_saved_and_stay_tied(tmp_path: Path) -> None:
-    def tied() -> nn.Sequential:
-        layers = nn.Sequential(nn.Flatten(), nn.Linear(4, 4), nn.Linear(4, 4))
-        layers[2].weight = layers[1].weight
-        return layers
-
-    model = Classifier(Preprocess(), tied(), "abcd", (1, 2, 2))
-    save_model(model, tmp_path)
-    found = load_model(tmp_path, tied())
-    x = torch.rand(3, 1, 2, 2)
-    assert torch.equal(found(x), model(x))
-    assert found.network.get_parameter("1.weight") is found.network.get_parameter("2.weight")
-
-
-def test_options_of_the_plugin_are_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def factory(
-        image_shape: tuple[int, ...], num_classes: int, *, width: int = 1, skip: bool = False, end: int | None = 3
-    ) -> Any:
-        seen.append((image_shape, num_classes, width, skip, end))
-        return network()
-
-    seen: list[object] = []
-    monkeypatch.setattr("tinyclsf.checkpoint.load", lambda plugin: factory)
-    edit_card(folder, plugin={**CNN, "options": {"width": 32, "skip": True, "end": None}})
-    load_model(folder)
-    assert seen == [(SHAPE, 3, 32, True, None)]
-
-
-def test_notes_are_in_the_header(tmp_path: Path) -> None:
-    save_weights(nn.Linear(1, 1), tmp_path / "w", notes={"epoch": "3"})
-    raw = (tmp_path / "w").read_bytes()
-    assert json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"] == {"epoch": "3"}
-
-
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("stop"), KeyboardInterrupt()])
-def test_a_write_that_fails_part_way_keeps_the_old_file(tmp_path: Path, error: BaseException) -> None:
-    def write(file: IO[bytes]) -> None:
-        file.write(b"half of the new")
-        file.flush()
-        raise error
-
-    path = tmp_path / "kept"
-    path.write_bytes(b"old")
-    wanted, message = type(error), str(error)
-    if isinstance(error, OSError):
-        wanted = StorageError
-        message = f"cannot write {path}: No space left on device; what was there before is unchanged"
-    with pytest.raises(wanted) as raised:
-        write_whole(path, write)
-    assert str(raised.value) == message
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
-    before = {"model.safetensors": b"old weights", "predictions.npz": b"old predictions"}
-    for name, content in before.items():
-        (tmp_path / name).write_bytes(content)
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [
-        f"cannot write {tmp_path / name}: File too large; what was there before is unchanged" for name in before
-    ]
-    assert done.stderr == ""
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", *before]
-    assert {name: (tmp_path / name).read_bytes() for name in before} == before
-
-
-def test_a_file_is_replaced_with_ordinary_rights(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.touch(mode=0o600)
-    write_whole(path, lambda file: file.write(b"new"))
-    assert path.read_bytes() == b"new"
-    (tmp_path / "ordinary").touch()
-    assert path.stat().st_mode == (tmp_path / "ordinary").stat().st_mode
-
-
-@pytest.mark.parametrize(("name", "reason"), [("gone/file", "No such file or directory"), ("folder", "Is a directory")])
-def test_a_place_that_cannot_be_written(tmp_path: Path, name: str, reason: str) -> None:
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(StorageError) as error:
-        write_whole(tmp_path / name, lambda file: file.write(b"new"))
-    assert str(error.value) == f"cannot write {tmp_path / name}: {reason}; what was there before is unchanged"
-    assert error.value.exit_code == 7
-    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
-
-
-def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "gone") == (
-        "cannot read FOLDER/model.json: No such file or directory; wanted a run folder with a trained model"
-    )
-    assert refusal(tmp_path) == (
-        "cannot read FOLDER/model.json: No such file or directory; wanted a run folder with a trained model"
+def test_a_state_comes_back_as_it_was_and_two_generations_are_kept(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        save_checkpoint(state(number), tmp_path)
+        found = load_checkpoint(tmp_path)
+        assert_is(found.state, number)
+        assert found.warning is None
+        assert sorted(path.name for path in tmp_path.iterdir()) == ([PREVIOUS] if number > 1 else []) + [CHECKPOINT]
+    (tmp_path / CHECKPOINT).unlink()
+    found = load_checkpoint(tmp_path)
+    assert_is(found.state, 2)
+    assert found.warning == (
+        f"cannot read {tmp_path}/checkpoint.pt: No such file or directory; wanted the checkpoint of a run; "
+        f"going on from the one before, {tmp_path}/checkpoint.previous.pt"
     )
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (
-            b"",
-            "FOLDER/model.json is not JSON (Expecting value: line 1 column 1 (char 0)); the file is broken or not a model's",
-        ),
-        (
-            b'{"format": 1',
-            "FOLDER/model.json is not JSON (Expecting ',' delimiter: line 1 column 13 (char 12)); "
-            "the file is broken or not a model's",
-        ),
-        (b"[1, 2]", "FOLDER/model.json lacks format, classes, image_shape or plugin; it is not a model's"),
-        (b'{"format": 1}', "FOLDER/model.json lacks format, classes, image_shape or plugin; it is not a model's"),
-    ],
-)
-def test_a_card_that_is_none(folder: Path, content: bytes, message: str) -> None:
-    (folder / "model.json").write_bytes(content)
-    assert refusal(folder) == message
-
-
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00\x01", b"[" * 100_000], ids=["bytes", "deep"])
-def test_a_card_that_is_no_text_at_all(folder: Path, content: bytes) -> None:
-    (folder / "model.json").write_bytes(content)
-    assert refusal(folder).startswith("FOLDER/model.json is not JSON (")
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"classes": 3},
-        {"image_shape": None},
-        {"image_shape": [1, 8, "8"]},
-        {"plugin": "mnist-cnn"},
-        {"plugin": {"name": "mnist-cnn"}},
-        {"plugin": {"name": 3, "options": {}}},
-    ],
-    ids=str,
-)
-def test_a_card_of_wrong_types(folder: Path, changes: dict[str, Any]) -> None:
-    edit_card(folder, **changes)
-    assert refusal(folder) == "FOLDER/model.json has classes, image_shape or plugin of a wrong type; the file is broken"
-
-
-def test_a_card_of_a_newer_format(folder: Path) -> None:
-    edit_card(folder, format=2, plugin=["something", "new"])
-    assert refusal(folder) == "FOLDER/model.json has format 2 and this tinyclsf reads 1; upgrade tinyclsf"
-
-
-def test_neither_plugin_nor_network(folder: Path) -> None:
-    edit_card(folder, plugin=None)
-    assert refusal(folder) == "FOLDER/model.json names no model plugin; hand load_model the network that was trained"
-    assert load_model(folder, network()).classes == CLASSES
-
-
-@pytest.mark.parametrize(
-    ("plugin", "reason", "tip"),
-    [
-        ({"name": "mnist-cn"}, "there is no model 'mnist-cn'; 'tinyclsf list models' shows all", "did you mean 'mnist-cnn'?"),
-        ({"options": {"width": 3}}, "model mnist-cnn has no option 'width'; it takes manual", None),
-    ],
-)
-def test_a_plugin_that_is_not_what_it_was(folder: Path, plugin: dict[str, Any], reason: str, tip: str | None) -> None:
-    edit_card(folder, plugin={**CNN, **plugin})
-    with pytest.raises(ModelFileError) as error:
-        load_model(folder)
-    assert str(error.value) == f"{folder / 'model.json'} needs a model plugin as it was trained with: {reason}"
-    assert (error.value.tip, error.value.exit_code) == (tip, 4)
-
-
-def test_a_plugin_that_fails_is_blamed(folder: Path) -> None:
-    edit_card(folder, image_shape=[])
-    with pytest.raises(PluginError) as error:
-        load_model(folder)
-    assert str(error.value) == (
-        "model 'mnist-cnn' of package tinyclsf (tinyclsf_plugins.models.mnist_cnn:mnist_cnn) "
-        "failed for 3 classes of images (): IndexError: tuple index out of range"
-    )
+def test_a_folder_without_one(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "gone"):
+        assert refusal(folder) == (
+            "cannot read FOLDER/checkpoint.pt: No such file or directory; wanted the checkpoint of a run"
+        )
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 0.99])
-def test_weights_cut_off(folder: Path, share: float) -> None:
-    path = folder / "model.safetensors"
+def test_of_a_file_that_was_cut_off_the_one_before_is_read(folder: Path, share: float) -> None:
+    path = folder / CHECKPOINT
     os.truncate(path, int(path.stat().st_size * share))
-    with pytest.raises(safetensors.SafetensorError) as theirs:  # in words that change with the library's version
-        safetensors.torch.load(path.read_bytes())
-    assert refusal(folder) == f"FOLDER/model.safetensors is not a whole safetensors file ({theirs.value}); save the model again"
+    found = load_checkpoint(folder)
+    assert_is(found.state, 1)
+    assert found.warning == (
+        f"{path} is not a whole checkpoint (BadZipFile: File is not a zip file); "
+        f"going on from the one before, {folder / PREVIOUS}"
+    )
+    path.replace(folder / PREVIOUS)
+    path.mkdir()
+    assert refusal(folder) == (
+        "cannot read FOLDER/checkpoint.pt: Is a directory; wanted the checkpoint of a run; and "
+        "FOLDER/checkpoint.previous.pt is not a whole checkpoint (BadZipFile: File is not a zip file)"
+    )
 
 
-def test_no_flipped_bit_in_the_header_is_anything_but_a_model_file_error(folder: Path) -> None:
-    path = folder / "model.safetensors"
+def test_no_flipped_bit_gives_another_state(folder: Path) -> None:
+    path = folder / CHECKPOINT
     whole = path.read_bytes()
-    for bit in range(0, 8 * (8 + int.from_bytes(whole[:8], "little")), 29):
+    numbers = whole.index(b"\0\0\0\x40" * 100)  # a hundred times 2.0
+    for bit in range(0, 8 * len(whole), 37):
         broken = bytearray(whole)
         broken[bit // 8] ^= 1 << bit % 8
         path.write_bytes(broken)
-        assert refusal(folder).startswith("FOLDER/model.safetensors ")
+        found = load_checkpoint(folder)
+        if numbers <= bit // 8 < numbers + 400:
+            assert found.warning == (
+                f"{path} is not a whole checkpoint (BadZipFile: archive/data/0 has a wrong checksum); "
+                f"going on from the one before, {folder / PREVIOUS}"
+            )
+        assert_is(found.state, 2 if found.warning is None else 1)  # where nothing is amiss, the bit is in the padding
 
 
-@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
-def test_a_folder_in_place_of_a_file(folder: Path, name: str) -> None:
-    (folder / name).unlink()
-    (folder / name).mkdir()
-    wanted = {"model.json": "a run folder with a trained model", "model.safetensors": "the weights of a trained model"}[name]
-    assert refusal(folder) == f"cannot read FOLDER/{name}: Is a directory; wanted {wanted}"
+def test_a_file_that_would_run_code_is_refused_and_nothing_runs(tmp_path: Path) -> None:
+    class Harmful:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "ran"),)
+
+    for content in ({"version": 1, "callbacks": Harmful()}, Harmful()):
+        torch.save(content, tmp_path / CHECKPOINT)
+        assert refusal(tmp_path).startswith("FOLDER/checkpoint.pt is not a whole checkpoint (UnpicklingError: ")
+        assert not (tmp_path / "ran").exists()
 
 
-def test_weights_that_are_missing(folder: Path) -> None:
-    (folder / "model.safetensors").unlink()
-    assert refusal(folder) == (
-        "cannot read FOLDER/model.safetensors: No such file or directory; wanted the weights of a trained model"
+def test_files_of_something_else_are_named_for_what_they_lack(tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(1)}, tmp_path / CHECKPOINT)
+    assert refusal(tmp_path) == "FOLDER/checkpoint.pt has no version; it is not the checkpoint of a run"
+    torch.save(torch.ones(1), tmp_path / CHECKPOINT)
+    assert refusal(tmp_path) == "FOLDER/checkpoint.pt has no version; it is not the checkpoint of a run"
+    torch.save({"version": 2}, tmp_path / CHECKPOINT)
+    assert refusal(tmp_path) == (
+        "FOLDER/checkpoint.pt has another version than this tinyclsf reads, which is 1; upgrade tinyclsf"
     )
+    with zipfile.ZipFile(tmp_path / CHECKPOINT, "w") as archive:
+        archive.writestr("readme.txt", "not tensors")
+    assert refusal(tmp_path).startswith("FOLDER/checkpoint.pt is not a whole checkpoint (RuntimeError: ")
 
 
-@pytest.mark.parametrize(
-    ("change", "found"),
-    [
-        (lambda state: state.pop("network.conv1.bias"), 'Missing key(s) in state_dict: "network.conv1.bias".'),
-        (lambda state: state.pop("preprocess.mean"), 'Missing key(s) in state_dict: "preprocess.mean".'),
-        (
-            lambda state: state.update(extra=torch.zeros(1)),
-            'Unexpected key(s) in state_dict: "extra".',
-        ),
-        (
-            lambda state: state.update({"network.conv1.bias": torch.zeros(4)}),
-            "size mismatch for network.conv1.bias: copying a param with shape torch.Size([4]) from checkpoint, "
-            "the shape in current model is torch.Size([16]).",
-        ),
-    ],
-    ids=["missing", "no scaling", "extra", "shape"],
-)
-def test_weights_of_another_network(folder: Path, change: Callable[[dict[str, torch.Tensor]], object], found: str) -> None:
-    edit_weights(folder, change)
-    assert refusal(folder) == (
-        f"FOLDER/model.safetensors does not fit its network: Error(s) in loading state_dict for Classifier: {found}"
-    )
+def test_a_save_that_is_killed_at_any_moment_leaves_a_whole_state(tmp_path: Path) -> None:
+    moments = random.Random(0)
+    newest = 0
+    for _ in range(12):
+        told, tell = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                for number in range(newest + 1, newest + 1000):
+                    os.write(tell, number.to_bytes(4, "little"))
+                    save_checkpoint(state(number, size=300_000), tmp_path)
+            finally:
+                os._exit(1)
+        os.close(tell)
+        for _ in range(moments.randint(1, 3)):
+            begun = int.from_bytes(os.read(told, 4), "little")
+        select.select([], [], [], 0.004 * moments.random())  # somewhere within that save or the next
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        while more := os.read(told, 4):
+            begun = int.from_bytes(more, "little")
+        os.close(told)
+        if begun == 1 and not (tmp_path / CHECKPOINT).exists():
+            continue
+        found = load_checkpoint(tmp_path)
+        assert found.warning is None
+        newest = found.state["number"]
+        assert newest in (begun - 1, begun)
+        assert_is(found.state, newest)
+        assert {path.name for path in tmp_path.iterdir()} <= {CHECKPOINT, PREVIOUS}
+    assert newest > 12

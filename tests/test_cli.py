@@ -34,11 +34,15 @@ def test_fit_trains_scores_and_keeps_the_best_weights(cli: Any, tmp_path: Path) 
     assert result.code == 0
     folder = tmp_path / "runs" / "first"
     assert sorted(path.name for path in folder.iterdir()) == [
+        ".lock",
+        "checkpoint.previous.pt",
+        "checkpoint.pt",
         "config.json",
         "metrics.jsonl",
         "model.json",
         "model.safetensors",
         "predictions.npz",
+        "state.json",
     ]
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2]
@@ -91,7 +95,7 @@ def test_the_header_says_every_value_and_where_it_came_from(cli: Any, monkeypatc
     assert result.code == 0
     lines = [" ".join(line.split()) for line in result.err.splitlines()]
     threads = torch.get_num_threads()
-    assert lines[:-4] == [
+    assert lines[:-5] == [
         "data digits default",
         "train_size 640 -d",
         "options normalize unit, valid_ratio none, valid_size none, split auto, fraction 1.0, seed 0 default",
@@ -101,18 +105,22 @@ def test_the_header_says_every_value_and_where_it_came_from(cli: Any, monkeypatc
         "3,930 parameters",
         "epochs 2 --epochs",
         "batch-size 64 recipe",
-        "loss cross-entropy recipe",
-        "label-smoothing 0 default of cross-entropy",
         "optimizer adam --optimizer",
         "lr 0.001 default of adam",
         "weight-decay 0 default of adam",
         "schedule one-cycle recipe",
+        "loss cross-entropy recipe",
+        "label-smoothing 0 default of cross-entropy",
         "augment none recipe",
         "seed 3 --seed",
+        "precision float32 auto",
         "device cpu auto",
         "memory-format channels_last auto",
     ]
-    assert lines[-4].startswith("run elsewhere/mnist-cnn-digits-")
+    assert lines[-5].startswith("run elsewhere/mnist-cnn-digits-")
+    assert lines[-4] == (
+        "others accumulate 1, clip-norm none, ema-decay none, patience none, compile false, checkpoint-every none default"
+    )
     assert lines[-3] == f"versions tinyclsf {version('tinyclsf')}, torch {torch.__version__}, {threads} threads"
 
 
@@ -191,7 +199,7 @@ def test_real_mnist_with_the_settings_of_the_tutorial(cli: Any, mnist_dir: Path)
 
 
 CASES = [
-    (("fti", "mnist-cnn"), "there is no command 'fti'; choose one of fit, list, info", "did you mean 'fit'?"),
+    (("fti", "mnist-cnn"), "there is no command 'fti'; choose one of fit, list, info, runs", "did you mean 'fit'?"),
     (("fit",), "missing argument 'MODEL'", None),
     (("fit", "mnist-cn"), "there is no model 'mnist-cn'; 'tinyclsf list models' shows all", "did you mean 'mnist-cnn'?"),
     (
@@ -239,8 +247,12 @@ CASES = [
         "run name '../x' cannot be used; wanted at most 100 letters, digits, '.', '_' or '-', the first no '.' or '-'",
         None,
     ),
-    (("info", "mnist-cn"), "there is no data set or model 'mnist-cn'; 'tinyclsf list' shows all", "did you mean 'mnist-cnn'?"),
-    (("list", "plugins"), "invalid value for '[KIND]': 'plugins' is not one of 'datasets', 'models'", None),
+    (
+        ("info", "mnist-cn"),
+        "there is no data set, model or callback 'mnist-cn'; 'tinyclsf list' shows all",
+        "did you mean 'mnist-cnn'?",
+    ),
+    (("list", "plugins"), "invalid value for '[KIND]': 'plugins' is not one of 'datasets', 'models', 'callbacks'", None),
 ]
 
 
@@ -293,10 +305,10 @@ def test_bad_data_leaves_no_run_folder(cli: Any, tmp_path: Path) -> None:
 def test_a_diverging_run_ends_with_code_6(cli: Any) -> None:
     result = cli("fit", "mnist-logistic", "-d", "train_size=640", "--lr", "1e38", "--progress", "none")
     assert (result.code, result.out) == (6, "")
-    assert result.err.startswith("error: the training loss of epoch 1 is nan at learning rate 1e+38; lower ")
+    assert result.err.startswith("error: the training loss of epoch 1, step 2 is nan at learning rate 1e+38; lower ")
 
 
-def test_ctrl_c_keeps_the_best_weights_so_far(tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_run_and_its_best_weights(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -321,10 +333,10 @@ def test_ctrl_c_keeps_the_best_weights_so_far(tmp_path: Path) -> None:
     finally:
         process.kill()
     assert (process.returncode, out) == (130, "")
-    last = err.splitlines()[-1]
-    found = re.fullmatch(r"error: interrupted in epoch (\d+); the best weights, of epoch (\d+), are kept in runs/long", last)
-    assert found, last
-    assert int(found[1]) >= int(found[2]) >= 1
+    last, tip = err.splitlines()[-2:]
+    where = r"(in epoch \d+, after \d+ of 10 batches|after epoch \d+)"
+    assert re.fullmatch(rf"error: interrupted {where}; the run is saved in runs/long", last), last
+    assert tip == "tip: tinyclsf fit --resume runs/long"
     assert load_model(tmp_path / "runs" / "long").classes == tuple("0123456789")
 
 

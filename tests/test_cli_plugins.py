@@ -133,6 +133,46 @@ def test_a_plugin_that_cannot_be_imported_breaks_only_itself(cli: Any, install: 
     )
 
 
+CALLBACKS = """
+from tinyclsf.plugin import Callback
+
+class Every(Callback):
+    '''Do nothing every so often.'''
+    def __init__(self, folder, model_name, *, every: int, data_dir: str = "x"): pass
+"""
+
+
+def test_callbacks_are_listed_beside_data_sets_and_models(cli: Any, install: Install) -> None:
+    install("watch", CALLBACKS, module="watch", callbacks={"every": "watch:Every"})
+    document = cli("list", "callbacks", "--json").document
+    own = {"package": "tinyclsf", "package_version": document["callbacks"][0]["package_version"]}
+    assert document == {
+        "version": 1,
+        "command": "list",
+        "callbacks": [
+            {"name": "csv", **own},
+            {"name": "every", "package": "watch", "package_version": "1.0"},
+            {"name": "tensorboard", **own},
+        ],
+    }
+    assert cli("list", "callbacks").out.splitlines()[::2] == ["callbacks", "  every        watch 1.0"]
+    assert [key for key in cli("list", "--json").document if key.endswith("s")] == ["datasets", "models", "callbacks"]
+    assert "callbacks" not in cli("list", "models").out
+
+
+def test_a_callback_says_how_its_options_are_given(cli: Any, install: Install) -> None:
+    install("watch", CALLBACKS, module="watch", callbacks={"every": "watch:Every"})
+    assert cli("info", "every").out.splitlines() == [
+        "callback every (watch:Every, watch 1.0)",
+        "  Do nothing every so often.",
+        "options",
+        "  -c every.every=...     int  required",
+        "  -c every.data_dir=...  str  default x",
+    ]
+    (csv,) = cli("info", "csv", "--json").document["plugins"]
+    assert (csv["kind"], csv["target"], csv["options"], csv["recipe"]) == ("callback", "tinyclsf.logs:csv", [], None)
+
+
 def test_a_name_of_two_packages_is_named_with_both(cli: Any, install: Install) -> None:
     install("other", "def plain(): pass", module="other", models={"plain": "other:plain"})
     result = cli("fit", "plain")

@@ -1,20 +1,26 @@
-"""Image sets refuse what does not fit, and loaders give PyTorch's own batches."""
+"""Image sets and splits refuse what does not fit, and tell one data set from another."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import Dataset, IterableDataset, Subset
 
-from tinyclsf import Images, Preprocess, Splits, WrappedDataLoader
-from tinyclsf.data import WholeBatchLoader, loader
+from tinyclsf import Images, Preprocess, Splits
+from tinyclsf.data import fingerprint
 from tinyclsf.errors import DataError
 
-CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here"))
+
+class Stream(IterableDataset[Any]):
+    """Five samples in an order of their own, without a length."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+        return ((torch.tensor([float(i)]), i) for i in (4, 2, 0, 1, 3))
 
 
 def images(n: int = 4, *, label: int = 0) -> Images:
@@ -103,79 +109,28 @@ def test_splits_take_what_fits() -> None:
     assert splits(image_shape=[1, 2, 3], train=Stream()).test is None
 
 
-def test_wrapped_loader_passes_every_batch_through_the_function() -> None:
-    x, y = torch.arange(10.0).reshape(5, 2), torch.arange(5)
-    wrapped = WrappedDataLoader(DataLoader(TensorDataset(x, y), 2), lambda xb, yb: (xb * 10, yb + 1))
-    for _ in range(2):
-        batches = list(wrapped)
-        assert len(batches) == len(wrapped) == 3
-        assert torch.equal(torch.cat([xb for xb, _ in batches]), x * 10)
-        assert torch.equal(torch.cat([yb for _, yb in batches]), y + 1)
+def test_a_fingerprint_is_of_sizes_classes_shape_and_every_number() -> None:
+    x, y = torch.arange(24, dtype=torch.uint8).reshape(4, 1, 2, 3), torch.tensor([0, 1, 0, 1])
+    checksum = zlib.crc32(y.numpy().tobytes(), zlib.crc32(x.numpy().tobytes()))
+    for tensor in (images().x, images().y):
+        checksum = zlib.crc32(tensor.numpy().tobytes(), checksum)
+    wanted = {"train": 4, "valid": 4, "test": None, "classes": ["a", "b"], "image_shape": [1, 2, 3]}
+    assert fingerprint(splits(train=Images(x, y))) == {**wanted, "checksum": f"{checksum:08x}"}
+    columns = x.transpose(2, 3).contiguous().transpose(2, 3)  # the same numbers in another layout
+    assert fingerprint(splits(train=Images(columns, y))) == {**wanted, "checksum": f"{checksum:08x}"}
+    other = x.clone()
+    other[3, 0, 1, 2] += 1
+    for train in (Images(other, y), Images(x, 1 - y)):
+        assert fingerprint(splits(train=train))["checksum"] != f"{checksum:08x}"
 
 
-@pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize("device", ["cpu", CUDA])
-def test_whole_batches_are_those_of_the_ordinary_loader(shuffle: bool, device: str) -> None:
-    dataset = TensorDataset(torch.randn(11, 1, 2, 2, device=device), torch.arange(11, device=device))
-    torch.manual_seed(3)
-    right = [batch for _ in range(2) for batch in DataLoader(dataset, 4, shuffle=shuffle)]
-    state = torch.get_rng_state()
-    torch.manual_seed(3)
-    dl = loader(dataset, 4, shuffle=shuffle)
-    found = [batch for _ in range(2) for batch in dl]
-    assert isinstance(dl, WholeBatchLoader)
-    assert len(dl) == 3
-    assert [len(batch) for batch in found] == [2] * 6
-    assert all(torch.equal(a, b) for one, two in zip(found, right, strict=True) for a, b in zip(one, two, strict=True))
-    assert torch.equal(torch.get_rng_state(), state)
-
-
-class Doubled(TensorDataset):
-    """A data set that fetches its samples in its own way."""
-
-    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
-        x, y = (tensor[index] for tensor in self.tensors)
-        return x * 2, y
-
-
-class Stream(IterableDataset[Any]):
-    """Five samples in an order of their own, without a length."""
-
-    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
-        return ((torch.tensor([float(i)]), i) for i in (4, 2, 0, 1, 3))
-
-
-X, Y = torch.arange(5.0).reshape(5, 1), torch.arange(5)
-
-
-@pytest.mark.parametrize(
-    ("dataset", "xs", "ys"),
-    [
-        (TensorDataset(X, Y), [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]),
-        (Subset(TensorDataset(X, Y), [3, 1, 4]), [3, 1, 4], [3, 1, 4]),
-        (Doubled(X, Y), [0, 2, 4, 6, 8], [0, 1, 2, 3, 4]),
-        (Stream(), [4, 2, 0, 1, 3], [4, 2, 0, 1, 3]),
-    ],
-    ids=["TensorDataset", "Subset", "Doubled", "Stream"],
-)
-def test_every_kind_of_data_set_is_loaded_in_its_order(dataset: Dataset[Any], xs: list[int], ys: list[int]) -> None:
-    batches = list(loader(dataset, 2))
-    assert torch.cat([xb for xb, _ in batches]).flatten().tolist() == xs
-    assert torch.cat([yb for _, yb in batches]).tolist() == ys
-    if not isinstance(dataset, Stream):
-        torch.manual_seed(0)
-        assert torch.cat([yb for _, yb in loader(dataset, 2, shuffle=True)]).sort().values.tolist() == sorted(ys)
-
-
-def test_a_stream_keeps_its_order_where_shuffling_is_asked_for() -> None:
-    assert torch.cat([yb for _, yb in loader(Stream(), 2, shuffle=True)]).tolist() == [4, 2, 0, 1, 3]
-
-
-@pytest.mark.parametrize("batch_size", [1, 3, 5])
-def test_changing_a_batch_leaves_the_data_alone(batch_size: int) -> None:
-    x = torch.ones(5, 1, 2, 2)
-    for xb, yb in loader(Images(x, Y), batch_size):
-        xb.zero_()
-        yb.fill_(9)
-    assert torch.equal(x, torch.ones(5, 1, 2, 2))
-    assert Y.tolist() == [0, 1, 2, 3, 4]
+def test_a_fingerprint_of_data_that_is_not_in_memory_has_its_sizes_alone() -> None:
+    found = fingerprint(splits(train=Stream(), valid=Subset(images(), [1, 2]), test=Subset(images(), [0])))
+    assert found == {
+        "train": None,
+        "valid": 2,
+        "test": 1,
+        "classes": ["a", "b"],
+        "image_shape": [1, 2, 3],
+        "checksum": "00000000",
+    }

@@ -21,8 +21,8 @@ from torch import Tensor
 from torchvision.datasets import ImageFolder  # type: ignore[import-untyped]
 
 from tinyclsf import Images, Splits, progress
-from tinyclsf.data import loader
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning
+from tinyclsf.loading import loader
 from tinyclsf_plugins.datasets import image_folder as module
 from tinyclsf_plugins.datasets.image_folder import PictureFiles, image_folder
 
@@ -415,4 +415,4 @@ def test_ctrl_c_while_pictures_are_decoded(plant: Plant, tmp_path: Path) -> None
     lines += process.communicate(timeout=20)[1].splitlines()
     assert process.returncode == 130
     assert "Traceback" not in "".join(lines)
-    assert lines[-1] == "error: interrupted"
+    assert lines[-1] == "error: interrupted before training began; nothing was saved yet"

@@ -52,6 +52,10 @@ def network(image_shape: tuple[int, int, int], num_classes: int, *, width: int, 
     """A model with an option that has to be given."""
 
 
+def callback(folder: Path, model_name: str, *, every: int, data_dir: Path = Path("x")) -> None:
+    """A callback; that one of its options is named as a data set's folder means nothing."""
+
+
 def nothing() -> None:
     """A data set without options."""
 
@@ -138,6 +142,17 @@ def test_a_models_options_are_what_follows_shape_and_classes() -> None:
     assert options_of("model", "m", Network) == {"width": Option("width", int, 8), "depth": Option("depth", int | None, None)}
     assert options_of("model", "m", network) == {"width": Option("width", int, REQUIRED)}
     assert parse_options("model", "m", Network, {"depth": "2"}) == {"depth": 2}
+
+
+def test_a_callbacks_options_are_what_follows_folder_and_model_name() -> None:
+    assert options_of("callback", "c", callback) == {
+        "every": Option("every", int, REQUIRED),
+        "data_dir": Option("data_dir", Path, Path("x")),
+    }
+    assert parse_options("callback", "c", callback, {"every": "2", "data_dir": "y"}) == {"every": 2, "data_dir": Path("y")}
+    with pytest.raises(ConfigurationError) as error:
+        parse_options("callback", "c", callback, {})
+    assert (str(error.value), error.value.tip) == ("callback c needs -c c.every=INT", None)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_the_metadata_says_what_is_true(wheel: zipfile.ZipFile) -> None:
     (file,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
     metadata = HeaderParser().parsestr(wheel.read(file).decode())
     assert (metadata["Name"], metadata["License-Expression"], metadata["Requires-Python"]) == ("tinyclsf", "MIT", ">=3.10")
-    assert set(metadata.get_all("Provides-Extra", [])) == {"test", "dev"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"test", "dev", "tensorboard"}
     needs = metadata.get_all("Requires-Dist", [])
     assert "torch>=2.10" in needs
     assert not [need for need in needs if re.search(r"[<~]|==(?! \")", need.split(";")[0])], "no upper bounds"
@@ -59,7 +59,8 @@ def test_every_entry_point_is_there_and_named_after_its_module(wheel: zipfile.Zi
     (file,) = (name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt"))
     entries = configparser.ConfigParser(delimiters="=")
     entries.read_string(wheel.read(file).decode())
-    assert set(entries.sections()) == {"console_scripts", "tinyclsf.datasets", "tinyclsf.models"}
+    assert set(entries.sections()) == {"console_scripts", "tinyclsf.callbacks", "tinyclsf.datasets", "tinyclsf.models"}
+    assert all(target == f"tinyclsf.logs:{name}" for name, target in entries["tinyclsf.callbacks"].items())
     for group, folder in (("tinyclsf.datasets", "datasets"), ("tinyclsf.models", "models")):
         for name, target in entries[group].items():
             module, _, _ = target.partition(":")
@@ -75,11 +76,13 @@ def blocks(path: Path) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("page", ["README.md", "docs/plugins.md"])
 def test_the_plugin_of_the_docs_installs_lists_and_runs(page: str, tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "site"
-    source.mkdir()
     for info, text in blocks(ROOT / page):
         if "file=" in info:
-            (source / info.split("file=")[1]).write_text(text)
-    pip("install", "--no-deps", "--no-build-isolation", "--target", str(target), str(source))
+            path = source / info.split("file=")[1]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    packages = [str(project.parent) for project in source.rglob("pyproject.toml")]
+    pip("install", "--no-deps", "--no-build-isolation", "--target", str(target), *packages)
     env = {**os.environ, "PYTHONPATH": str(target)}
 
     def tinyclsf(command: str) -> str:
@@ -88,7 +91,9 @@ def test_the_plugin_of_the_docs_installs_lists_and_runs(page: str, tmp_path: Pat
 
     commands = [line for info, text in blocks(ROOT / page) if info == "sh plugin" for line in text.splitlines()]
     listed = json.loads(tinyclsf("tinyclsf list --json"))
-    theirs = {row["name"] for kind in ("datasets", "models") for row in listed[kind] if row["package"] != "tinyclsf"}
+    theirs = {
+        row["name"] for kind in ("datasets", "models", "callbacks") for row in listed[kind] if row["package"] != "tinyclsf"
+    }
     used = [command for command in commands if command.startswith("tinyclsf fit")]
     assert theirs
     assert used

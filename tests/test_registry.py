@@ -96,7 +96,12 @@ def test_what_cannot_be_called_is_no_plugin(install: Install) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "name", "tip"),
-    [("model", "mnist-cn", "did you mean 'mnist-cnn'?"), ("dataset", "digit", "did you mean 'digits'?"), ("model", "", None)],
+    [
+        ("model", "mnist-cn", "did you mean 'mnist-cnn'?"),
+        ("dataset", "digit", "did you mean 'digits'?"),
+        ("callback", "tensorbord", "did you mean 'tensorboard'?"),
+        ("model", "", None),
+    ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(kind: Kind, name: str, tip: str | None) -> None:
     with pytest.raises(ConfigurationError) as error:

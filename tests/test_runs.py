@@ -1,12 +1,18 @@
-"""Run folders: names that stay inside the root, one winner among all who ask, files that read back."""
+"""Run folders: names that stay inside the root, one winner among all who ask, one who trains, files that read back."""
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Callable
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Timer
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,10 +20,34 @@ import pytest
 import torch
 
 from tinyclsf.errors import ConfigurationError, StorageError
-from tinyclsf.runs import check_run_name, create_run, write_config, write_predictions
-from tinyclsf.trainer import Predictions
+from tinyclsf.evaluation import Predictions
+from tinyclsf.runs import (
+    check_run_name,
+    clear_state,
+    create_run,
+    is_occupied,
+    occupied,
+    write_config,
+    write_predictions,
+    write_state,
+)
 
 WORKERS = 8
+# Waits for a word, says whether it got the run, and keeps it until its input ends.
+TRAINING = """
+import sys
+from pathlib import Path
+from tinyclsf.errors import ConfigurationError
+from tinyclsf.runs import occupied
+
+sys.stdin.readline()
+try:
+    with occupied(Path(sys.argv[1])):
+        print("won", flush=True)
+        sys.stdin.read()
+except ConfigurationError as error:
+    print(error, flush=True)
+"""
 BAD_NAMES = [
     "../x",
     "/abs",
@@ -138,6 +168,122 @@ def test_a_root_that_is_no_folder(tmp_path: Path, name: str | None) -> None:
         create_run(root / "below", name, default="m-d")
     assert str(error.value) == (f"cannot make run folder {root / 'below' / shown}: Not a directory; choose another --runs")
     assert root.read_text() == "a file"
+
+
+@contextmanager
+def processes(folder: Path, number: int) -> Iterator[list[subprocess.Popen[str]]]:
+    """Processes of their own that all want to train in a run, as soon as they are told to."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", TRAINING, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        for _ in range(number)
+    ]
+    try:
+        yield started
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().rstrip("\n")
+
+
+def refusal(folder: Path) -> str:
+    return f"run {folder} is being trained by another process; wait for it, or choose another run"
+
+
+def test_of_several_processes_one_trains_in_a_run(tmp_path: Path) -> None:
+    with processes(tmp_path, 3) as started:
+        for process in started:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+        assert sorted(said(process) for process in started) == sorted(["won", *2 * [refusal(tmp_path)]])
+        assert is_occupied(tmp_path)
+
+
+def test_a_process_that_is_killed_leaves_its_run_free(tmp_path: Path) -> None:
+    with processes(tmp_path, 1) as [process]:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        assert said(process) == "won"
+        assert is_occupied(tmp_path)
+        with pytest.raises(ConfigurationError) as error, occupied(tmp_path):
+            pass
+        assert str(error.value) == refusal(tmp_path)
+        process.kill()
+        process.wait()
+        assert not is_occupied(tmp_path)
+        with occupied(tmp_path):
+            assert is_occupied(tmp_path)
+
+
+def test_a_run_is_occupied_once_in_a_process_and_free_after_any_exit(tmp_path: Path) -> None:
+    def fail() -> None:
+        with occupied(tmp_path):
+            with pytest.raises(ConfigurationError) as error, occupied(tmp_path):
+                pass
+            assert str(error.value) == refusal(tmp_path)
+            assert is_occupied(tmp_path)  # the one who was refused has not set it free
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert not is_occupied(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_to_look_at_a_run_takes_it_from_nobody(tmp_path: Path) -> None:
+    assert not is_occupied(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with (tmp_path / ".lock").open("w") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert not is_occupied(tmp_path)  # two who look
+        free = Timer(0.1, fcntl.flock, [looking, fcntl.LOCK_UN])
+        free.start()
+        with occupied(tmp_path):
+            assert is_occupied(tmp_path)
+        free.join()
+
+
+def test_a_run_that_cannot_be_locked_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(StorageError) as error, occupied(tmp_path):
+        pass
+    assert str(error.value) == f"cannot lock run {tmp_path}: Is a directory; make its folder one that can be written"
+
+
+def test_state_reads_back_with_the_local_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held_out = {"split": "test", "accuracy": 0.5, "interval": [0.25, 0.75]}
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "IST-5:30")
+        time.tzset()
+        write_state(tmp_path, "failed", error="größer als 1", held_out=held_out)
+    time.tzset()
+    state = json.loads((tmp_path / "state.json").read_text(encoding="utf-8"))
+    ended = state.pop("ended")
+    assert state == {"version": 1, "state": "failed", "error": "größer als 1", "held_out": held_out}
+    assert len(ended) == len("2026-01-02T03:04:05+05:30")
+    assert ended.endswith("+05:30")
+    assert abs(datetime.fromisoformat(ended).timestamp() - time.time()) < 5
+    write_state(tmp_path, "done")
+    state = json.loads((tmp_path / "state.json").read_text(encoding="utf-8"))
+    assert (state["state"], state["error"], state["held_out"]) == ("done", None, None)
+
+
+def test_a_state_is_cleared_whether_there_is_one_or_not(tmp_path: Path) -> None:
+    write_state(tmp_path, "stopped")
+    clear_state(tmp_path)
+    clear_state(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "state.json").mkdir()
+    with pytest.raises(StorageError) as error:
+        clear_state(tmp_path)
+    path = tmp_path / "state.json"
+    assert str(error.value) == f"cannot remove {path}: Is a directory; make its folder one that can be written"
 
 
 def test_config_reads_back(tmp_path: Path) -> None:

@@ -10,19 +10,26 @@ from tinyclsf.cli.settings import Setting, arguments_of, resolve
 from tinyclsf.errors import ConfigurationError, PluginError
 from tinyclsf.recipes import Recipe, optimizers
 
-NAMES = (
-    *("epochs", "batch_size", "loss", "label_smoothing", "optimizer", "lr", "momentum", "weight_decay"),
-    *("schedule", "gamma", "step_size", "plateau_patience", "augment", "seed"),
-)
+OTHERS = {
+    "augment": ("none", "default"),
+    "accumulate": (1, "default"),
+    "clip_norm": (None, "default"),
+    "ema_decay": (None, "default"),
+    "patience": (None, "default"),
+    "seed": (0, "default"),
+    "precision": ("auto", "default"),
+    "compile": (False, "default"),
+    "checkpoint_every": (None, "default"),
+}
 SGD = Recipe(epochs=2, batch_size=32, optimizer="sgd", lr=0.1, momentum=0.9, schedule="one-cycle", loss="mse")
 
 
-def given(**flags: Any) -> dict[str, Any]:
-    return {**dict.fromkeys(NAMES), **flags}
+def given(**flags: Any) -> dict[str, Setting]:
+    return {name: Setting(value, "--" + name.replace("_", "-")) for name, value in flags.items()}
 
 
 def test_nothing_said_and_no_recipe() -> None:
-    assert resolve(given(), None) == {
+    assert resolve(None, given()) == {
         "epochs": (5, "default"),
         "batch_size": (64, "default"),
         "loss": ("cross-entropy", "default"),
@@ -31,13 +38,12 @@ def test_nothing_said_and_no_recipe() -> None:
         "lr": (0.001, "default of adam"),
         "weight_decay": (0, "default of adam"),
         "schedule": ("none", "default"),
-        "augment": ("none", "default"),
-        "seed": (0, "default"),
+        **OTHERS,
     }
 
 
 def test_a_recipe_comes_before_defaults() -> None:
-    assert resolve(given(), SGD) == {
+    assert resolve(SGD, given()) == {
         "epochs": (2, "recipe"),
         "batch_size": (32, "recipe"),
         "loss": ("mse", "recipe"),
@@ -46,8 +52,9 @@ def test_a_recipe_comes_before_defaults() -> None:
         "momentum": (0.9, "recipe"),
         "weight_decay": (0, "default of sgd"),
         "schedule": ("one-cycle", "recipe"),
+        **OTHERS,
         "augment": ("none", "recipe"),
-        "seed": (0, "default"),
+        "accumulate": (1, "recipe"),
     }
 
 
@@ -65,22 +72,22 @@ def test_a_recipe_comes_before_defaults() -> None:
     ],
 )
 def test_a_flag_comes_before_the_recipe(name: str, value: Any, flag: str) -> None:
-    found = resolve(given(**{name: value}), SGD)
+    found = resolve(SGD, given(**{name: value}))
     assert found.pop(name) == Setting(value, flag)
-    rest = resolve(given(), SGD)
+    rest = resolve(SGD, given())
     del rest[name]
     assert found == rest
 
 
 def test_another_optimizer_drops_what_belonged_to_the_recipes() -> None:
-    found = resolve(given(optimizer="rmsprop"), SGD)
+    found = resolve(SGD, given(optimizer="rmsprop"))
     assert (found["optimizer"], found["epochs"]) == (("rmsprop", "--optimizer"), (2, "recipe"))
     assert (found["lr"], found["momentum"]) == ((0.01, "default of rmsprop"), (0, "default of rmsprop"))
-    assert "momentum" not in resolve(given(optimizer="adam"), SGD)
+    assert "momentum" not in resolve(SGD, given(optimizer="adam"))
 
 
 def test_the_recipes_optimizer_by_name_keeps_its_values() -> None:
-    found = resolve(given(optimizer="sgd"), SGD)
+    found = resolve(SGD, given(optimizer="sgd"))
     assert (found["optimizer"], found["lr"]) == (("sgd", "--optimizer"), (0.1, "recipe"))
 
 
@@ -97,16 +104,16 @@ def test_the_recipes_optimizer_by_name_keeps_its_values() -> None:
 )
 def test_an_option_that_is_not_used_is_an_error(optimizer: str, name: str, message: str) -> None:
     with pytest.raises(ConfigurationError) as error:
-        resolve(given(optimizer=optimizer, **{name: 0.5}), SGD)
+        resolve(SGD, given(optimizer=optimizer, **{name: 0.5}))
     assert (str(error.value), error.value.tip) == (message, None)
 
 
 def test_a_schedules_own_options_go_with_it() -> None:
     decaying = Recipe(schedule="step", gamma=0.5, loss="cross-entropy", label_smoothing=0.1)
-    found = resolve(given(step_size=3), decaying)
+    found = resolve(decaying, given(step_size=3))
     assert (found["gamma"], found["step_size"]) == ((0.5, "recipe"), (3, "--step-size"))
     assert found["label_smoothing"] == (0.1, "recipe")
-    found = resolve(given(schedule="exponential", loss="mse"), decaying)
+    found = resolve(decaying, given(schedule="exponential", loss="mse"))
     assert found["gamma"] == (0.9, "default of exponential")
     assert not {"step_size", "plateau_patience", "label_smoothing"} & set(found)
     assert arguments_of(found, "schedule") == {"gamma": 0.9}
@@ -115,9 +122,9 @@ def test_a_schedules_own_options_go_with_it() -> None:
 def test_a_recipe_whose_optimizer_does_not_use_its_option_is_the_plugins_fault() -> None:
     wrong = Recipe(lr=0.1, momentum=0.9)
     with pytest.raises(PluginError) as error:
-        resolve(given(), wrong)
+        resolve(wrong, given())
     assert str(error.value) == "the model's recipe gives momentum, which its optimizer adam does not use; mend it"
-    assert "momentum" not in resolve(given(optimizer="adamw"), wrong)
+    assert "momentum" not in resolve(wrong, given(optimizer="adamw"))
 
 
 @pytest.mark.parametrize(
@@ -130,5 +137,5 @@ def test_a_recipe_whose_optimizer_does_not_use_its_option_is_the_plugins_fault()
 )
 def test_unknown_names_are_answered_with_the_nearest(name: str, value: str, known: str, tip: str) -> None:
     with pytest.raises(ConfigurationError) as error:
-        resolve(given(**{name: value}), None)
+        resolve(None, given(**{name: value}))
     assert (str(error.value), error.value.tip) == (f"there is no {name} '{value}'; choose one of {known}", tip)

@@ -1,20 +1,21 @@
-"""`Trainer` against `fit`, PyTorch's own schedules and scikit-learn's metrics."""
+"""`Trainer` against `fit` and PyTorch's own schedules, and what it does when it is stopped or fails."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, log_loss  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 from torch.utils.data import IterableDataset, TensorDataset
 
 from tinyclsf import Epoch, Lambda, Trainer, fit, get_data
-from tinyclsf.callbacks import Callback, EpochSchedule
-from tinyclsf.errors import ConfigurationError, DataError, TrainingError
+from tinyclsf.callbacks import Callback
+from tinyclsf.errors import ModelFileError, TrainingError
 from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN
 from tinyclsf_plugins.models.mnist_logistic import Mnist_Logistic
 
@@ -50,17 +51,6 @@ def test_with_every_extra_off_it_ends_bit_for_bit_where_fit_ends(make: Callable[
         assert ours.valid_loss == pytest.approx(theirs.valid_loss, rel=1e-9)
 
 
-def test_memory_format_is_channels_last_only_where_there_are_convolutions() -> None:
-    model, opt = begin(Mnist_CNN)
-    assert Trainer(model, F.cross_entropy, opt, device="cpu").memory_format == "channels_last"
-    assert model.get_parameter("conv2.weight").is_contiguous(memory_format=torch.channels_last)
-    model, opt = begin(Mnist_Logistic)
-    assert Trainer(model, F.cross_entropy, opt, device="cpu").memory_format == "contiguous"
-    with pytest.raises(ConfigurationError) as error:
-        Trainer(model, F.cross_entropy, opt, memory_format="nhwc")  # type: ignore[arg-type]
-    assert str(error.value) == "'nhwc' is not a memory format; use auto, channels_last or contiguous"
-
-
 def test_channels_last_trains_to_the_same_figures() -> None:
     loaders = get_data(images(650, 0), images(130, 1), 64)
     rows = []
@@ -72,32 +62,13 @@ def test_channels_last_trains_to_the_same_figures() -> None:
     assert rows[0].valid_loss == pytest.approx(rows[1].valid_loss, rel=1e-4)
 
 
-def test_evaluate_and_predict_count_each_sample_once() -> None:
-    model, opt = begin(Mnist_Logistic)
-    trainer = Trainer(model, F.cross_entropy, opt, device="cpu")
-    data = images(131, 1)
-    _, dl = get_data(data, data, 32)
-    found, predictions = trainer.evaluate(dl), trainer.predict(dl)
-    labels = data.tensors[1].numpy()
-    with torch.no_grad():
-        out = model(data.tensors[0])
-    assert found.samples == 131
-    assert found.accuracy == accuracy_score(labels, out.argmax(1).numpy())
-    assert found.loss == pytest.approx(log_loss(labels, out.double().softmax(1).numpy(), labels=list(range(10))), rel=1e-6)
-    assert torch.equal(predictions.labels, data.tensors[1])
-    assert torch.allclose(predictions.logits, out, atol=1e-6)
-    for method in (trainer.evaluate, trainer.predict):
-        with pytest.raises(DataError, match=r"^the loader gave no batch: "):
-            method([])
-
-
 def test_training_batches_alone_are_augmented_as_stored() -> None:
     seen: list[torch.Tensor] = []
 
-    def darken(x: torch.Tensor) -> torch.Tensor:
+    def darken(x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         assert torch.is_grad_enabled()
         seen.append(x)
-        return x // 2
+        return x // 2, y
 
     stored = torch.randint(256, (70, 784), dtype=torch.uint8)
     train, valid = TensorDataset(stored, torch.zeros(70).long()), TensorDataset(stored[:9], torch.zeros(9).long())
@@ -122,29 +93,6 @@ def test_a_loss_that_is_a_module_trains_and_evaluates_with_the_model() -> None:
     model, opt = begin(Mnist_Logistic)
     Trainer(model, Watched(), opt, device="cpu").fit(2, *get_data(images(40, 0), images(8, 1), 32))
     assert modes == [True, True, False] * 2
-
-
-def test_schedules_by_epoch_are_stepped_after_each_and_a_plateau_by_the_validation_loss() -> None:
-    loaders = get_data(images(70, 0), images(8, 1), 32)
-    model, opt = begin(Mnist_Logistic)
-    rates: list[float] = []
-
-    class Rates(Callback):
-        def on_batch_end(self, trainer: Trainer) -> None:
-            rates.append(trainer.opt.param_groups[0]["lr"])
-
-    by_epoch = EpochSchedule(StepLR(opt, 1, 0.5))
-    Trainer(model, F.cross_entropy, opt, device="cpu", callbacks=[by_epoch, Rates()]).fit(3, *loaders)
-    assert rates == [0.1] * 3 + [0.05] * 3 + [0.025] * 3
-
-    model, opt = begin(Mnist_Logistic, lr=0.5)
-    plateau = ReduceLROnPlateau(opt, factor=0.1, patience=0)
-    history = Trainer(model, F.cross_entropy, opt, device="cpu", callbacks=[EpochSchedule(plateau)]).fit(6, *loaders)
-    _, other = begin(Mnist_Logistic, lr=0.5)
-    reference = ReduceLROnPlateau(other, factor=0.1, patience=0)
-    for row in history:
-        reference.step(row.valid_loss)
-    assert opt.param_groups[0]["lr"] == other.param_groups[0]["lr"] < 0.5
 
 
 def test_the_schedule_is_stepped_after_every_batch() -> None:
@@ -216,30 +164,126 @@ def test_a_loss_that_is_not_finite_ends_the_run() -> None:
     with pytest.raises(TrainingError) as error:
         Trainer(model, F.cross_entropy, opt, device="cpu").fit(1, *loaders)
     assert str(error.value) == (
-        "the training loss of epoch 1 is nan at learning rate 1e+38; "
+        "the training loss of epoch 1, step 2 is nan at learning rate 1e+38; "
         "lower the learning rate, or look for values in the data that are not finite"
     )
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "mps:7", "xpu"])
-def test_a_device_that_is_not_there_is_an_error(device: str) -> None:
-    kind, count = device.split(":")[0], torch.cuda.device_count() if device.startswith("cuda") else 0
-    if kind == "mps" and torch.backends.mps.is_available():
-        count = 1
+def test_of_a_loss_that_is_not_finite_the_learning_rate_of_that_very_step_is_named() -> None:
     model, opt = begin(Mnist_Logistic)
-    with pytest.raises(ConfigurationError) as error:
-        Trainer(model, F.cross_entropy, opt, device=device)
-    assert str(error.value) == (
-        f"device {device} was asked for and PyTorch {torch.__version__} finds {count} {kind} devices here; "
-        "use --device auto or cpu"
-    )
+    xb, yb = images(8, 0).tensors
+    batches = [(xb, yb), (xb, yb), (xb * torch.inf, yb), (xb, yb), (xb, yb)]
+    schedule = LambdaLR(opt, lambda step: 1 / 2**step)
+    with pytest.raises(TrainingError) as error:
+        Trainer(model, F.cross_entropy, opt, device="cpu", schedule=schedule).fit(1, batches, batches[:1])
+    assert str(error.value).startswith("the training loss of epoch 1, step 3 is nan at learning rate 0.025; ")
+    model, opt = begin(Mnist_Logistic)
+    with pytest.raises(TrainingError) as error:
+        Trainer(model, F.cross_entropy, opt, device="cpu").fit(1, batches[:2], batches)
+    assert str(error.value).startswith("the validation loss of epoch 1 is nan at learning rate 0.1; ")
 
 
-def test_a_word_that_is_no_device_is_an_error() -> None:
+@pytest.mark.parametrize(("precision", "wanted"), [("auto", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_training_computes_in_the_precision_and_evaluation_in_float32(precision: Any, wanted: torch.dtype) -> None:
+    model, opt = begin(Mnist_CNN)
+    seen = set()
+    model.get_submodule("conv2").register_forward_hook(lambda module, _, out: seen.add((module.training, out.dtype)))
+    trainer = Trainer(model, F.cross_entropy, opt, device="cpu", precision=precision)
+    trainer.fit(1, *get_data(images(40, 0), images(8, 1), 32))
+    assert seen == {(True, wanted), (False, torch.float32)}
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    assert trainer.predict([images(8, 1).tensors]).logits.dtype == torch.float32
+
+
+class Stops(Callback):
+    """Stops a fit at a moment of its first or second epoch, and counts the ends."""
+
+    def __init__(self, moment: str) -> None:
+        self.moment = moment
+        self.ends = 0
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        if self.moment == "start":
+            trainer.stop()
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        if self.moment == "batch" and (trainer.epoch, trainer.batch) == (2, 2):
+            trainer.stop()
+
+    def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
+        if self.moment == "epoch":
+            trainer.stop()
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        assert trainer.stopping
+        self.ends += 1
+
+
+@pytest.mark.parametrize(
+    ("moment", "rows", "epoch", "batch"), [("start", 0, 0, 0), ("before", 0, 0, 0), ("batch", 1, 2, 2), ("epoch", 1, 1, 3)]
+)
+def test_a_fit_that_is_stopped_ends_well_and_the_next_begins_anew(moment: str, rows: int, epoch: int, batch: int) -> None:
     model, opt = begin(Mnist_Logistic)
-    with pytest.raises(ConfigurationError) as error:
-        Trainer(model, F.cross_entropy, opt, device="gpu")
-    assert str(error.value) == "'gpu' is not a device; use auto, cpu, cuda, cuda:0 or mps"
+    stops = Stops(moment)
+    trainer = Trainer(model, F.cross_entropy, opt, device="cpu", callbacks=[stops])
+    assert not trainer.stopping
+    if moment == "before":
+        trainer.stop()
+    loaders = get_data(images(70, 0), images(8, 1), 32)
+    assert len(trainer.fit(3, *loaders)) == rows == len(trainer.history)
+    assert (trainer.epoch, trainer.batch, stops.ends, trainer.stopping) == (epoch, batch, 1, False)
+    trainer.callbacks.clear()
+    assert [row.epoch for row in trainer.fit(2, *loaders)] == [1, 2]
+    assert trainer.steps == 6
+
+
+def test_a_stop_in_the_validation_ends_it_without_a_row() -> None:
+    model, opt = begin(Mnist_Logistic)
+    evaluated = []
+
+    def stop(module: nn.Module, *_: object) -> None:
+        if not module.training:
+            evaluated.append(trainer.epoch)
+            trainer.stop()
+
+    model.register_forward_hook(stop)
+    trainer = Trainer(model, F.cross_entropy, opt, device="cpu")
+    assert trainer.fit(3, *get_data(images(70, 0), images(70, 1), 8)) == []
+    assert evaluated == [1]
+
+
+def test_an_error_leaves_no_stop_behind() -> None:
+    model, opt = begin(Mnist_Logistic)
+    trainer = Trainer(model, F.cross_entropy, opt, device="cpu")
+    trainer.stop()
+    with pytest.raises(ModelFileError):
+        trainer.fit(1, [], [], resume={})
+    assert not trainer.stopping
+
+
+def test_a_callback_that_evaluates_leaves_training_as_it_was() -> None:
+    class Evaluates(Callback):
+        def on_batch_end(self, trainer: Trainer) -> None:
+            trainer.evaluate([images(8, 1).tensors])
+
+    weights = []
+    for callbacks in ([], [Evaluates()]):
+        model, opt = begin(regularised)
+        trainer = Trainer(model, F.cross_entropy, opt, device="cpu", callbacks=callbacks)
+        trainer.fit(1, *get_data(images(130, 0), images(8, 1), 32))
+        weights.append(list(model.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_model_trains_to_nearly_the_same_figures() -> None:
+    loaders = get_data(images(96, 0), images(32, 1), 32)
+    rows = []
+    for compiled in (False, True):
+        model, opt = begin(Mnist_Logistic)
+        rows += Trainer(model, F.cross_entropy, opt, device="cpu", compile=compiled).fit(1, *loaders)
+    assert rows[1].train_loss == pytest.approx(rows[0].train_loss, rel=1e-5)
+    assert rows[1].valid_loss == pytest.approx(rows[0].valid_loss, rel=1e-5)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -6,37 +6,44 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tinyclsf.checkpoint import load_model, save_model
-    from tinyclsf.data import Images, Splits, WrappedDataLoader
+    from tinyclsf.data import Images, Splits
+    from tinyclsf.duration import DurationTime
+    from tinyclsf.estimator import TorchClassifier
+    from tinyclsf.loading import WrappedDataLoader
     from tinyclsf.metrics import Epoch, accuracy
+    from tinyclsf.model_files import load_model, save_model
     from tinyclsf.modules import Classifier, Lambda, Preprocess
     from tinyclsf.trainer import Trainer
     from tinyclsf.training import fit, get_data, loss_batch
 
 _HOME = {
     "Classifier": "modules",
+    "DurationTime": "duration",
     "Epoch": "metrics",
     "Images": "data",
     "Lambda": "modules",
     "Preprocess": "modules",
     "Splits": "data",
+    "TorchClassifier": "estimator",
     "Trainer": "trainer",
-    "WrappedDataLoader": "data",
+    "WrappedDataLoader": "loading",
     "accuracy": "metrics",
     "fit": "training",
     "get_data": "training",
-    "load_model": "checkpoint",
+    "load_model": "model_files",
     "loss_batch": "training",
-    "save_model": "checkpoint",
+    "save_model": "model_files",
 }
 
 __all__ = [
     "Classifier",
+    "DurationTime",
     "Epoch",
     "Images",
     "Lambda",
     "Preprocess",
     "Splits",
+    "TorchClassifier",
     "Trainer",
     "WrappedDataLoader",
     "accuracy",

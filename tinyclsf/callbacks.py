@@ -1,24 +1,24 @@
-"""What may happen around training: four moments that a callback can act at, and the few callbacks that ship."""
+"""What may happen around training: four moments that a callback can act at, and those callbacks that steer and keep."""
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from tinyclsf.checkpoint import save_weights
-from tinyclsf.errors import StorageError
-from tinyclsf.metrics import Epoch
+from tinyclsf import distributed
+from tinyclsf.checkpoint import save_checkpoint
+from tinyclsf.errors import ConfigurationError
+from tinyclsf.metrics import Epoch, rank
+from tinyclsf.model_files import save_weights
 
 if TYPE_CHECKING:
     from tinyclsf.trainer import Trainer
 
 
 class Callback:
-    """Four moments of `Trainer.fit`; a subclass overrides those that it needs."""
+    """Four moments of `Trainer.fit`, and what has to survive a stop; a subclass overrides those that it needs."""
 
     def on_fit_start(self, trainer: Trainer) -> None:
         """Before the first epoch."""
@@ -30,24 +30,14 @@ class Callback:
         """After an epoch's validation, with the epoch's figures."""
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """After the last epoch."""
+        """After the last epoch, or where training was stopped."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed fit has to hand back: numbers, text, None, tensors, and lists, tuples and dictionaries of those."""
+        return {}
 
-class JsonLines(Callback):
-    """Append every epoch's figures to a file, a JSON object a line.
-
-    Raises: StorageError if the file cannot be written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row._asdict()) + "\n")
-        except OSError as error:
-            raise StorageError(f"cannot write {self.path}: {error.strerror}; what was there before is unchanged") from error
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave, before `on_fit_start`."""
 
 
 class BestModel(Callback):
@@ -61,9 +51,79 @@ class BestModel(Callback):
         self.row: Epoch | None = None
 
     def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
-        if self.row is None or _rank(row) > _rank(self.row):
-            save_weights(trainer.model, self.path, notes={"epoch": str(row.epoch)})
+        if self.row is None or rank(row) > rank(self.row):
+            save_weights(trainer.evaluated_model, self.path, notes={"epoch": str(row.epoch)})
             self.row = row
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"row": None if self.row is None else tuple(self.row)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.row = None if state["row"] is None else Epoch(*state["row"])
+
+
+class EarlyStopping(Callback):
+    """End training once so many epochs in a row were no better than the best, which is chosen as by `BestModel`.
+
+    Raises: ConfigurationError if patience is below 1.
+    """
+
+    def __init__(self, patience: int) -> None:
+        if patience < 1:
+            raise ConfigurationError(f"patience is {patience}; wanted at least 1 epoch")
+        self.patience = patience
+        self.best: Epoch | None = None
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self.best = max(trainer.history, key=rank, default=None)
+        self._stop_if_in_vain(trainer)
+
+    def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
+        if self.best is None or rank(row) > rank(self.best):
+            self.best = row
+        self._stop_if_in_vain(trainer)
+
+    def _stop_if_in_vain(self, trainer: Trainer) -> None:
+        if self.best is not None and len(trainer.history) - self.best.epoch >= self.patience:
+            trainer.stop()
+
+
+class Checkpoints(Callback):
+    """Save the state of training after every epoch, where it is stopped, and after every so many batches.
+
+    A batch whose gradient waits for others is saved with the step that they make together. In several processes all take
+    part, and process 0 writes.
+    Raises: ConfigurationError if `every` is below 1; StorageError if the file cannot be written: what was saved stays whole.
+    """
+
+    def __init__(self, folder: Path, every: int | None = None) -> None:
+        if every is not None and every < 1:
+            raise ConfigurationError(f"a checkpoint every {every} batches cannot be; wanted at least 1")
+        self.folder = folder
+        self.every = every
+        self._saved = 0, 0
+        self._since = 0
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self._saved, self._since = _position(trainer), 0
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        self._since += 1
+        if self.every is not None and self._since >= self.every and trainer.between_steps:
+            self._save(trainer)
+
+    def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
+        self._save(trainer)
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        if _position(trainer) != self._saved:
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        state = trainer.state_dict()
+        if distributed.rank() == 0:
+            save_checkpoint(state, self.folder)
+        self._saved, self._since = _position(trainer), 0
 
 
 class EpochSchedule(Callback):
@@ -78,6 +138,12 @@ class EpochSchedule(Callback):
         else:
             self.schedule.step()
 
+    def state_dict(self) -> dict[str, Any]:
+        return self.schedule.state_dict()
 
-def _rank(row: Epoch) -> tuple[float, float]:
-    return (-math.inf if row.valid_accuracy is None else row.valid_accuracy, -row.valid_loss)
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.schedule.load_state_dict(state)
+
+
+def _position(trainer: Trainer) -> tuple[int, int]:
+    return len(trainer.history), trainer.batch if len(trainer.history) < trainer.epoch else 0

@@ -1,170 +1,78 @@
-"""Saving and loading trained models: whole files or none, and never a pickle."""
+"""The state of a training run on disk, to go on from: two generations of whole files, and no pickle that could run code."""
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, NamedTuple
 
-import safetensors
-import safetensors.torch
-from torch import Tensor, contiguous_format, nn
+import torch
 
-from tinyclsf.errors import ConfigurationError, ModelFileError, StorageError
-from tinyclsf.modules import Classifier, Preprocess
-from tinyclsf.options import REQUIRED, as_text, options_of, parse_options
-from tinyclsf.registry import blamed_on, check_result, find, load
+from tinyclsf.errors import ModelFileError
+from tinyclsf.storage import remove_torn, write_whole
 
-FORMAT = 1
-WEIGHTS = "model.safetensors"
-CARD = "model.json"
+VERSION = 1
+CHECKPOINT = "checkpoint.pt"
+PREVIOUS = "checkpoint.previous.pt"
 
 
-def save_model(model: Classifier, folder: Path, *, plugin: Mapping[str, Any] | None = None) -> None:
-    """Save a classifier: `model.json` says what it is, `model.safetensors` holds the weights and the scaling.
+class Checkpoint(NamedTuple):
+    """A state that was read, and why it is not the newest one, where it is not."""
 
-    `plugin` holds the `name` and `options` of the model plugin that built the network; without it `load_model` has to be
-    handed a network.
-    Raises: StorageError if a file cannot be written; files that were there stay whole.
+    state: dict[str, Any]
+    warning: str | None
+
+
+def save_checkpoint(state: Mapping[str, Any], folder: Path) -> None:
+    """Write `checkpoint.pt`; the one that was there goes on as `checkpoint.previous.pt`.
+
+    `state` holds tensors, numbers, text, None, and lists, tuples and dictionaries of those: `torch.load(weights_only=True)`
+    reads it.
+    Raises: StorageError if it cannot be written; what was there stays whole.
     """
-    save_card(model, folder, plugin=plugin)
-    save_weights(model, folder / WEIGHTS)
+    content = {"version": VERSION, **state}
+    write_whole(folder / CHECKPOINT, lambda file: torch.save(content, file), keep_previous=folder / PREVIOUS)
 
 
-def save_card(model: Classifier, folder: Path, *, plugin: Mapping[str, Any] | None = None) -> None:
-    """Write `model.json`: classes, image shape, and the plugin that built the network with its options."""
-    card = {
-        "format": FORMAT,
-        "classes": list(model.classes),
-        "image_shape": list(model.image_shape),
-        "plugin": None if plugin is None else dict(plugin),
-    }
-    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-    write_whole(folder / CARD, lambda file: file.write(text.encode()))
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """The newest checkpoint of a folder that is whole, on the CPU; nobody else may be saving there.
 
-
-def save_weights(model: nn.Module, path: Path, *, notes: dict[str, str] | None = None) -> None:
-    """Write a model's parameters and buffers as safetensors, with notes in its header."""
-    # safetensors wants plain layouts that share no memory; channels_last and tied weights are copied into such.
-    state = {key: value.detach().cpu().clone(memory_format=contiguous_format) for key, value in model.state_dict().items()}
-    data = safetensors.torch.save(state, metadata=notes)
-    write_whole(path, lambda file: file.write(data))
-
-
-def load_model(folder: str | os.PathLike[str], network: nn.Module | None = None) -> Classifier:
-    """The trained classifier of a run folder, on the CPU and in evaluation mode; it takes images as the data set stores them.
-
-    Without `network` the model plugin that the file names builds one.
-    Raises: ModelFileError if a file is missing, broken, of a newer format, or does not fit the network, or if its plugin is
-    not installed; PluginError if the plugin fails.
+    Raises: ModelFileError if there is none.
     """
-    path = Path(folder)
-    card = _read_card(path / CARD)
-    classes, image_shape = card["classes"], tuple(card["image_shape"])
-    if network is None:
-        network = _build(path / CARD, card["plugin"], image_shape, len(classes))
-    state, weights = read_weights(path / WEIGHTS), path / WEIGHTS
-    channels = state["preprocess.mean"].numel() if "preprocess.mean" in state else 1
-    preprocess = Preprocess([0.0] * channels, [1.0] * state["preprocess.std"].numel() if "preprocess.std" in state else 1.0)
-    model = Classifier(preprocess, network, classes, image_shape)
+    remove_torn(folder / CHECKPOINT)
     try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        found = " ".join(str(error).split())
-        raise ModelFileError(f"{weights} does not fit its network: {found}") from error
-    return model.eval()
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name, on the CPU.
-
-    Raises: ModelFileError if the file is missing or broken.
-    """
+        return Checkpoint(_read(folder / CHECKPOINT), None)
+    except ModelFileError as error:
+        newest = error
+    if not (folder / PREVIOUS).exists():
+        raise newest
     try:
-        return safetensors.torch.load(path.read_bytes())
+        state = _read(folder / PREVIOUS)
+    except ModelFileError as error:
+        raise ModelFileError(f"{newest}; and {error}") from error
+    return Checkpoint(state, f"{newest}; going on from the one before, {folder / PREVIOUS}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()  # PyTorch writes checksums and does not look at them
+        if broken is not None:
+            raise zipfile.BadZipFile(f"{broken} has a wrong checksum")
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror}; wanted the weights of a trained model") from error
-    except safetensors.SafetensorError as error:
-        raise ModelFileError(f"{path} is not a whole safetensors file ({error}); save the model again") from error
+        raise ModelFileError(f"cannot read {path}: {error.strerror}; wanted the checkpoint of a run") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # a broken archive, a pickle that wants more than data: whatever it is, it is not ours
+        raise ModelFileError(f"{path} is not a whole checkpoint ({_first_line(error)})") from error
+    if not isinstance(state, dict) or "version" not in state:
+        raise ModelFileError(f"{path} has no version; it is not the checkpoint of a run")
+    if state.pop("version") != VERSION:
+        raise ModelFileError(f"{path} has another version than this tinyclsf reads, which is {VERSION}; upgrade tinyclsf")
+    return state
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file so that its name holds either the old content or the new, whatever happens in between.
-
-    Raises: StorageError if it cannot be written.
-    """
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-                os.chmod(file.name, 0o666 & ~_umask())
-                os.replace(file.name, path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the name itself has to reach the disk too
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}; what was there before is unchanged") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _read_card(path: Path) -> dict[str, Any]:
-    try:
-        card = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror}; wanted a run folder with a trained model") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path} is not JSON ({error}); the file is broken or not a model's") from error
-    if not isinstance(card, dict) or not {"format", "classes", "image_shape", "plugin"} <= set(card):
-        raise ModelFileError(f"{path} lacks format, classes, image_shape or plugin; it is not a model's")
-    if card["format"] != FORMAT:
-        raise ModelFileError(f"{path} has format {card['format']} and this tinyclsf reads {FORMAT}; upgrade tinyclsf")
-    if not _has_right_types(card):
-        raise ModelFileError(f"{path} has classes, image_shape or plugin of a wrong type; the file is broken")
-    return card
-
-
-def _has_right_types(card: dict[str, Any]) -> bool:
-    shape, plugin = card["image_shape"], card["plugin"]
-    if plugin is not None and not (
-        isinstance(plugin, dict) and isinstance(plugin.get("name"), str) and isinstance(plugin.get("options"), dict)
-    ):
-        return False
-    return isinstance(card["classes"], list) and isinstance(shape, list) and all(type(size) is int for size in shape)
-
-
-def _build(path: Path, plugin: Any, image_shape: tuple[int, ...], num_classes: int) -> nn.Module:
-    if plugin is None:
-        raise ModelFileError(f"{path} names no model plugin; hand load_model the network that was trained")
-    try:
-        found = find("model", plugin["name"])
-        factory = load(found)
-        # A file that a network may be begun from, such as weights to start with: what it held is in the saved weights now.
-        begun_from = {
-            option.name
-            for option in options_of("model", plugin["name"], factory).values()
-            if Path in option.alternatives and option.default is not REQUIRED
-        }
-        texts = {key: as_text(value) for key, value in plugin["options"].items() if key not in begun_from}
-        options = parse_options("model", plugin["name"], factory, texts)
-    except ConfigurationError as error:
-        raise ModelFileError(f"{path} needs a model plugin as it was trained with: {error}", tip=error.tip) from error
-    with blamed_on(found, f"failed for {num_classes} classes of images {image_shape}"):
-        network = factory(image_shape, num_classes, **options)
-    check_result(found, network, nn.Module)
-    assert isinstance(network, nn.Module)
-    return network
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}".rstrip(": ")

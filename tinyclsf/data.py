@@ -1,15 +1,15 @@
-"""Image sets in memory, the splits a dataset plugin gives, and loaders that take a whole batch at once."""
+"""Image sets in memory, and the splits that a dataset plugin gives."""
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Callable, Iterator, Sized
+import zlib
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from tinyclsf.errors import DataError
 from tinyclsf.modules import Preprocess
@@ -69,79 +69,20 @@ class Splits:
                 _check_part(part, dataset, self.classes, self.image_shape)
 
 
-class WrappedDataLoader:
-    """A loader whose batches pass through a function, to move or reshape them.
-
-    Source: "What is torch.nn really?", the PyTorch tutorial.
-    """
-
-    def __init__(self, dl: DataLoader[Any], func: Callable[..., Any]) -> None:
-        self.dl = dl
-        self.func = func
-
-    def __len__(self) -> int:
-        return len(self.dl)
-
-    def __iter__(self) -> Iterator[Any]:
-        for batch in self.dl:
-            yield self.func(*batch)
-
-
-class WholeBatchLoader(DataLoader[Any]):
-    """A `DataLoader` over a `TensorDataset` that copies a batch with one `index_select` a tensor.
-
-    The sampler is PyTorch's own and draws from the same generator in the same order, so under one seed the batches equal
-    those of `DataLoader(dataset, batch_size, shuffle=...)`; only the way of fetching them is faster.
-    """
-
-    dataset: TensorDataset
-
-    def __iter__(self) -> Iterator[list[Tensor]]:  # type: ignore[override]  # a generator is all that a for loop needs
-        # DataLoader draws a seed for its workers here; drawn as well, so that the sampler's own draw stays the same.
-        torch.empty((), dtype=torch.int64).random_(generator=self.generator)
-        return self._batches()
-
-    def _batches(self) -> Iterator[list[Tensor]]:
-        tensors = self.dataset.tensors
-        assert self.batch_sampler is not None
-        for indices in self.batch_sampler:
-            index = torch.frombuffer(array("q", indices), dtype=torch.int64)  # four times faster than torch.tensor
-            yield [tensor.index_select(0, index.to(tensor.device)) for tensor in tensors]
-
-
-class _WorkerLoader(DataLoader[Any]):
-    """A `DataLoader` with workers that stay, whose epochs are in the order that they have without workers.
-
-    Raises: DataError as a worker raised it, without the traceback that PyTorch puts before its sentence.
-    """
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator is all that a for loop needs
-        if self._iterator is not None:  # from the second epoch on: workers that stay have the seed of the first
-            torch.empty((), dtype=torch.int64).random_(generator=self.generator)
-        return self._batches(super().__iter__())
-
-    def _batches(self, batches: Iterator[Any]) -> Iterator[Any]:
-        try:
-            yield from batches
-        except DataError as error:
-            # All that holds on to the workers is let go of, so that they end now; found later, by chance, they take 10 seconds.
-            del batches
-            error.__traceback__ = self._iterator = None
-            raise DataError(str(error).rpartition(f"{DataError.__name__}: ")[2].rstrip()) from None
-
-
-def loader(dataset: Dataset[Any], batch_size: int, *, shuffle: bool = False) -> DataLoader[Any]:
-    """A loader of batches: by the whole batch from tensors in memory, by PyTorch's ordinary `DataLoader` from anything else.
-
-    An `IterableDataset` keeps its own order. A data set that has `loader_workers` is read by as many processes.
-    """
-    if isinstance(dataset, IterableDataset):
-        return DataLoader(dataset, batch_size)
-    if workers := getattr(dataset, "loader_workers", 0):
-        return _WorkerLoader(dataset, batch_size, shuffle=shuffle, num_workers=workers, persistent_workers=True)
-    # A subclass may fetch its samples in another way than TensorDataset does.
-    whole = isinstance(dataset, TensorDataset) and type(dataset).__getitem__ is TensorDataset.__getitem__
-    return (WholeBatchLoader if whole else DataLoader)(dataset, batch_size, shuffle=shuffle)
+def fingerprint(splits: Splits) -> dict[str, Any]:
+    """What tells one data set from another: its sizes, classes and shape, and a checksum of the images that are in memory."""
+    parts = {name: getattr(splits, name) for name in ("train", "valid", "test")}
+    checksum = 0
+    for part in parts.values():
+        if isinstance(part, Images):
+            for tensor in part.tensors:
+                checksum = zlib.crc32(tensor.contiguous().numpy().data, checksum)
+    return {
+        **{name: len(part) if isinstance(part, Sized) else None for name, part in parts.items()},
+        "classes": list(splits.classes),
+        "image_shape": list(splits.image_shape),
+        "checksum": f"{checksum:08x}",
+    }
 
 
 def _check_part(part: str, images: Images, classes: tuple[str, ...], image_shape: tuple[int, int, int]) -> None:

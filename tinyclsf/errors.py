@@ -66,6 +66,13 @@ class Interrupted(TinyclsfError):
     kind = "interrupted"
 
 
+class Terminated(Interrupted):
+    """A run that the system stopped, by SIGTERM."""
+
+    exit_code = 143
+    kind = "terminated"
+
+
 class DataWarning(UserWarning):
     """Something about the data that a person should know, and that does not keep a model from being trained."""
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
-
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from tinyclsf.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Epoch(NamedTuple):
@@ -23,6 +24,11 @@ class Epoch(NamedTuple):
     valid_loss: float
     valid_accuracy: float | None
     seconds: float
+
+
+def rank(row: Epoch) -> tuple[float, float]:
+    """How good an epoch was, to be compared: highest validation accuracy, then lowest validation loss."""
+    return (-math.inf if row.valid_accuracy is None else row.valid_accuracy, -row.valid_loss)
 
 
 def accuracy(out: Tensor, yb: Tensor) -> Tensor:

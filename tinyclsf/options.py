@@ -38,9 +38,10 @@ class Option:
 
 
 def options_of(kind: str, name: str, function: Callable[..., Any]) -> dict[str, Option]:
-    """The options that a dataset or model plugin takes, by name.
+    """The options that a plugin takes, by name.
 
-    A model's first two parameters are the image shape and the number of classes, which it is always given.
+    A model's first two parameters are the image shape and the number of classes, a callback's are the run folder and the
+    model's name: these it is always given.
     Raises: PluginError if an annotation cannot be understood.
     """
     try:
@@ -48,7 +49,7 @@ def options_of(kind: str, name: str, function: Callable[..., Any]) -> dict[str, 
         hints = get_type_hints(function.__init__ if isinstance(function, type) else function)  # type: ignore[misc]
     except Exception as error:
         raise PluginError(f"the signature of {kind} '{name}' cannot be read: {error}") from error
-    if kind == "model":
+    if kind in ("model", "callback"):
         parameters = parameters[2:]
     plain = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return {
@@ -64,7 +65,8 @@ def parse_options(kind: str, name: str, function: Callable[..., Any], texts: Map
     Raises: ConfigurationError if an option is unknown, missing or not of its type.
     """
     known = options_of(kind, name, function)
-    known.pop("data_dir", None)  # given by --data-dir
+    if kind != "callback":
+        known.pop("data_dir", None)  # given by --data-dir
     values = {}
     for key, text in texts.items():
         if key not in known:
@@ -73,8 +75,13 @@ def parse_options(kind: str, name: str, function: Callable[..., Any], texts: Map
         values[key] = _parse(kind, name, known[key], text)
     for option in known.values():
         if option.default is REQUIRED and option.name not in values:
-            raise ConfigurationError(f"{kind} {name} needs -{kind[0]} {option.name}={option.type_name.upper()}")
+            raise ConfigurationError(f"{kind} {name} needs {flag_of(kind, name, option.name)}={option.type_name.upper()}")
     return values
+
+
+def flag_of(kind: str, name: str, option: str) -> str:
+    """How an option is given: -d KEY, -m KEY, and for a callback, of which there may be several, -c NAME.KEY."""
+    return f"-c {name}.{option}" if kind == "callback" else f"-{kind[0]} {option}"
 
 
 def as_text(value: Any) -> str:

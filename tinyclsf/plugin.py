@@ -1,9 +1,11 @@
 """All that a plugin needs to import.
 
 A dataset is a callable with keyword-only options that returns `Splits`; a model is a callable
-`(image_shape, num_classes, **options)` that returns an `nn.Module` whose outputs are logits (n, num_classes).
+`(image_shape, num_classes, **options)` that returns an `nn.Module` whose outputs are logits (n, num_classes); a callback is a
+callable `(folder, model_name, **options)` that returns a `Callback`.
 """
 
+from tinyclsf.callbacks import Callback
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, did_you_mean
 from tinyclsf.modules import Lambda, Preprocess
@@ -11,6 +13,7 @@ from tinyclsf.preparation import Preparation, prepared
 from tinyclsf.recipes import recipe
 
 __all__ = [
+    "Callback",
     "ConfigurationError",
     "DataError",
     "DataWarning",

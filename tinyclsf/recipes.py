@@ -24,7 +24,7 @@ class Recipe:
     """The settings that a model is trained with where nobody says otherwise.
 
     lr, momentum and weight_decay belong to its optimizer; gamma, step_size and plateau_patience to its schedule;
-    label_smoothing to its loss. None leaves a value to those.
+    label_smoothing to its loss: there None leaves a value to those. None for clip_norm, ema_decay or patience is without it.
     """
 
     epochs: int = 5
@@ -40,6 +40,10 @@ class Recipe:
     loss: str = "cross-entropy"
     label_smoothing: float | None = None
     augment: str = "none"
+    accumulate: int = 1
+    clip_norm: float | None = None
+    ema_decay: float | None = None
+    patience: int | None = None
 
 
 def recipe(**settings: Any) -> Callable[[Factory], Factory]:
@@ -54,14 +58,18 @@ def recipe(**settings: Any) -> Callable[[Factory], Factory]:
 
 
 def mse(out: Tensor, yb: Tensor) -> Tensor:
-    """The mean squared error of the softmax against the one-hot labels: out (n, classes), yb (n,) int64, to a scalar."""
-    return F.mse_loss(out.softmax(dim=1), F.one_hot(yb, out.shape[1]).to(out.dtype))
+    """The mean squared error of the softmax against the one-hot labels.
+
+    Shapes: out (n, classes), yb (n,) int64 or shares of each class (n, classes), to a scalar.
+    """
+    shares = yb if yb.is_floating_point() else F.one_hot(yb, out.shape[1])
+    return F.mse_loss(out.softmax(dim=1), shares.to(out.dtype))
 
 
 class CrossEntropy(nn.Module):
     """Cross-entropy whose labels are smoothed while training; in evaluation mode they are not, so that figures compare.
 
-    Shapes: out (n, classes), yb (n,) int64, to a scalar.
+    Shapes: out (n, classes), yb (n,) int64 or shares of each class (n, classes), to a scalar.
     Source: Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision".
     """
 
@@ -106,7 +114,7 @@ SCHEDULES: dict[str, Callable[..., LRScheduler | None]] = {
 }
 STEPPED_BY_EPOCH = {"step", "exponential", "plateau"}  # the others after every batch
 
-Augment = Callable[[Tensor], Tensor]
+Augment = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 # Each of a batch and its images' shorter side in pixels.
 AUGMENTATIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
@@ -115,6 +123,7 @@ AUGMENTATIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "affine": lambda x, side: random_affine(x, degrees=10, translate=side / 16, scale=0.1, shear=5),
     "cutout": lambda x, side: cutout(x, size=max(1, side // 4)),
 }
+MIXTURES = {"mixup": ("MixUp", 0.2), "cutmix": ("CutMix", 1.0)}  # torchvision's, with alpha as their papers have it
 
 # One needs a closure that `opt.step()` does not give, the other sparse gradients that no image model has.
 _UNFIT = {"lbfgs", "sparseadam"}
@@ -170,24 +179,47 @@ def make_schedule(name: str, opt: Optimizer, epochs: int, batches: int | None, *
     return make(opt, epochs * (batches or 0), **options)
 
 
-def make_augment(names: str) -> Augment | None:
-    """The augmentations of a comma-separated list, one after the other, as a function of a batch; None for "none".
+def parse_augment(names: str) -> list[str]:
+    """The augmentations of a comma-separated list; "none" is an empty one.
 
     Raises: ConfigurationError if there is no such augmentation, or one is named twice.
     """
     if names == "none":
-        return None
+        return []
     listed = [name.strip() for name in names.split(",")]
-    steps = [pick("augmentation", name, AUGMENTATIONS) for name in listed]
+    for name in listed:
+        pick("augmentation", name, {**AUGMENTATIONS, **MIXTURES})
     if len(set(listed)) < len(listed):
         raise ConfigurationError(f"augmentations '{names}' name one twice; give each once")
+    return listed
 
-    def augment(x: Tensor) -> Tensor:
+
+def make_augment(names: str, num_classes: int) -> Augment | None:
+    """The augmentations of a comma-separated list, one after the other, as a function of a batch; None for "none".
+
+    Mixtures of images come last, whose labels become shares of each class; of two of them each batch gets one, at random.
+    Raises: ConfigurationError if there is no such augmentation, or one is named twice.
+    """
+    listed = parse_augment(names)
+    steps = [AUGMENTATIONS[name] for name in listed if name in AUGMENTATIONS]
+    mixtures = [_mixture(*MIXTURES[name], num_classes) for name in listed if name in MIXTURES]
+
+    def augment(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         for step in steps:
             x = step(x, min(x.shape[2:]))
-        return x
+        if mixtures:
+            chosen = int(torch.randint(len(mixtures), ())) if len(mixtures) > 1 else 0
+            x, y = mixtures[chosen](x.float(), y)
+        return x, y
 
-    return augment
+    return augment if listed else None
+
+
+def _mixture(name: str, alpha: float, num_classes: int) -> Augment:
+    from torchvision.transforms import v2  # type: ignore[import-untyped]  # seconds to import, and rarely wanted
+
+    made: Augment = getattr(v2, name)(alpha=alpha, num_classes=num_classes)
+    return made
 
 
 Value = TypeVar("Value")

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from tinyclsf.errors import ConfigurationError, PluginError, TinyclsfError, did_you_mean
 
-Kind = Literal["dataset", "model"]
-KINDS: tuple[Kind, ...] = ("dataset", "model")
+Kind = Literal["dataset", "model", "callback"]
+KINDS: tuple[Kind, ...] = ("dataset", "model", "callback")
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,32 @@
-"""The run folder: one folder for each training run, made by exactly one of those who ask for it."""
+"""The run folder: one folder for each training run, made by one of those who ask for it and trained in by one at a time."""
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
-from tinyclsf.checkpoint import write_whole
 from tinyclsf.errors import ConfigurationError, StorageError
-from tinyclsf.trainer import Predictions
+from tinyclsf.storage import write_whole
+
+if TYPE_CHECKING:
+    from tinyclsf.evaluation import Predictions
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 PREDICTIONS = "predictions.npz"
+STATE = "state.json"
+LOCK = ".lock"
+
+_WAIT_SECONDS = 0.5  # for those who only look whether a run is occupied, and hold its lock for that moment
 
 
 def check_run_name(name: str) -> str:
@@ -56,8 +63,7 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
 
     Raises: StorageError if it cannot be written.
     """
-    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    write_whole(folder / CONFIG, lambda file: file.write(text.encode()))
+    _write_json(folder / CONFIG, config)
 
 
 def write_predictions(folder: Path, split: str, predictions: Predictions) -> None:
@@ -65,11 +71,81 @@ def write_predictions(folder: Path, split: str, predictions: Predictions) -> Non
 
     Raises: StorageError if it cannot be written.
     """
+    import numpy as np  # here, as those who only look at runs need not wait for it
+
     logits, labels = predictions.logits.float().numpy(), predictions.labels.numpy()
     # Through memory: NumPy's zip writer complains once more on stderr when the file under it fails.
     content = io.BytesIO()
     np.savez(content, split=np.array(split), logits=logits, labels=labels)
     write_whole(folder / PREDICTIONS, lambda file: file.write(content.getbuffer()))
+
+
+@contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """Hold a run for the one who trains in it; a process that is killed leaves it free.
+
+    Raises: ConfigurationError if another one holds it; StorageError if the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout  # here, as those who only look at runs need not wait for it
+
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=_WAIT_SECONDS)
+    except Timeout:
+        raise ConfigurationError(
+            f"run {folder} is being trained by another process; wait for it, or choose another run"
+        ) from None
+    except OSError as error:
+        raise StorageError(f"cannot lock run {folder}: {error.strerror}; make its folder one that can be written") from error
+    try:
+        yield
+    finally:
+        lock.release()  # its file stays: who removed it could remove the one that somebody else has just locked
+
+
+def is_occupied(folder: Path) -> bool:
+    """Whether somebody trains in a run now; nothing is written."""
+    try:
+        with (folder / LOCK).open("rb") as file:
+            # Shared, so that of several who look none takes another one for a training process.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def write_state(
+    folder: Path,
+    state: Literal["done", "stopped", "failed"],
+    *,
+    error: str | None = None,
+    held_out: Mapping[str, Any] | None = None,
+) -> None:
+    """Write `state.json`: how the run ended and when, why it failed, and its figures on held-out images.
+
+    Raises: StorageError if it cannot be written.
+    """
+    ended = datetime.now().astimezone().isoformat(timespec="seconds")
+    _write_json(folder / STATE, {"version": 1, "state": state, "ended": ended, "error": error, "held_out": held_out})
+
+
+def clear_state(folder: Path) -> None:
+    """Remove `state.json`, where there is one: the run goes on.
+
+    Raises: StorageError if it cannot be removed.
+    """
+    path = folder / STATE
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot remove {path}: {error.strerror}; make its folder one that can be written") from error
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def _made(folder: Path) -> bool:

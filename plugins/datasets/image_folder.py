@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tinyclsf.data import loader
 from tinyclsf.decoding import Decoding, decode, processors
+from tinyclsf.loading import loader
 from tinyclsf.pictures import PictureError, read_picture
 from tinyclsf.plugin import ConfigurationError, DataError, DataWarning, Images, Preparation, Preprocess, Splits, prepared
 from tinyclsf.progress import tell

@@ -5,18 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 
 import click
 
+from tinyclsf import launch
 from tinyclsf.cli.fit import fit
 from tinyclsf.cli.info import info
 from tinyclsf.cli.list import list_plugins
 from tinyclsf.cli.report import DOCUMENT_VERSION, Report
+from tinyclsf.cli.runs import runs
 from tinyclsf.errors import ConfigurationError, TinyclsfError, did_you_mean
 from tinyclsf.registry import own_version
+from tinyclsf.signals import SignalReceived
 
 
 class _Commands(click.Group):
@@ -40,21 +44,23 @@ def cli() -> None:
     tinyclsf fit mnist-cnn --epochs 2        train on the digits that come along
     tinyclsf list                            see all models and data sets
     tinyclsf info mnist-cnn                  see a model's options
+    tinyclsf runs                            see all runs, and how good they were
     """
 
 
 cli.add_command(fit)
 cli.add_command(list_plugins)
 cli.add_command(info)
+cli.add_command(runs)
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; results go to stdout, everything else to stderr."""
     args = list(sys.argv[1:] if args is None else args)
-    as_json = "--json" in args
+    as_json = "--json" in args and launch.rank() == 0  # one document, though several processes may have one error
     try:
-        # A plugin that prints must not spoil the one document on stdout.
-        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        # A plugin that prints must not spoil the one document on stdout, nor print there once for each process.
+        with contextlib.redirect_stdout(sys.stderr) if as_json or launch.rank() > 0 else contextlib.nullcontext():
             report = cli.main(args, prog_name="tinyclsf", standalone_mode=False)
         if isinstance(report, Report):
             print(json.dumps(report.document) if as_json else report.text, flush=True)
@@ -63,7 +69,9 @@ def main(args: Sequence[str] | None = None) -> int:
         # The reader, `head` for one, has all that it wanted; stdout must not be flushed into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error, SignalReceived) and error.number == signal.SIGTERM:
+            return _fail("terminated", "terminated", 143, None, as_json)
         return _fail("interrupted", "interrupted", 130, None, as_json)
     except click.exceptions.NoArgsIsHelpError as error:
         if as_json:
@@ -92,7 +100,8 @@ def _fail(kind: str, message: str, exit_code: int, tip: str | None, as_json: boo
         error = {"kind": kind, "exit_code": exit_code, "message": message, "tip": tip}
         print(json.dumps({"version": DOCUMENT_VERSION, "error": error}), flush=True)
     else:
-        print(f"error: {message}", file=sys.stderr)
+        where = f" in process {launch.rank()}" if launch.processes() > 1 else ""
+        print(f"error{where}: {message}", file=sys.stderr)
         if tip:
             print(f"tip: {tip}", file=sys.stderr)
     return exit_code

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
+import textwrap
 import time
 import warnings
 from types import TracebackType
@@ -14,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from tinyclsf.callbacks import Callback
+from tinyclsf.cli.report import percent
 from tinyclsf.errors import DataWarning
 from tinyclsf.metrics import Epoch
 from tinyclsf.progress import listening
@@ -22,22 +25,25 @@ from tinyclsf.trainer import Trainer
 Mode = Literal["auto", "bar", "plain", "none"]
 _REFRESH_SECONDS = 0.1
 _COLUMN = 30  # a longer value, a path for one, runs over the column of sources
+_BAR = 24  # leaves room for the ^C that a terminal shows, which would break the line and keep it from being cleared
 
 
 class Watch(Callback):
     """Shows a run as it goes: `bar` redraws a line on the terminal, `plain` prints one an epoch, `none` nothing but warnings.
 
+    A quiet one shows not even those, as in all processes but the first.
+
     Inside its `with` block it listens to long work on the data, and shows and keeps each DataWarning.
     """
 
-    def __init__(self, mode: Mode) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+    def __init__(self, mode: Mode, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
         self.mode = ("bar" if self.console.is_terminal else "plain") if mode == "auto" else mode
         # Redrawn from on_batch_end, not by a thread that would take the interpreter from the training loop.
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
+            BarColumn(bar_width=_BAR),
             MofNCompleteColumn(),
             TextColumn("batches, loss {task.fields[loss]}"),
             TimeRemainingColumn(),
@@ -113,13 +119,31 @@ class Watch(Callback):
         name_width = max(len(name) for name, _, _ in rows)
         value_width = max(len(value) for _, value, _ in rows if len(value) <= _COLUMN)
         for name, value, source in rows:
-            line = Text(f"  {name:<{name_width}}  {value:<{value_width}}")
+            *first, last = self._wrapped(value, used=name_width + 4, source=source)
+            for part in first:
+                self.console.print(f"  {name:<{name_width}}  {part}")
+                name = ""
+            line = Text(f"  {name:<{name_width}}  {last:<{value_width}}")
             self.console.print(line.append(f"  {source}" if source else "", style="dim"))
 
+    def _wrapped(self, value: str, *, used: int, source: str) -> list[str]:
+        """A value as the lines that fit beside a name on a terminal; elsewhere it is one."""
+        room = self.console.width - used - len(f"  {source}")
+        if not self.console.is_terminal or len(value) <= room:
+            return [value]
+        paired = re.sub("(?<=[^,;]) ", "\N{NO-BREAK SPACE}", value)  # a name stays on the line of its value
+        lines = textwrap.wrap(paired, max(room, _COLUMN), break_long_words=False, break_on_hyphens=False)
+        return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
     def on_fit_start(self, trainer: Trainer) -> None:
-        if self.mode == "bar":
+        done = len(trainer.history)
+        ended = trainer.stopping or done >= trainer.epochs
+        if trainer.epoch > 0 and self.mode != "none":
+            self.console.print(f"nothing is left to train {position(trainer)}" if ended else f"going on {position(trainer)}")
+        if self.mode == "bar" and not ended:
             self.console.print("  epoch  train loss  valid loss  valid accuracy  seconds", style="bold")
-            self._bar.add_task("", total=trainer.batches, epoch=f"1/{trainer.epochs}", loss="")
+            where = f"{done + 1}/{trainer.epochs}"
+            self._bar.add_task("", total=trainer.batches, completed=trainer.batch, epoch=where, loss="")
             self._bar.start()
 
     def on_batch_end(self, trainer: Trainer) -> None:
@@ -144,6 +168,9 @@ class Watch(Callback):
             sys.stderr.flush()
 
 
-def percent(share: float | None) -> str:
-    """A share as a person reads it, 97.22 %, or a dash where there is none."""
-    return "-" if share is None else f"{share * 100:.2f} %"
+def position(trainer: Trainer) -> str:
+    """How far training has come, in words."""
+    done = len(trainer.history)
+    if done == trainer.epoch:
+        return f"after epoch {done}" if done else "before training began"
+    return f"in epoch {trainer.epoch}, after {trainer.batch} of {trainer.batches or 'its'} batches"

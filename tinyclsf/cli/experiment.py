@@ -1,130 +1,190 @@
-"""One training run from names to figures: build the parts, train, score the best weights once, write the run folder."""
+"""One training run, from what was asked for to figures: build the parts, train, score the best weights once."""
 
 from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Iterator, Sized
-from dataclasses import dataclass
+import signal
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tinyclsf.callbacks import BestModel, EpochSchedule, JsonLines
-from tinyclsf.checkpoint import WEIGHTS, read_weights, save_card
-from tinyclsf.cli.console import Mode, Watch
-from tinyclsf.cli.parts import Part, build_model, build_splits, check_last_batch, gives_probabilities, load_part
+from tinyclsf import distributed, launch
+from tinyclsf.checkpoint import CHECKPOINT
+from tinyclsf.cli.building import Built, build
+from tinyclsf.cli.console import Watch, position
 from tinyclsf.cli.report import Report
+from tinyclsf.cli.request import Request
 from tinyclsf.cli.results import report, score, settings_rows
-from tinyclsf.cli.settings import Setting, arguments_of, resolve
-from tinyclsf.data import loader
-from tinyclsf.errors import Interrupted
-from tinyclsf.modules import Classifier
+from tinyclsf.cli.resuming import check_content, state_of, stretch, warn_of_versions
+from tinyclsf.devices import choose_device
+from tinyclsf.errors import Interrupted, StorageError, TrainingError
+from tinyclsf.failures import explained
+from tinyclsf.loading import loader
+from tinyclsf.model_files import CARD, WEIGHTS, read_weights, save_card
 from tinyclsf.options import as_json
-from tinyclsf.recipes import STEPPED_BY_EPOCH, make_augment, make_loss, make_optimizer, make_schedule
-from tinyclsf.registry import Plugin, own_version
-from tinyclsf.runs import METRICS, check_run_name, create_run, write_config, write_predictions
-from tinyclsf.trainer import Trainer, batches_of, choose_device
-from tinyclsf.training import get_data
+from tinyclsf.registry import own_version
+from tinyclsf.runs import (
+    CONFIG,
+    LOCK,
+    METRICS,
+    PREDICTIONS,
+    STATE,
+    clear_state,
+    create_run,
+    occupied,
+    write_config,
+    write_predictions,
+    write_state,
+)
+from tinyclsf.signals import SignalReceived, StopSignals, ended
+from tinyclsf.state import check_state
+from tinyclsf.storage import remove_torn
 
 
-@dataclass(frozen=True)
-class Request:
-    """What the person asked for; None where nothing was said."""
+def run_experiment(request: Request, signals: StopSignals) -> Report | None:
+    """Train as asked and return the figures; of several processes the first one does, and keeps what is worth keeping."""
+    device = choose_device(distributed.own_device(request.device.value))
+    with distributed.joined(device), distributed.explained():
+        if distributed.rank() > 0:
+            folder = distributed.from_first(Path())
+            with Watch("none", quiet=True) as watch:
+                _train(*_prepare(request, device, folder, watch, signals), folder, signals)
+            return None
+        signals.hold()  # until there is somebody to remove a folder that stays empty
+        folder = request.resumed or create_run(
+            request.runs, request.run, default=f"{request.model.plugin.name}-{request.data.plugin.name}"
+        )
+        with occupied(folder), _removed_if_empty(folder), Watch(request.progress) as watch:
+            built, state = _prepare(request, device, distributed.from_first(folder), watch, signals)
+            with _recorded(folder):
+                _write_down(request, built, folder, watch)
+                _train(built, state, folder, signals)
+                return _score(built, folder, watch, signals)
 
-    model: Plugin
-    data: Plugin
-    model_options: dict[str, str]
-    data_options: dict[str, str]
-    data_source: str
-    settings: dict[str, Any]
-    data_dir: Path | None
-    device: str | None
-    run: str | None
-    runs: Path
-    progress: Mode
+
+def _prepare(
+    request: Request, device: torch.device, folder: Path, watch: Watch, signals: StopSignals
+) -> tuple[Built, dict[str, Any] | None]:
+    """What a run works with, and the state that it goes on from; in the folder of one that goes on nothing is touched yet."""
+    with _ending("before training began", folder):
+        signals.release()
+        built = build(request, device, folder, watch)
+        return built, _state(request, built, watch)
 
 
-def run_experiment(request: Request) -> Report:
-    """Train as asked and return the figures; what can be checked is checked before any data is read."""
-    device = choose_device(request.device or "auto")
-    if request.run is not None:
-        check_run_name(request.run)
-    model_part = load_part(request.model, request.model_options)
-    data_part = load_part(request.data, request.data_options, data_dir=request.data_dir)
-    settings = resolve(request.settings, getattr(model_part.factory, "recipe", None))
-    folder = create_run(request.runs, request.run, default=f"{request.model.name}-{request.data.name}")
-    with _removed_if_empty(folder), Watch(request.progress) as watch:
-        splits = build_splits(data_part)
-        torch.manual_seed(settings["seed"].value)
-        model = build_model(model_part, splits)
-        if gives_probabilities(model):
-            watch.warn(
-                f"the outputs of model {request.model.name} sum to one already, and the loss takes their softmax once more, "
-                "which flattens the gradient; a model should give logits"
-            )
-        if isinstance(splits.train, Sized):
-            check_last_batch(model, len(splits.train), settings["batch_size"].value)
-        train_dl, valid_dl = get_data(splits.train, splits.valid, settings["batch_size"].value)
-        trainer = _build_trainer(model, settings, device, batches_of(train_dl))
-        best = BestModel(folder / WEIGHTS)
-        trainer.callbacks += [JsonLines(folder / METRICS), best, watch]
-        settings |= {
-            "device": Setting(str(trainer.device), "auto" if request.device in (None, "auto") else "--device"),
-            "memory_format": Setting(trainer.memory_format, "auto"),
-            "run": Setting(str(folder), "default" if request.run is None else "--run"),
-        }
-        watch.header(settings_rows(data_part, request.data_source, splits, model_part, settings, trainer))
-        write_config(folder, _config(model_part, data_part, settings))
-        save_card(model, folder, plugin=model_part.described())
-        try:
-            history = trainer.fit(settings["epochs"].value, train_dl, valid_dl)
-        except KeyboardInterrupt:
-            kept = f"the best weights, of epoch {best.row.epoch}, are kept" if best.row else "no epoch was over"
-            raise Interrupted(f"interrupted in epoch {trainer.epoch}; {kept} in {folder}") from None
-        assert best.row is not None  # every epoch's row is finite, so the first was kept at the least
-        model.load_state_dict(read_weights(folder / WEIGHTS))
-        name, dataset = ("valid", splits.valid) if splits.test is None else ("test", splits.test)
-        predictions = trainer.predict(loader(dataset, 2 * settings["batch_size"].value))
+def _write_down(request: Request, built: Built, folder: Path, watch: Watch) -> None:
+    with _ending("before training began", folder):
+        watch.header(settings_rows(request, built))
+        write_config(folder, _config(request, built))
+        save_card(built.model, folder, plugin=request.model.described())
+
+
+def _train(built: Built, state: dict[str, Any] | None, folder: Path, signals: StopSignals) -> None:
+    trainer = built.trainer
+    signals.on_first = trainer.stop
+    try:
+        with distributed.explained():
+            trainer.fit(built.settings["epochs"].value, built.train_dl, built.valid_dl, resume=state)
+    except SignalReceived as received:  # the second one
+        raise _ended(received.number, f"at once, in epoch {trainer.epoch}", folder) from None
+    if distributed.any_of(signals.received is not None):
+        raise _ended(signals.received or signal.SIGTERM, position(trainer), folder)
+
+
+def _state(request: Request, built: Built, watch: Watch) -> dict[str, Any] | None:
+    """What a run goes on from; held, as any run of a config file, to the data that the file is of."""
+    config, resumed = request.config, request.resumed
+    if config is not None:
+        check_content(config, built.content, resumed=resumed is not None, watch=watch)
+        warn_of_versions(config, watch)
+    state = None if resumed is None else state_of(resumed, watch)
+    if resumed is not None and state is not None:
+        check_state(state, ("optimizer",))
+        stretch(state, built.trainer, resumed, built.settings["epochs"].value)
+    return state
+
+
+def _score(built: Built, folder: Path, watch: Watch, signals: StopSignals) -> Report:
+    """Score the best weights on what they were not chosen by."""
+    best, splits, trainer = built.best.row, built.splits, built.trainer
+    if best is None:
+        raise TrainingError(
+            f"training was stopped {position(trainer)}, so there are no validated weights to score; "
+            f"go on with {launch.command()} fit --resume {folder}"
+        )
+    name, dataset = ("valid", splits.valid) if splits.test is None else ("test", splits.test)
+    batch_size = 2 * built.settings["batch_size"].value
+    where = f"scoring the {name} images, with batches of {batch_size}"
+    with _ending("after training, before the model was scored", folder), explained(lambda: where):
+        signals.release()
+        trainer.evaluated_model.load_state_dict(read_weights(folder / WEIGHTS))
+        predictions = trainer.predict(loader(dataset, batch_size))
         write_predictions(folder, name, predictions)
-    return report(folder, settings, history, best.row, score(name, predictions, trainer.loss_func), watch.warnings)
+        held_out = score(name, predictions, trainer.loss_func)
+        signals.hold()  # the rest takes no time, and a run that is done was not stopped
+        write_state(folder, "done", held_out=held_out)
+    return report(folder, built.settings, trainer.history, best, held_out, watch.warnings)
 
 
-def _build_trainer(model: Classifier, settings: dict[str, Setting], device: torch.device, batches: int | None) -> Trainer:
-    loss, optimizer, schedule, augment = (settings[name].value for name in ("loss", "optimizer", "schedule", "augment"))
-    opt = make_optimizer(optimizer, model.parameters(), **arguments_of(settings, "optimizer"))
-    stepped = make_schedule(schedule, opt, settings["epochs"].value, batches, **arguments_of(settings, "schedule"))
-    by_epoch = [EpochSchedule(stepped)] if stepped is not None and schedule in STEPPED_BY_EPOCH else []
-    return Trainer(
-        model,
-        make_loss(loss, **arguments_of(settings, "loss")),
-        opt,
-        device=str(device),
-        schedule=None if by_epoch else stepped,
-        augment=make_augment(augment),
-        callbacks=by_epoch,
-    )
-
-
-def _config(model: Part, data: Part, settings: dict[str, Setting]) -> dict[str, Any]:
+def _config(request: Request, built: Built) -> dict[str, Any]:
+    begun = request.config.created if request.config is not None and request.resumed is not None else None
     return {
         "version": 1,
         "tinyclsf": own_version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "model": model.described(),
-        "data": data.described(),
-        "settings": {name: {"value": as_json(value), "source": source} for name, (value, source) in settings.items()},
+        "created": begun or datetime.now().astimezone().isoformat(timespec="seconds"),
+        "model": request.model.described(),
+        "data": {**request.data.described(), "content": built.content},
+        "callbacks": [part.described() for part in request.callbacks],
+        "settings": {name: {"value": as_json(value), "source": source} for name, (value, source) in built.settings.items()},
     }
+
+
+def _ended(number: int, where: str, folder: Path) -> Interrupted:
+    """The error of a run that a signal ended, with the way to go on."""
+    if not (folder / CHECKPOINT).exists():
+        return ended(number, f"{where}; nothing was saved yet")
+    return ended(number, f"{where}; the run is saved in {folder}", tip=f"{launch.command()} fit --resume {folder}")
+
+
+@contextlib.contextmanager
+def _ending(where: str, folder: Path) -> Iterator[None]:
+    """Say where a signal ended the run."""
+    try:
+        yield
+    except SignalReceived as received:
+        raise _ended(received.number, where, folder) from None
 
 
 @contextlib.contextmanager
 def _removed_if_empty(folder: Path) -> Iterator[None]:
-    """Leave no empty run folder behind where something failed before there was anything to keep."""
+    """Remove the folder of a run that ends before anything came into it."""
     try:
         yield
     except BaseException:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+        if not (folder / CONFIG).exists():
+            with contextlib.suppress(OSError):
+                (folder / LOCK).unlink(missing_ok=True)
+                folder.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _recorded(folder: Path) -> Iterator[None]:
+    """Write down how a run ended that did not end well; what it said of an earlier end is void from here on."""
+    clear_state(folder)
+    for name in (CONFIG, CARD, WEIGHTS, METRICS, PREDICTIONS, STATE):
+        remove_torn(folder / name)
+    try:
+        yield
+    except BaseException as error:
+        if (folder / CONFIG).exists():
+            stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
+            with contextlib.suppress(StorageError):  # what ended the run is worth more than a second error
+                write_state(folder, "stopped" if stopped else "failed", error=str(error) or type(error).__name__)
         raise

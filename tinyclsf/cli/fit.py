@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+from tinyclsf import launch
+from tinyclsf.cli.config import read_config
 from tinyclsf.cli.info import complete_plugin
 from tinyclsf.cli.report import Report, common_options
+from tinyclsf.errors import ConfigurationError
 from tinyclsf.registry import find, own_version
+from tinyclsf.run_list import find_run
+from tinyclsf.signals import SignalReceived, StopSignals, ended
 
 
 class _Number(click.FloatRange):
@@ -36,59 +44,133 @@ def _assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, 
     return found
 
 
+class _Option(click.Option):
+    """An option whose help is what it says itself: ranges are for errors."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        return None if record is None else (record[0], self.help or "")
+
+
+class _Command(click.Command):
+    """A command whose help has its options in sections, each from one of them on."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        title = ""
+        for param in self.get_params(ctx):
+            title = _SECTIONS.get(param.name or "", title)
+            record = param.get_help_record(ctx)
+            if record is not None and isinstance(param, click.Option):
+                sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+_SECTIONS = {
+    "data": "Data and model",
+    "epochs": "Training",
+    "device": "Computing",
+    "resume": "Run",
+    "progress": "Output",
+}
 _DATA = "digits"
-_DATA_DIR = "Where data files are or go. [$TINYCLSF_DATA, else ~/.cache/tinyclsf]"
-_PROGRESS = "What to show while training; auto is a bar on a terminal, else a line an epoch."
-_GAMMA = "What step, exponential and plateau multiply the learning rate by."
-_PATIENCE = "Epochs without a lower validation loss that plateau waits for."
-_SMOOTHING = "Share of a training label that cross-entropy spreads over all classes."
+_DATA_DIR = "Where its files are or go. [$TINYCLSF_DATA, else ~/.cache/tinyclsf]"
+_AUGMENT = "Random changes of training images: flip, crop, affine, cutout, mixup, cutmix; or several: flip,crop. [none]"
+_PLATEAU = "plateau: epochs to wait for a lower validation loss."
+_SMOOTHING = "cross-entropy: share of a label spread over all."
+_EMA = "Evaluate and keep a moving average of the weights, of which this share stays at each step: 0.999. [none]"
+_PATIENCE = "Stop after N epochs in a row without a new best. [none]"
+_PRECISION = "auto, float32, bfloat16 or float16. [auto: bfloat16 on CUDA that has it, else float32]"
+_EVERY = "Save every N batches too, not only after each epoch."
+_RESUME = "Go on with a stopped run, or train it for more --epochs."
+_CONFIG = "Take what is not given from a run's config.json."
+_PROGRESS = "auto, bar, plain or none. [auto: bar on a terminal, else a line an epoch]"
+_CALLBACK = "csv, tensorboard, ...: more to do; may be repeated."
 _KEY_VALUE: dict[str, Any] = {"metavar": "KEY=VALUE", "multiple": True, "callback": _assignments}
-_PATH = click.Path(path_type=Path)
+_COUNT: dict[str, Any] = {"type": click.IntRange(min=1), "metavar": "N"}
+_DIRECTORY: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "DIR"}
+_SHARE = _Number(min=0, max=1, min_open=True, max_open=True)
+_option = functools.partial(click.option, cls=_Option)
 
 
-@click.command()
-@click.argument("model", shell_complete=complete_plugin)
-@click.option("--data", shell_complete=complete_plugin, help=f"Data set to train on. [{_DATA}]")
-@click.option("--data-dir", type=_PATH, help=_DATA_DIR)
-@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training data.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="Images a training step; validation takes twice as many.")
-@click.option("--lr", type=_Number(min=0, min_open=True), help="Learning rate; with a schedule, its highest.")
-@click.option("--momentum", type=_Number(min=0, max=1, max_open=True), help="Momentum, where the optimizer has it.")
-@click.option("--weight-decay", type=_Number(min=0), help="Weight decay, where the optimizer has it.")
-@click.option("--optimizer", help="sgd, adam, adamw, rmsprop, ...: any of torch.optim.")
-@click.option("--schedule", help="Learning rate over the run: none, cosine, one-cycle, step, exponential or plateau.")
-@click.option("--gamma", type=_Number(min=0, max=1, min_open=True, max_open=True), help=_GAMMA)
-@click.option("--step-size", type=click.IntRange(min=1), help="Epochs from one step of the schedule to the next.")
-@click.option("--plateau-patience", type=click.IntRange(min=0), help=_PATIENCE)
-@click.option("--loss", help="cross-entropy or mse.")
-@click.option("--label-smoothing", type=_Number(min=0, max=1, max_open=True), help=_SMOOTHING)
-@click.option("--augment", help="Random changes of training images: flip, crop, affine, cutout, or several: flip,crop.")
-@click.option("--seed", type=click.IntRange(min=0, max=2**32 - 1), help="Seed of weights and batches. [0]")
-@click.option("--device", help="auto, cpu, cuda, cuda:1 or mps. [auto]")
-@click.option("--run", help="Name of the run folder. [MODEL-DATA-TIME]")
-@click.option("--runs", type=_PATH, envvar="TINYCLSF_RUNS", default="runs", help="Where runs go. [$TINYCLSF_RUNS, else runs]")
-@click.option(
-    "--progress", type=click.Choice(["auto", "bar", "plain", "none"]), default="auto", show_default=True, help=_PROGRESS
-)
-@click.option("-m", "model_options", help="An option of the model; 'tinyclsf info MODEL' shows them.", **_KEY_VALUE)
-@click.option("-d", "data_options", help="An option of the data set.", **_KEY_VALUE)
+@contextlib.contextmanager
+def _before_a_run(resume: str | None) -> Iterator[None]:
+    """Say that a signal came before there was a run; a run itself says more."""
+    try:
+        yield
+    except SignalReceived as received:
+        tip = None if resume is None else f"{launch.command()} fit --resume {resume}"
+        raise ended(received.number, "before training began", tip=tip) from None
+
+
+@click.command(cls=_Command)
+@click.argument("model", required=False, shell_complete=complete_plugin)
+@_option("--data", metavar="NAME", shell_complete=complete_plugin, help=f"Data set to train on. [{_DATA}]")
+@_option("--data-dir", help=_DATA_DIR, **_DIRECTORY)
+@_option("-d", "data_options", help="An option of the data set; 'tinyclsf info NAME' shows them.", **_KEY_VALUE)
+@_option("-m", "model_options", help="An option of the model; 'tinyclsf info MODEL' shows them.", **_KEY_VALUE)
+@_option("--epochs", help="Passes over the training data.", **_COUNT)
+@_option("--batch-size", help="Images a step; validation takes twice as many.", **_COUNT)
+@_option("--augment", metavar="NAMES", help=_AUGMENT)
+@_option("--optimizer", metavar="NAME", help="sgd, adam, adamw, rmsprop, ...: any of torch.optim.")
+@_option("--lr", type=_Number(min=0, min_open=True), metavar="X", help="Learning rate; with a schedule, its highest.")
+@_option("--momentum", type=_Number(min=0, max=1, max_open=True), metavar="X", help="Momentum, where the optimizer has it.")
+@_option("--weight-decay", type=_Number(min=0), metavar="X", help="Weight decay, where the optimizer has it.")
+@_option("--schedule", metavar="NAME", help="none, cosine, one-cycle, step, exponential or plateau.")
+@_option("--gamma", type=_SHARE, metavar="X", help="step, exponential, plateau: factor on the lr.")
+@_option("--step-size", help="step: epochs from one step to the next.", **_COUNT)
+@_option("--plateau-patience", type=click.IntRange(min=0), metavar="N", help=_PLATEAU)
+@_option("--loss", metavar="NAME", help="cross-entropy or mse.")
+@_option("--label-smoothing", type=_Number(min=0, max=1, max_open=True), metavar="X", help=_SMOOTHING)
+@_option("--accumulate", help="Batches whose gradients make one step. [1]", **_COUNT)
+@_option("--clip-norm", type=_Number(min=0, min_open=True), metavar="X", help="Longest gradient a step may take. [none]")
+@_option("--ema-decay", type=_SHARE, metavar="X", help=_EMA)
+@_option("--patience", help=_PATIENCE, **_COUNT)
+@_option("--seed", type=click.IntRange(min=0, max=2**32 - 1), metavar="N", help="Seed of weights and batches. [0]")
+@_option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps. [auto]")
+@_option("--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), metavar="NAME", help=_PRECISION)
+@_option("--compile/--no-compile", default=None, help="Compile the model, where there is a compiler. [no]")
+@_option("--resume", metavar="RUN", help=_RESUME)
+@_option("--config", type=click.Path(path_type=Path), metavar="FILE", help=_CONFIG)
+@_option("--checkpoint-every", help=_EVERY, **_COUNT)
+@_option("--run", metavar="NAME", help="Name of the run folder. [MODEL-DATA-TIME]")
+@_option("--runs", envvar="TINYCLSF_RUNS", default="runs", help="Where runs go. [$TINYCLSF_RUNS, else runs]", **_DIRECTORY)
+@_option("--callback", "callbacks", multiple=True, metavar="NAME", help=_CALLBACK)
+@_option("-c", "callback_options", help="An option of a callback.", **{**_KEY_VALUE, "metavar": "NAME.KEY=VALUE"})
+@_option("--progress", type=click.Choice(["auto", "bar", "plain", "none"]), default="auto", metavar="HOW", help=_PROGRESS)
 @common_options
-def fit(model: str, data: str | None, model_options: dict[str, str], data_options: dict[str, str], **options: Any) -> Report:
+@click.pass_context
+def fit(ctx: click.Context, /, **options: Any) -> Report | None:
     """Train MODEL, keep its best weights and score them once on held-out images.
 
     What is not given comes from the model's recipe; the header says every value in force and where it came from.
+    Ctrl-C saves and stops; --resume goes on.
 
     \b
     tinyclsf fit mnist-cnn --epochs 2
     tinyclsf fit mnist-logistic --data mnist --optimizer adam --lr 0.001
+    tinyclsf fit --resume mnist-cnn-digits-20261121-010043 --epochs 10
     """
-    plugins = find("model", model), find("dataset", data or _DATA)
-    # torch takes seconds to import: --help need not wait for it, and a person at a terminal sees that something has begun.
-    if options["progress"] != "none" and sys.stderr.isatty():
-        click.echo(f"tinyclsf {own_version()}: {model} on {data or _DATA}", err=True)
-    from tinyclsf.cli.experiment import Request, run_experiment
+    with StopSignals() as signals, _before_a_run(options["resume"]):
+        resume, file = options.pop("resume"), options.pop("config")
+        if resume is not None and (file is not None or options["run"] is not None):
+            raise ConfigurationError("--resume goes on in its own run folder; leave out --config and --run")
+        folder = None if resume is None else find_run(options["runs"], resume)
+        path = file if folder is None else folder / "config.json"
+        config = None if path is None else read_config(path, ctx)
+        model = options.pop("model") or (config.model.name if config and config.model else None)
+        if model is None:
+            missing = "missing argument 'MODEL'"
+            raise ConfigurationError(missing if config is None else f"{missing}, and config file {config} names no model")
+        saved = config.data.name if config and config.data else None
+        data, source = (options["data"], "--data") if options["data"] else (saved or _DATA, "config" if saved else "default")
+        plugins = find("model", model), find("dataset", data)
+        # torch takes seconds to import: --help need not wait for it, and a person at a terminal sees that something has begun.
+        if options["progress"] != "none" and sys.stderr.isatty() and launch.rank() == 0:
+            click.echo(f"tinyclsf {own_version()}: {model} on {data}", err=True)
+        from tinyclsf.cli.experiment import run_experiment
+        from tinyclsf.cli.request import make_request
 
-    given = {name: options.pop(name) for name in ("data_dir", "device", "run", "runs", "progress")}
-    return run_experiment(
-        Request(*plugins, model_options, data_options, "default" if data is None else "--data", settings=options, **given)
-    )
+        return run_experiment(make_request(*plugins, {**options, "data_source": source}, config, folder), signals)

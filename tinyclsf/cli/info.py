@@ -10,13 +10,13 @@ import click
 
 from tinyclsf.cli.report import Report, columns, common_options, document
 from tinyclsf.errors import ConfigurationError, did_you_mean
-from tinyclsf.options import REQUIRED, Option, as_json, as_text, options_of
+from tinyclsf.options import REQUIRED, Option, as_json, as_text, flag_of, options_of
 from tinyclsf.registry import KINDS, Plugin, find, load, plugins
 
 
 def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names for the shell to complete: those of every kind, or of the kind that the parameter is named after."""
-    kinds = [kind for kind in KINDS if param.name in ("name", kind, "data" if kind == "dataset" else kind)]
+    kinds = [kind for kind in KINDS if param.name in ("name", kind, f"{kind}s", "data" if kind == "dataset" else kind)]
     return sorted({plugin.name for kind in kinds for plugin in plugins(kind) if plugin.name.startswith(incomplete)})
 
 
@@ -24,7 +24,7 @@ def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str)
 @click.argument("name", shell_complete=complete_plugin)
 @common_options
 def info(name: str) -> Report:
-    """Show a data set's or model's description, options and recipe.
+    """Show a data set's, model's or callback's description, options and recipe.
 
     \b
     tinyclsf info mnist-cnn
@@ -33,7 +33,7 @@ def info(name: str) -> Report:
     kinds = [kind for kind in KINDS if any(plugin.name == name for plugin in plugins(kind))]
     if not kinds:
         known = {plugin.name for kind in KINDS for plugin in plugins(kind)}
-        message = f"there is no data set or model '{name}'; 'tinyclsf list' shows all"
+        message = f"there is no data set, model or callback '{name}'; 'tinyclsf list' shows all"
         raise ConfigurationError(message, tip=did_you_mean(name, known))
     described = [_describe(find(kind, name)) for kind in kinds]
     return Report("\n\n".join(_text(each) for each in described), document("info", plugins=described))
@@ -68,16 +68,17 @@ def _text(plugin: dict[str, Any]) -> str:
     lines = [f"{plugin['kind']} {plugin['name']} ({plugin['target']}, {plugin['package']} {plugin['package_version']})"]
     lines += [f"  {line}".rstrip() for line in plugin["description"].splitlines()]
     if plugin["options"]:
-        lines += ["options", *columns([_option_row(plugin["kind"], option) for option in plugin["options"]])]
+        lines += ["options", *columns([_option_row(plugin, option) for option in plugin["options"]])]
     if plugin["recipe"]:
         used = [(key.replace("_", "-"), as_text(value)) for key, value in plugin["recipe"].items() if value is not None]
         lines += ["recipe", *columns(used)]
     return "\n".join(lines)
 
 
-def _option_row(kind: str, option: dict[str, Any]) -> tuple[str, ...]:
-    flag = "--data-dir" if option["name"] == "data_dir" else f"-{kind[0]} {option['name']}=..."
-    wanted = "required" if option["required"] and option["name"] != "data_dir" else f"default {as_text(option['default'])}"
-    if option["name"] == "data_dir" and option["required"]:
+def _option_row(plugin: dict[str, Any], option: dict[str, Any]) -> tuple[str, ...]:
+    data_dir = option["name"] == "data_dir" and plugin["kind"] != "callback"
+    flag = "--data-dir" if data_dir else f"{flag_of(plugin['kind'], plugin['name'], option['name'])}=..."
+    wanted = "required" if option["required"] and not data_dir else f"default {as_text(option['default'])}"
+    if data_dir and option["required"]:
         wanted = "default $TINYCLSF_DATA, else ~/.cache/tinyclsf"
     return flag, option["type"], wanted

@@ -9,10 +9,10 @@ from tinyclsf.registry import KINDS, plugins
 
 
 @click.command(name="list")
-@click.argument("kind", required=False, metavar="[KIND]", type=click.Choice(["datasets", "models"]))
+@click.argument("kind", required=False, metavar="[KIND]", type=click.Choice([f"{kind}s" for kind in KINDS]))
 @common_options
 def list_plugins(kind: str | None) -> Report:
-    """List the registered data sets and models; KIND is datasets or models.
+    """List the registered data sets, models and callbacks; KIND is datasets, models or callbacks.
 
     \b
     tinyclsf list

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tinyclsf import distributed
 from tinyclsf.cli.settings import Setting
 from tinyclsf.data import Splits
 from tinyclsf.errors import ConfigurationError, PluginError
@@ -38,25 +39,41 @@ class Part:
             "name": self.plugin.name,
             "package": self.plugin.package,
             "package_version": self.plugin.package_version,
-            "options": {name: as_json(value) for name, value in self.values.items()},
+            # A path that is relative now leads elsewhere from another folder.
+            "options": {
+                name: as_json(value.absolute() if isinstance(value, Path) else value) for name, value in self.values.items()
+            },
         }
 
 
-def load_part(plugin: Plugin, texts: dict[str, str], *, data_dir: Path | None = None) -> Part:
-    """Import a plugin and resolve its options: given as text, else its own defaults.
+def load_part(
+    plugin: Plugin, texts: Mapping[str, str], *, saved: Mapping[str, str] | None = None, data_dir: Path | None = None
+) -> Part:
+    """Import a plugin and resolve its options: given as text, else saved by another run, else its own defaults.
 
     A `data_dir` without a default is $TINYCLSF_DATA, else ~/.cache/tinyclsf, where --data-dir says nothing.
     Raises: PluginError if it cannot be imported; ConfigurationError for an option that it does not have.
     """
+    saved = dict(saved or {})
     factory = load(plugin)
-    given = parse_options(plugin.kind, plugin.name, factory, texts)
     known = options_of(plugin.kind, plugin.name, factory)
+    if plugin.kind == "dataset" and "data_dir" in known and (saved_dir := saved.pop("data_dir", None)):
+        known_dir: Setting | None = Setting(Path(saved_dir), "config")
+    else:
+        known_dir = None
+    given = parse_options(plugin.kind, plugin.name, factory, {**saved, **texts})
     options = {name: Setting(option.default, "default") for name, option in known.items() if option.default is not REQUIRED}
-    options |= {name: Setting(value, f"-{plugin.kind[0]}") for name, value in given.items()}
+    for name, value in given.items():
+        if name in texts:
+            options[name] = Setting(value, f"-{plugin.kind[0]}")
+        elif name not in options or value != options[name].value:
+            options[name] = Setting(value, "config")
     if data_dir is not None and "data_dir" not in known:
         raise ConfigurationError(f"{plugin.kind} {plugin.name} does not use --data-dir; leave it out")
     if data_dir is not None:
         options["data_dir"] = Setting(data_dir, "--data-dir")
+    elif known_dir is not None:
+        options["data_dir"] = known_dir
     elif "data_dir" in known and "data_dir" not in options:
         options["data_dir"] = _default_data_dir()
     return Part(plugin, factory, {name: options[name] for name in known})
@@ -96,18 +113,24 @@ def build_model(part: Part, splits: Splits) -> Classifier:
 
 
 def check_last_batch(model: Classifier, images: int, batch_size: int) -> None:
-    """Find out before training whether a last batch of one image is too little for the model, as it is for batch norm.
+    """Find out before training whether a batch of one image is too little for the model, as it is for batch norm.
 
     Raises: ConfigurationError if it is.
     """
-    if images % batch_size != (1 if batch_size > 1 else 0):
+    size = distributed.size()
+    if size > 1:  # the last batch never has fewer than two images for each process
+        found = f"batches of {min(batch_size, images)}, shared by {size} processes,"
+        alone = min(batch_size, images) // size == 1
+    else:
+        found = f"{images:,} training images in batches of {batch_size}"
+        alone = images % batch_size == (1 if batch_size > 1 else 0)
+    if not alone:
         return
     try:
         copy.deepcopy(model).train()(torch.zeros(1, *model.image_shape))
     except ValueError as error:
         raise ConfigurationError(
-            f"{images:,} training images in batches of {batch_size} leave a batch of 1, which the model's batch norm cannot "
-            "train on; give another --batch-size"
+            f"{found} leave a batch of 1, which the model's batch norm cannot train on; give another --batch-size"
         ) from error
 
 

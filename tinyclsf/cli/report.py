@@ -33,3 +33,8 @@ def columns(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> list[str]:
     """Rows of text as lines with the columns under each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [(indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip() for row in rows]
+
+
+def percent(share: float | None) -> str:
+    """A share as a person reads it, 97.22 %, or a dash where there is none."""
+    return "-" if share is None else f"{share * 100:.2f} %"

@@ -2,43 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tinyclsf.cli.console import percent
-from tinyclsf.cli.parts import Part
-from tinyclsf.cli.report import Report, columns, document
+from tinyclsf.cli.building import Built
+from tinyclsf.cli.report import Report, columns, document, percent
+from tinyclsf.cli.request import Request
 from tinyclsf.cli.settings import Setting
-from tinyclsf.data import Splits
+from tinyclsf.evaluation import Predictions
 from tinyclsf.metrics import Epoch, hits, wilson_interval
 from tinyclsf.options import as_json, as_text
 from tinyclsf.registry import own_version
-from tinyclsf.trainer import Predictions, Trainer
 from tinyclsf.training import LossFunc
 
+# Settings that most runs leave as they are: one row for all of those.
+_RARE = {
+    "accumulate": 1,
+    "clip_norm": None,
+    "ema_decay": None,
+    "patience": None,
+    "compile": False,
+    "checkpoint_every": None,
+}
 
-def settings_rows(
-    data: Part, data_source: str, splits: Splits, model: Part, settings: dict[str, Setting], trainer: Trainer
-) -> list[tuple[str, str, str]]:
+
+def settings_rows(request: Request, built: Built) -> list[tuple[str, str, str]]:
     """Every value in force as (name, value, where it came from)."""
+    data, model, splits = request.data, request.model, built.splits
     sizes = ", ".join(_size(name, getattr(splits, name)) for name in ("train", "valid", "test"))
     shape = "x".join(map(str, splits.image_shape))
-    parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    parameters = sum(parameter.numel() for parameter in built.model.parameters())
     rows = [
-        ("data", data.plugin.name, data_source),
-        *_option_rows(data),
+        ("data", data.plugin.name, request.data_source),
+        *_option_rows(data.options),
         ("", f"{sizes}; {len(splits.classes)} classes; {shape}", ""),
-        ("model", model.plugin.name, "argument"),
-        *_option_rows(model),
+        ("model", model.plugin.name, "argument" if request.config is None else "config"),
+        *_option_rows(model.options),
         ("", f"{parameters:,} parameters", ""),
     ]
+    for callback in request.callbacks:
+        rows += [("callback", callback.plugin.name, ""), *_option_rows(callback.options)]
+    usual = {name: value for name, value in _RARE.items() if built.settings[name].value == value}
     rows += [
-        (name.replace("_", "-"), f"{value:g}" if isinstance(value, float) else str(value), source)
-        for name, (value, source) in settings.items()
+        (name.replace("_", "-"), f"{value:g}" if isinstance(value, float) else as_text(value), source)
+        for name, (value, source) in built.settings.items()
+        if name not in usual
     ]
+    if usual:
+        rows.append(
+            ("others", ", ".join(f"{name.replace('_', '-')} {as_text(value)}" for name, value in usual.items()), "default")
+        )
     rows.append(("versions", f"tinyclsf {own_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads", ""))
     return rows
 
@@ -89,8 +105,8 @@ def _size(name: str, part: Any) -> str:
     return f"{len(part):,} {name}" if isinstance(part, Sized) else f"a stream of {name}"
 
 
-def _option_rows(part: Part) -> list[tuple[str, str, str]]:
+def _option_rows(options: Mapping[str, Setting]) -> list[tuple[str, str, str]]:
     """A row for each option that somebody set, and one for all that stand at their defaults."""
-    rows = [(f"  {name}", as_text(value), source) for name, (value, source) in part.options.items() if source != "default"]
-    rest = [f"{name} {as_text(value)}" for name, (value, source) in part.options.items() if source == "default"]
+    rows = [(f"  {name}", as_text(value), source) for name, (value, source) in options.items() if source != "default"]
+    rest = [f"{name} {as_text(value)}" for name, (value, source) in options.items() if source == "default"]
     return [*rows, ("  options", ", ".join(rest), "default")] if rest else rows

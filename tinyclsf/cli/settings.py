@@ -1,12 +1,13 @@
-"""The settings of a run: what the person gave, else the model's recipe, else a default; and where each came from."""
+"""The settings of a run: what the person gave, else a config file, else the model's recipe, else a default; and which."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal, NamedTuple
 
 from tinyclsf.errors import ConfigurationError, PluginError
-from tinyclsf.recipes import Recipe, make_augment, options_with_defaults
+from tinyclsf.recipes import Recipe, options_with_defaults, parse_augment
 
 
 class Setting(NamedTuple):
@@ -16,60 +17,39 @@ class Setting(NamedTuple):
     source: str
 
 
+Settings = dict[str, Setting]
+
 # What belongs to a loss, an optimizer or a schedule, and means nothing to another one.
 _BELONGS: dict[Literal["loss", "optimizer", "schedule"], tuple[str, ...]] = {
     "loss": ("label_smoothing",),
     "optimizer": ("lr", "momentum", "weight_decay"),
     "schedule": ("gamma", "step_size", "plateau_patience"),
 }
+# What no recipe says.
+_OF_THE_RUN = {"seed": 0, "precision": "auto", "compile": False, "checkpoint_every": None}
+NAMES = tuple(asdict(Recipe())) + tuple(_OF_THE_RUN)
 
 
-def resolve(given: Mapping[str, Any], recipe: Recipe | None) -> dict[str, Setting]:
-    """Every training setting by its name; `given` holds None where the person said nothing.
+def resolve(recipe: Recipe | None, *layers: Mapping[str, Setting]) -> Settings:
+    """Every training setting by its name; each layer comes before those to the left of it.
 
-    The options of a recipe's loss, optimizer and schedule belong to those: with another one they are that one's own defaults.
+    The options of a layer's loss, optimizer and schedule belong to those: with another one they are that one's own defaults.
     Raises: ConfigurationError for an unknown name, or an option that is not used; PluginError if it is the recipe that gives
     such an option.
     """
-    base = recipe or Recipe()
     source = "default" if recipe is None else "recipe"
-
-    def choose(name: str) -> Setting:
-        return Setting(getattr(base, name), source) if given[name] is None else Setting(given[name], _flag(name))
-
-    settings = {name: choose(name) for name in ("epochs", "batch_size")}
-    for what, options in _BELONGS.items():
-        settings[what] = choose(what)
-        settings |= _resolve_options(what, settings[what].value, options, given, base, source)
-    settings["augment"] = choose("augment")
-    make_augment(settings["augment"].value)
-    settings["seed"] = Setting(0, "default") if given["seed"] is None else Setting(given["seed"], "--seed")
-    return settings
-
-
-def _resolve_options(
-    what: Literal["loss", "optimizer", "schedule"],
-    chosen: str,
-    names: Sequence[str],
-    given: Mapping[str, Any],
-    base: Recipe,
-    source: str,
-) -> dict[str, Setting]:
-    takes = options_with_defaults(what, chosen)
-    found = {}
-    for name in names:
-        from_recipe = getattr(base, name) if chosen == getattr(base, what) else None
-        if given[name] is not None and name not in takes:
-            raise ConfigurationError(f"{what} {chosen} does not use {_flag(name)}; leave it out")
-        if from_recipe is not None and name not in takes:
-            raise PluginError(f"the model's recipe gives {name}, which its {what} {chosen} does not use; mend it")
-        if given[name] is not None:
-            found[name] = Setting(given[name], _flag(name))
-        elif from_recipe is not None:
-            found[name] = Setting(from_recipe, source)
-        elif name in takes:
-            found[name] = Setting(takes[name], f"default of {chosen}")
-    return found
+    of_recipe = {name: Setting(value, source) for name, value in asdict(recipe or Recipe()).items()}
+    found = _overlaid({}, {name: setting for name, setting in of_recipe.items() if setting.value is not None})
+    for name, value in {**asdict(Recipe()), **_OF_THE_RUN}.items():
+        if name not in _owned():
+            found.setdefault(name, Setting(value, "default"))
+    for layer in layers:
+        found = _overlaid(found, layer)
+    for what, names in _BELONGS.items():
+        for name in set(names) & set(found) - set(options_with_defaults(what, found[what].value)):
+            raise PluginError(f"the model's recipe gives {name}, which its {what} {found[what].value} does not use; mend it")
+    parse_augment(found["augment"].value)
+    return {name: found[name] for name in NAMES if name in found}
 
 
 def arguments_of(settings: Mapping[str, Setting], what: Literal["loss", "optimizer", "schedule"]) -> dict[str, Any]:
@@ -77,5 +57,40 @@ def arguments_of(settings: Mapping[str, Setting], what: Literal["loss", "optimiz
     return {name: settings[name].value for name in _BELONGS[what] if name in settings}
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """A setting as it is given on the command line."""
     return "--" + name.replace("_", "-")
+
+
+def _overlaid(below: Settings, above: Mapping[str, Setting]) -> Settings:
+    settings = {name: setting for name, setting in {**below, **above}.items() if name not in _owned()}
+    for what, names in _BELONGS.items():
+        settings |= _options_of(what, settings[what].value, names, below, above)
+    return settings
+
+
+def _options_of(
+    what: Literal["loss", "optimizer", "schedule"],
+    chosen: str,
+    names: Sequence[str],
+    below: Settings,
+    above: Mapping[str, Setting],
+) -> Settings:
+    takes = options_with_defaults(what, chosen)
+    same = what in below and below[what].value == chosen
+    found = {}
+    for name in names:
+        if name in above and name not in takes and above[name].source != "recipe":  # which another layer may still replace
+            given = flag(name) if above[name].source == flag(name) else f"{name} of the config file"
+            raise ConfigurationError(f"{what} {chosen} does not use {given}; leave it out")
+        if name in above:
+            found[name] = above[name]
+        elif same and name in below:
+            found[name] = below[name]
+        elif name in takes:
+            found[name] = Setting(takes[name], f"default of {chosen}")
+    return found
+
+
+def _owned() -> set[str]:
+    return {name for names in _BELONGS.values() for name in names}

@@ -1,0 +1,121 @@
+"""A config file: what is taken from it, and one sentence for whatever cannot be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from tinyclsf.cli.config import Config, Named, read_config
+from tinyclsf.cli.fit import fit
+from tinyclsf.cli.settings import NAMES
+from tinyclsf.errors import ConfigurationError
+
+CONTEXT = click.Context(fit)
+
+
+def read(path: Path, content: Any) -> Config:
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return read_config(path, CONTEXT)
+
+
+def test_a_file_by_hand_says_what_it_likes(tmp_path: Path) -> None:
+    path = tmp_path / "c.json"
+    settings = {"epochs": 1, "lr": 1, "clip_norm": None, "compile": True, "precision": "bfloat16", "augment": "flip,crop"}
+    found = read(path, {"model": "mnist-cnn", "callbacks": ["csv"], "settings": settings})
+    assert found == Config(path, model=Named("mnist-cnn", {}), callbacks=(Named("csv", {}),), settings=settings)
+    assert read(path, {}) == Config(path)
+
+
+def test_a_file_of_a_run_is_taken_whole(tmp_path: Path) -> None:
+    options = {"ratio": 0.25, "size": None, "flag": False, "name": "x"}
+    content = {"train": 640, "checksum": "51d02ae9"}
+    data = {"name": "digits", "package": "tinyclsf", "package_version": "1", "options": options, "content": content}
+    entries = {"lr": (0.1, "recipe"), "seed": (3, "--seed"), "device": ("cpu", "auto"), "memory_format": ("x", "auto")}
+    found = read(
+        tmp_path / "config.json",
+        {
+            "version": 1,
+            "tinyclsf": "0",
+            "python": "3",
+            "torch": "2",
+            "created": "now",
+            "model": {"name": "mnist-cnn", "options": {}},
+            "data": data,
+            "callbacks": [{"name": "csv", "options": {}}],
+            "settings": {name: {"value": value, "source": source} for name, (value, source) in entries.items()},
+        },
+    )
+    assert found.data == Named("digits", {"ratio": "0.25", "size": "none", "flag": "false", "name": "x"})
+    assert found.settings == {"lr": 0.1, "seed": 3, "device": "cpu"}
+    assert found.sources == {"lr": "recipe", "seed": "--seed", "device": "auto"}
+    assert (found.content, found.torch, found.created) == (content, "2", "now")
+
+
+def test_its_settings_are_those_of_a_run(tmp_path: Path) -> None:
+    for name in (*NAMES, "device"):
+        with pytest.raises(ConfigurationError, match=f"c.json: {name} is a list; wanted "):
+            read(tmp_path / "c.json", {"settings": {name: []}})
+    others = {str(param.name) for param in fit.params} - {*NAMES, "device"}
+    for name in others - {"run"}:
+        with pytest.raises(ConfigurationError, match=f"c.json has an unknown key '{name}' in settings"):
+            read(tmp_path / "c.json", {"settings": {name: "x"}})
+
+
+CASES: list[tuple[Any, str, str | None]] = [
+    ("", " is not JSON (Expecting value: line 1 column 1 (char 0)); wanted a run's config.json", None),
+    ("[]", " is a list; wanted an object", None),
+    ("null", " is null; wanted an object", None),
+    ({"version": 2}, " has version 2; this tinyclsf reads 1, so upgrade it", None),
+    ({"modle": "x"}, " has an unknown key 'modle'", "did you mean 'model'?"),
+    ({"settings": []}, ": settings is a list; wanted an object", None),
+    ({"settings": {"epoch": 1}}, " has an unknown key 'epoch' in settings", "did you mean 'epochs'?"),
+    ({"settings": {"batch-size": 1}}, " has an unknown key 'batch-size' in settings", "did you mean 'batch_size'?"),
+    ({"settings": {"epochs": {"valu": 1}}}, " has an unknown key 'valu' in settings.epochs", "did you mean 'value'?"),
+    ({"settings": {"epochs": {}}}, ": epochs is null; wanted a whole number", None),
+    ({"settings": {"epochs": None}}, ": epochs is null; wanted a whole number", None),
+    ({"settings": {"epochs": 1.5}}, ": epochs is 1.5; wanted a whole number", None),
+    ({"settings": {"epochs": "1"}}, ': epochs is "1"; wanted a whole number', None),
+    ({"settings": {"epochs": True}}, ": epochs is true; wanted a whole number", None),
+    ({"settings": {"epochs": 0}}, ": epochs: 0 is not in the range x>=1", None),
+    ({"settings": {"lr": "fast"}}, ': lr is "fast"; wanted a number', None),
+    ({"settings": {"lr": float("nan")}}, ": lr: nan is not a finite number", None),
+    ({"settings": {"compile": "no"}}, ': compile is "no"; wanted true or false', None),
+    ({"settings": {"optimizer": 3}}, ": optimizer is 3; wanted text", None),
+    (
+        {"settings": {"precision": "int8"}},
+        ": precision: 'int8' is not one of 'auto', 'float32', 'bfloat16', 'float16'",
+        None,
+    ),
+    ({"model": 3}, ": model is a number; wanted text or an object", None),
+    ({"model": {}}, ": model.name is null; wanted text", None),
+    ({"data": {"name": "digits", "options": []}}, ": data.options is a list; wanted an object", None),
+    ({"data": {"name": "digits", "option": {}}}, " has an unknown key 'option' in data", "did you mean 'options'?"),
+    ({"data": {"name": "digits", "content": 3}}, ": data.content is a number; wanted an object or null", None),
+    ({"callbacks": "csv"}, ": callbacks is text; wanted a list", None),
+    ({"callbacks": ["csv", None]}, ": callbacks[1] is null; wanted text or an object", None),
+    ({"created": 2026}, ": created is a number; wanted text or null", None),
+]
+
+
+@pytest.mark.parametrize(("content", "message", "tip"), CASES, ids=[str(content)[:50] for content, _, _ in CASES])
+def test_what_cannot_be_taken_is_said(tmp_path: Path, content: Any, message: str, tip: str | None) -> None:
+    path = tmp_path / "c.json"
+    with pytest.raises(ConfigurationError) as error:
+        read(path, content)
+    assert (str(error.value), error.value.tip) == (f"config file {path}{message}", tip)
+
+
+def test_a_file_that_is_nested_too_deep_is_no_json(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"c.json is not JSON .*; wanted a run's config.json"):
+        read(tmp_path / "c.json", "[" * 100_000)
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    for path, reason in ((tmp_path / "none.json", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(ConfigurationError) as error:
+            read_config(path, CONTEXT)
+        assert str(error.value) == f"cannot read config file {path}: {reason}; wanted a run's config.json"

@@ -1,0 +1,51 @@
+"""`tinyclsf runs`: the runs that are there, how far each came and how good it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tinyclsf.cli.report import Report, columns, common_options, document, percent
+from tinyclsf.run_list import RunSummary, list_runs
+
+_HEADER = ("run", "state", "model", "data", "epochs", "best valid accuracy", "test", "started")
+_RUNS = "Where runs are. [$TINYCLSF_RUNS, else runs]"
+
+
+@click.command(name="runs")
+@click.option("--runs", "root", type=click.Path(path_type=Path), envvar="TINYCLSF_RUNS", default="runs", help=_RUNS)
+@common_options
+def runs(root: Path) -> Report:
+    """List the runs, the oldest first: how far each came, its best epoch, and its accuracy on the test images.
+
+    \b
+    tinyclsf runs
+    tinyclsf runs --runs elsewhere --json
+    """
+    found = list_runs(root)
+    if found:
+        lines = columns([_HEADER, *map(_row, found)], indent="")
+        lines += [f"{run.name}: {run.error}" for run in found if run.error]
+    else:
+        lines = [f"there are no runs in {root}; 'tinyclsf fit mnist-cnn' makes one"]
+    return Report("\n".join(lines), document("runs", runs=[_as_json(run) for run in found]))
+
+
+def _row(run: RunSummary) -> tuple[str, ...]:
+    best, held_out = run.best, run.held_out or {}
+    return (
+        run.name,
+        run.state,
+        run.model or "-",
+        run.data or "-",
+        f"{run.epochs_done}/{run.epochs or '-'}",
+        "-" if best is None else f"{percent(best.valid_accuracy)} in epoch {best.epoch}",
+        percent(held_out.get("accuracy") if held_out.get("split") == "test" else None),
+        run.created[:16].replace("T", " ") if run.created else "-",
+    )
+
+
+def _as_json(run: RunSummary) -> dict[str, Any]:
+    return {**run._asdict(), "path": str(run.path), "best": None if run.best is None else run.best._asdict()}

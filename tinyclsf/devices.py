@@ -1,0 +1,57 @@
+"""Which device, memory layout and precision a model trains in, where nobody says so, and what is not there."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from tinyclsf.errors import ConfigurationError
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def choose_device(device: str) -> torch.device:
+    """The device by its name; "auto" is CUDA, then MPS, then the CPU.
+
+    Raises: ConfigurationError if there is no such device; nothing falls back to the CPU unasked.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if device == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise ConfigurationError(f"'{device}' is not a device; use auto, cpu, cuda, cuda:0 or mps") from None
+    there = {"cpu": 1, "cuda": torch.cuda.device_count() if cuda else 0, "mps": int(mps)}.get(chosen.type, 0)
+    if (chosen.index or 0) >= there:
+        raise ConfigurationError(
+            f"device {device} was asked for and PyTorch {torch.__version__} finds {there} {chosen.type} devices here; "
+            "use --device auto or cpu"
+        )
+    return chosen
+
+
+def choose_memory_format(wanted: str, model: nn.Module, device: torch.device) -> str:
+    """The layout of images and weights; "auto" is channels_last where it helps: 2-D convolutions on the CPU or CUDA.
+
+    Raises: ConfigurationError if there is no such layout.
+    """
+    if wanted not in ("auto", "channels_last", "contiguous"):
+        raise ConfigurationError(f"'{wanted}' is not a memory format; use auto, channels_last or contiguous")
+    if wanted != "auto":
+        return wanted
+    convolutions = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    return "channels_last" if convolutions and device.type in ("cpu", "cuda") else "contiguous"
+
+
+def choose_precision(wanted: str, device: torch.device) -> str:
+    """What training computes in; "auto" is bfloat16 on CUDA that has it in hardware, float32 elsewhere.
+
+    Raises: ConfigurationError if there is no such precision.
+    """
+    if wanted == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bfloat16" if fast else "float32"
+    if wanted not in PRECISIONS:
+        raise ConfigurationError(f"'{wanted}' is not a precision; use auto, {', '.join(PRECISIONS)}")
+    return wanted

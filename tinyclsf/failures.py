@@ -1,0 +1,45 @@
+"""What PyTorch raises when a machine gives out, said as an error of ours that names what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from tinyclsf.errors import TrainingError
+
+
+@contextmanager
+def explained(where: Callable[[], str]) -> Iterator[None]:
+    """Turn want of memory, a loader process that died and a compiler that failed into a TrainingError.
+
+    `where` says at what point, and with how many images a batch.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = " ".join(str(error).split())
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or _of_the_allocator(text):
+            raise TrainingError(
+                f"out of memory in {where()}; use a smaller batch size: half of it with accumulate 2 trains the same"
+            ) from error
+        if "cannot be converted to type" in text and "overflow" in text:
+            raise TrainingError(f"a number is too large for its type in {where()}; lower the learning rate") from error
+        if text.startswith("DataLoader worker"):
+            raise TrainingError(
+                f"a process that loads data ended in {where()} ({_first_sentence(text)}); "
+                "often the memory is full: close other programs or use a smaller batch size, and resume the run"
+            ) from error
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise TrainingError(f"the model cannot be compiled ({_first_sentence(text)}); leave compile out") from error
+        raise
+
+
+def _of_the_allocator(text: str) -> bool:
+    """What allocators of the CPU and of MPS raise is a plain RuntimeError."""
+    return "can't allocate memory" in text or "out of memory" in text
+
+
+def _first_sentence(text: str) -> str:
+    return text.split(". ")[0].rstrip(".")

@@ -1,0 +1,56 @@
+"""The state of every random generator that training draws from, so that a stopped run can go on with the same numbers."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+RandomState = dict[str, Any]
+
+
+def seed_all(seed: int) -> None:
+    """Start PyTorch's, Python's and NumPy's generators from a seed below 2**32."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+
+
+def random_state(device: torch.device, loader: object) -> RandomState:
+    """The states of PyTorch's generators, the loader's own one, Python's and NumPy's: tensors, numbers and text alone."""
+    numpy = np.random.get_state(legacy=False)
+    own = _own_generator(loader)
+    return {
+        "torch": torch.get_rng_state(),
+        "device": None if device.type == "cpu" else _of_device(device).get_rng_state(*_index(device)),
+        "loader": None if own is None else own.get_state(),
+        "python": random.getstate(),
+        "numpy": {**numpy, "state": {**numpy["state"], "key": numpy["state"]["key"].tolist()}},
+    }
+
+
+def set_random_state(state: RandomState, device: torch.device, loader: object) -> None:
+    """Bring all generators to a state that `random_state` gave."""
+    torch.set_rng_state(state["torch"])
+    if state["device"] is not None and device.type != "cpu":
+        _of_device(device).set_rng_state(state["device"], *_index(device))
+    own = _own_generator(loader)
+    if own is not None and state["loader"] is not None:
+        own.set_state(state["loader"])
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])
+
+
+def _own_generator(loader: object) -> torch.Generator | None:
+    found = getattr(loader, "generator", None)
+    return found if isinstance(found, torch.Generator) else None
+
+
+def _of_device(device: torch.device) -> Any:
+    return torch.cuda if device.type == "cuda" else torch.mps
+
+
+def _index(device: torch.device) -> tuple[torch.device, ...]:
+    return (device,) if device.type == "cuda" else ()

@@ -1,0 +1,67 @@
+"""Ctrl-C and SIGTERM while a run goes on: the first asks it to end well, the second ends it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+from tinyclsf.errors import Interrupted, Terminated
+
+
+class SignalReceived(KeyboardInterrupt):
+    """A signal that ends the run where it is, as there is nothing to save or it was the second."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def ended(number: int, where: str, *, tip: str | None = None) -> Interrupted:
+    """The error of a run that a signal ended."""
+    if number == signal.SIGTERM:
+        return Terminated(f"terminated {where}", tip=tip)
+    return Interrupted(f"interrupted {where}", tip=tip)
+
+
+class StopSignals:
+    """In its `with` block SIGINT and SIGTERM call `on_first`, once and where there is one; else they raise SignalReceived."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self.on_first: Callable[[], None] | None = None
+        self._before: dict[int, Any] = {}
+
+    def hold(self) -> None:
+        """Let the first signal wait until `release`, where it would come between two things that belong together."""
+        self.on_first = _wait
+
+    def release(self) -> None:
+        """Let signals end the run again.
+
+        Raises: SignalReceived if one has come.
+        """
+        self.on_first = None
+        if self.received is not None:
+            raise SignalReceived(self.received)
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():  # elsewhere signals do not arrive
+            self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        first, self.received = self.received is None, number
+        if not first or self.on_first is None:
+            raise SignalReceived(number)
+        self.on_first()
+
+
+def _wait() -> None:
+    """What a signal does that is held."""

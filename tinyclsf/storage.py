@@ -1,0 +1,88 @@
+"""Files that are whole or not there: written beside, flushed to the disk, renamed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from tinyclsf.errors import StorageError
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object], *, keep_previous: Path | None = None) -> None:
+    """Write a file so that its name holds either the old content or the new, whatever happens in between.
+
+    What the name held before goes on under `keep_previous`, where that is given.
+    Raises: StorageError if it cannot be written.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), delete=False) as file:
+            sink = _Sink(file)
+            try:
+                write(sink)  # type: ignore[arg-type]  # it writes, which is all that is asked of it
+                file.flush()
+                os.fsync(file.fileno())
+                os.chmod(file.name, 0o666 & ~_umask())
+                if keep_previous is not None and path.exists():
+                    _keep(path, keep_previous)
+                os.replace(file.name, path)
+            except BaseException as error:
+                Path(file.name).unlink(missing_ok=True)
+                # A library that was writing may have made an error of its own from the disk's.
+                if sink.error is not None and isinstance(error, Exception):
+                    raise sink.error from error
+                raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the name itself has to reach the disk too
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}; what was there before is unchanged") from error
+
+
+def remove_torn(path: Path) -> None:
+    """Remove what writers of a file left behind when they were killed; no such writer may be at work."""
+    for left in path.parent.glob(f"{_prefix(path)}*"):
+        left.unlink(missing_ok=True)
+
+
+class _Sink:
+    """A file that is only written to, and remembers what the disk said."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _keep(path: Path, previous: Path) -> None:
+    """Give a file a second name, so that the first one is never without a file; where there are no links, rename it."""
+    linked = previous.with_name(_prefix(path) + "link")
+    try:
+        linked.unlink(missing_ok=True)
+        os.link(path, linked)
+        os.replace(linked, previous)
+    except OSError:
+        os.replace(path, previous)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}."
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
