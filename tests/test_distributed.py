@@ -22,7 +22,8 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from tinyclsf import distributed, launch
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.loading import Share, loader
+from tinyclsf.loading import loader
+from tinyclsf.sharing import Share
 
 # 650 images in batches of 64: ten full ones and one of 10.
 RUN = (
@@ -40,7 +41,8 @@ from torch.utils.data import TensorDataset
 from tinyclsf import distributed
 from tinyclsf.cli.app import main
 from tinyclsf.evaluation import evaluate
-from tinyclsf.loading import Share, loader
+from tinyclsf.loading import loader
+from tinyclsf.sharing import Share
 from tinyclsf.modules import Lambda
 
 rank, cpu = int(os.environ["RANK"]), torch.device("cpu")

@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from tinyclsf import Trainer, get_data
 from tinyclsf.callbacks import BestModel, Callback, EarlyStopping, EpochSchedule
 from tinyclsf.errors import ModelFileError
-from tinyclsf.loading import WorkerLoader
 from tinyclsf.metrics import Epoch
+from tinyclsf.workers import WorkerLoader
 
 EPOCHS, BATCHES = 3, 6  # the last batch of an epoch is a short one
 

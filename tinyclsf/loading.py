@@ -1,21 +1,12 @@
-"""Loaders of batches: whole ones from memory, streamed ones read by workers, and the share of one process among several."""
+"""Loaders of batches: which one a data set gets, whole batches from memory, and an epoch from the middle on."""
 
 from __future__ import annotations
 
-import os
-import random
-import signal
-import sys
-import threading
-import weakref
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import contextmanager
 from itertools import islice
-from multiprocessing.connection import wait
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import (
@@ -29,22 +20,10 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from tinyclsf.errors import ConfigurationError, DataError
-
-# A terminal sends Ctrl-C to the workers too, and a batch system SIGTERM: they go on until the parent has saved. Where a process
-# cannot tell who sent a signal, SIGTERM has to end it, as it is what the parent ends it with.
-_OF_THE_PARENT = [signal.SIGINT, signal.SIGTERM] if sys.platform == "linux" else [signal.SIGINT]
-
-
-class Share(NamedTuple):
-    """Which part of every batch is this process's, of how many; all have generators in one state, so that all shuffle alike.
-
-    The order is that of a single process whose PyTorch generator is in that state.
-    """
-
-    rank: int
-    size: int
-    generator: torch.Generator
+from tinyclsf.errors import ConfigurationError
+from tinyclsf.randomness import draw_seed
+from tinyclsf.sharing import Share, ShareOfBatches, Shuffled
+from tinyclsf.workers import WorkerLoader
 
 
 class WrappedDataLoader:
@@ -80,7 +59,7 @@ class WholeBatchLoader(DataLoader[Any]):
     def batches_from(self, start: int) -> Iterator[list[Tensor]]:
         """The batches of an epoch from one on, without fetching those before."""
         # DataLoader draws a seed for its workers here; drawn as well, so that the sampler's own draw stays the same.
-        _draw_seed(self.generator)
+        draw_seed(self.generator)
         assert self.batch_sampler is not None
         return self._fetch(_without_first(iter(self.batch_sampler), start))
 
@@ -89,128 +68,6 @@ class WholeBatchLoader(DataLoader[Any]):
         for indices in batches:
             index = torch.frombuffer(array("q", indices), dtype=torch.int64)  # four times faster than torch.tensor
             yield [tensor.index_select(0, index.to(tensor.device)) for tensor in tensors]
-
-
-class WorkerLoader(DataLoader[Any]):
-    """A `DataLoader` with workers that stay, whose epochs are in the order that they have without workers.
-
-    What a data set draws at random in a worker depends on the run's seed and the number of the batch alone: not on how many
-    workers there are, nor on where a stopped run goes on.
-    Raises: DataError as a worker raised it, without the traceback that PyTorch puts before its sentence.
-    """
-
-    def __init__(self, dataset: Dataset[Any], batches: Sampler[list[int]], *, workers: int, share: Share | None = None) -> None:
-        self._numbered = _SeededBatches(batches, share)
-        super().__init__(
-            _SeededByBatch(dataset),
-            batch_sampler=self._numbered,
-            num_workers=workers,
-            generator=None if share is None else share.generator,
-            persistent_workers=True,
-            pin_memory=torch.cuda.is_available(),
-            worker_init_fn=_hear_the_parent_alone,
-        )
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]  # a generator is all that a for loop needs
-        return self.batches_from(0)
-
-    def batches_from(self, start: int) -> Iterator[Any]:
-        """The batches of an epoch from one on, without fetching those before."""
-        before = torch.get_rng_state() if self.generator is None else self.generator.get_state()
-        self._numbered.seed, self._numbered.start = _draw_seed(self.generator), start
-        starting = self._iterator is None
-        if starting:  # PyTorch draws this very seed itself when it starts the workers
-            torch.set_rng_state(before) if self.generator is None else self.generator.set_state(before)
-        with _held_back(_OF_THE_PARENT):
-            batches: Any = super().__iter__()
-        if starting:  # found as garbage, by chance, PyTorch would wait 5 seconds for each worker
-            weakref.finalize(batches, _end, batches._workers)
-        return self._without_tracebacks(batches)
-
-    def _without_tracebacks(self, batches: Iterator[Any]) -> Iterator[Any]:
-        try:
-            yield from batches
-        except (DataError, RuntimeError) as error:  # what a worker raised, or that one was killed
-            # All that holds on to the workers is let go of, so that they end now; found later, by chance, they take 10 seconds.
-            del batches
-            error.__traceback__ = error.__context__ = error.__cause__ = self._iterator = None
-            if not isinstance(error, DataError):
-                raise
-            raise DataError(str(error).rpartition(f"{DataError.__name__}: ")[2].rstrip()) from None
-        except (ConnectionError, EOFError) as error:
-            if not _died(getattr(self._iterator, "_workers", [])):
-                raise
-            del batches
-            error.__traceback__ = error.__context__ = self._iterator = None
-            raise RuntimeError("DataLoader worker exited unexpectedly") from None
-
-
-class _SeededBatches(Sampler[list[int]]):
-    """Batches of indices, each with a seed before them that no other process has, from one batch on."""
-
-    def __init__(self, batches: Sampler[list[int]], share: Share | None) -> None:
-        self.batches = batches
-        self.rank, self.size = (0, 1) if share is None else share[:2]
-        self.seed = 0
-        self.start = 0
-
-    def __len__(self) -> int:
-        return len(self.batches)  # type: ignore[arg-type]
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for number, indices in enumerate(self.batches):
-            if number >= self.start:
-                yield [(self.seed + number * self.size + self.rank) % 2**63, *indices]
-
-
-class _SeededByBatch(Dataset[Any]):
-    """A data set whose random numbers start afresh with every batch."""
-
-    def __init__(self, dataset: Dataset[Any]) -> None:
-        self.dataset = dataset
-
-    def __getitems__(self, seed_and_indices: list[int]) -> list[Any]:
-        seed, *indices = seed_and_indices
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        fetch: Callable[[list[int]], list[Any]] | None = getattr(self.dataset, "__getitems__", None)
-        return [self.dataset[index] for index in indices] if fetch is None else fetch(indices)
-
-
-class _Shuffled(Sampler[int]):
-    """The order that `RandomSampler` has, whose seed is drawn from a generator and not from PyTorch's own one."""
-
-    def __init__(self, dataset: Sized, generator: torch.Generator) -> None:
-        self.dataset = dataset
-        self.generator = generator
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(RandomSampler(self.dataset, generator=torch.Generator().manual_seed(_draw_seed(self.generator))))
-
-
-class _ShareOfBatches(Sampler[list[int]]):
-    """This process's indices of each batch; a short last batch with too few for two a process joins the one before it."""
-
-    def __init__(self, batches: BatchSampler, share: Share) -> None:
-        self.batches = batches
-        self.share = share
-        full, rest = divmod(len(batches.sampler), batches.batch_size)  # type: ignore[arg-type]
-        self._last_joins = bool(full) and 0 < rest < 2 * share.size
-
-    def __len__(self) -> int:
-        return len(self.batches) - self._last_joins
-
-    def __iter__(self) -> Iterator[list[int]]:
-        batches = iter(self.batches)
-        for number, indices in enumerate(batches, start=1):
-            if self._last_joins and number == len(self):
-                indices = indices + next(batches)
-            if mine := indices[self.share.rank :: self.share.size]:  # none, of a set smaller than there are processes
-                yield mine
 
 
 def loader(dataset: Dataset[Any], batch_size: int, *, shuffle: bool = False, share: Share | None = None) -> DataLoader[Any]:
@@ -242,7 +99,7 @@ def loader(dataset: Dataset[Any], batch_size: int, *, shuffle: bool = False, sha
 
 
 def batches_from(dl: Iterable[Any], start: int) -> Iterator[Any]:
-    """The batches of an epoch from one on; loaders that are not of this file have to fetch those before as well."""
+    """The batches of an epoch from one on; those that are not of this package have to fetch those before as well."""
     if isinstance(dl, (WholeBatchLoader, WorkerLoader)):
         return dl.batches_from(start)
     return _without_first(iter(dl), start)
@@ -264,9 +121,9 @@ def _batches(dataset: Dataset[Any], batch_size: int, shuffle: bool, share: Share
     assert isinstance(dataset, Sized)
     order: Sampler[int] = SequentialSampler(dataset)
     if shuffle:
-        order = RandomSampler(dataset) if share is None else _Shuffled(dataset, share.generator)
+        order = RandomSampler(dataset) if share is None else Shuffled(dataset, share.generator)
     batches = BatchSampler(order, batch_size, drop_last=False)
-    return batches if share is None else _ShareOfBatches(batches, share)
+    return batches if share is None else ShareOfBatches(batches, share)
 
 
 def _length(dataset: Dataset[Any]) -> int:
@@ -279,45 +136,3 @@ def _without_first(batches: Iterator[Any], count: int) -> Iterator[Any]:
     for _ in islice(batches, count):
         pass
     return batches
-
-
-def _draw_seed(generator: torch.Generator | None) -> int:
-    return int(torch.empty((), dtype=torch.int64).random_(generator=generator))
-
-
-@contextmanager
-def _held_back(signals: Iterable[signal.Signals]) -> Iterator[None]:
-    """Keep signals waiting; a process that is started here keeps them so, from its first moment on."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _hear_the_parent_alone(worker: int) -> None:
-    if signal.SIGTERM in _OF_THE_PARENT:
-        threading.Thread(target=_end_when_the_parent_says_so, daemon=True).start()
-
-
-def _end_when_the_parent_says_so() -> None:
-    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
-        pass
-    os._exit(0)
-
-
-def _end(workers: list[Any]) -> None:
-    for worker in workers:
-        worker.terminate()
-
-
-def _died(workers: list[Any]) -> bool:
-    """Whether a worker is dead or about to be, as where it ended while it was handing a batch over.
-
-    It waits until PyTorch has been told so by a signal: later it would raise its error in the middle of anything.
-    """
-    sentinels = wait([worker.sentinel for worker in workers], timeout=1)
-    for worker in workers:
-        if worker.sentinel in sentinels:
-            worker.join()
-    return bool(sentinels)

@@ -18,6 +18,11 @@ def seed_all(seed: int) -> None:
     np.random.seed(seed)
 
 
+def draw_seed(generator: torch.Generator | None) -> int:
+    """A seed of 64 bits from a generator, PyTorch's own one where that is None, as a `DataLoader` draws it."""
+    return int(torch.empty((), dtype=torch.int64).random_(generator=generator))
+
+
 def random_state(device: torch.device, loader: object) -> RandomState:
     """The states of PyTorch's generators, the loader's own one, Python's and NumPy's: tensors, numbers and text alone."""
     numpy = np.random.get_state(legacy=False)

@@ -10,6 +10,8 @@ from typing import IO
 
 from tinyclsf.errors import StorageError
 
+_PIECE = 1 << 26  # bytes
+
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object], *, keep_previous: Path | None = None) -> None:
     """Write a file so that its name holds either the old content or the new, whatever happens in between.
@@ -50,21 +52,38 @@ def remove_torn(path: Path) -> None:
 
 
 class _Sink:
-    """A file that is only written to, and remembers what the disk said."""
+    """A file that is only written to, and remembers what the disk said.
+
+    What is large goes to the disk piece by piece, so that it does not take the system's memory for files, which data needs.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
+        self._unsynced = 0
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
         try:
-            return self._file.write(data)
+            for start in range(0, len(data), _PIECE):
+                piece = memoryview(data)[start : start + _PIECE]
+                self._file.write(piece)
+                self._unsynced += len(piece)
+                if self._unsynced >= _PIECE:
+                    self._sync()
         except OSError as error:
             self.error = error
             raise
+        return len(data)
 
     def flush(self) -> None:
         self._file.flush()
+
+    def _sync(self) -> None:
+        self._file.flush()
+        if hasattr(os, "posix_fadvise"):
+            os.fdatasync(self._file.fileno())
+            os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        self._unsynced = 0
 
 
 def _keep(path: Path, previous: Path) -> None:

@@ -17,13 +17,14 @@ from tinyclsf.cli.request import Request
 from tinyclsf.cli.settings import Setting, Settings, arguments_of
 from tinyclsf.data import Splits, fingerprint
 from tinyclsf.errors import DataError
-from tinyclsf.loading import Share, loader
+from tinyclsf.loading import loader
 from tinyclsf.logs import JsonLines
 from tinyclsf.model_files import WEIGHTS
 from tinyclsf.modules import Classifier
 from tinyclsf.randomness import seed_all
 from tinyclsf.recipes import STEPPED_BY_EPOCH, make_augment, make_loss, make_optimizer, make_schedule
 from tinyclsf.runs import METRICS
+from tinyclsf.sharing import Share
 from tinyclsf.trainer import Trainer, batches_of
 from tinyclsf.training import get_data
 
