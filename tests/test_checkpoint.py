@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
-import select
-import signal
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -133,36 +130,3 @@ def test_files_of_something_else_are_named_for_what_they_lack(tmp_path: Path) ->
     with zipfile.ZipFile(tmp_path / CHECKPOINT, "w") as archive:
         archive.writestr("readme.txt", "not tensors")
     assert refusal(tmp_path).startswith("FOLDER/checkpoint.pt is not a whole checkpoint (RuntimeError: ")
-
-
-def test_a_save_that_is_killed_at_any_moment_leaves_a_whole_state(tmp_path: Path) -> None:
-    moments = random.Random(0)
-    newest = 0
-    for _ in range(12):
-        told, tell = os.pipe()
-        child = os.fork()
-        if child == 0:
-            try:
-                for number in range(newest + 1, newest + 1000):
-                    os.write(tell, number.to_bytes(4, "little"))
-                    save_checkpoint(state(number, size=300_000), tmp_path)
-            finally:
-                os._exit(1)
-        os.close(tell)
-        for _ in range(moments.randint(1, 3)):
-            begun = int.from_bytes(os.read(told, 4), "little")
-        select.select([], [], [], 0.004 * moments.random())  # somewhere within that save or the next
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        while more := os.read(told, 4):
-            begun = int.from_bytes(more, "little")
-        os.close(told)
-        if begun == 1 and not (tmp_path / CHECKPOINT).exists():
-            continue
-        found = load_checkpoint(tmp_path)
-        assert found.warning is None
-        newest = found.state["number"]
-        assert newest in (begun - 1, begun)
-        assert_is(found.state, newest)
-        assert {path.name for path in tmp_path.iterdir()} <= {CHECKPOINT, PREVIOUS}
-    assert newest > 12

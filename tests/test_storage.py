@@ -122,10 +122,11 @@ def full_disk(file: IO[bytes]) -> None:
 
 
 def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
-    child = os.fork()
-    if child == 0:
-        write_whole(tmp_path / "file", lambda file: os._exit(9))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    killed = (
+        "import os, sys\nfrom pathlib import Path\nfrom tinyclsf.storage import write_whole\n"
+        "write_whole(Path(sys.argv[1]), lambda file: os._exit(9))"
+    )
+    assert subprocess.run([sys.executable, "-c", killed, str(tmp_path / "file")], check=False).returncode == 9
     (torn,) = tmp_path.iterdir()
     assert torn.name.startswith(".file.")
     for name in ("file", ".other.tmp", ".file"):
