@@ -51,7 +51,6 @@ class Optimization:
         self.opt.zero_grad()
         self.steps = self.pending = self._count = 0
         self.all_stop = False
-        self.all_stop = False
 
     def add(self, loss: Tensor, count: int) -> bool:
         """Take in a batch's mean loss over so many samples; True if the optimizer made its step."""
