@@ -491,3 +491,12 @@ def test_on_a_terminal_the_bar_begins_where_the_run_goes_on(cli: Any, stop: Stop
     assert [line.split()[0] for line in shown.splitlines() if "%" in line] == ["2/3", "3/3"]
     assert max(map(len, shown.splitlines())) <= 80
     assert max(map(len, lines)) <= 77  # so that the ^C of a terminal does not begin a line of its own
+
+
+def test_the_header_says_whether_the_model_is_the_files_or_the_arguments(cli: Any) -> None:
+    Path("own.json").write_text('{"model": "mlp", "settings": {"epochs": 1}}')
+    for model, source in ((), "config"), (("linear",), "argument"):
+        err = cli("fit", *model, "--config", "own.json", "-d", "train_size=64").err
+        assert [line.split() for line in err.splitlines() if line.startswith("  model ")] == [
+            ["model", model[0] if model else "mlp", source]
+        ]

@@ -160,7 +160,9 @@ def fit(ctx: click.Context, /, **options: Any) -> Report | None:
         folder = None if resume is None else find_run(options["runs"], resume)
         path = file if folder is None else folder / "config.json"
         config = None if path is None else read_config(path, ctx)
-        model = options.pop("model") or (config.model.name if config and config.model else None)
+        model, model_source = options["model"], "argument"
+        if model is None and config and config.model:
+            model, model_source = config.model.name, "config"
         if model is None:
             missing = "missing argument 'MODEL'"
             raise ConfigurationError(missing if config is None else f"{missing}, and config file {config} names no model")
@@ -173,4 +175,5 @@ def fit(ctx: click.Context, /, **options: Any) -> Report | None:
         from tinyclsf.cli.experiment import run_experiment
         from tinyclsf.cli.request import make_request
 
-        return run_experiment(make_request(*plugins, {**options, "data_source": source}, config, folder), signals)
+        sources = {"model_source": model_source, "data_source": source}
+        return run_experiment(make_request(*plugins, {**options, **sources}, config, folder), signals)

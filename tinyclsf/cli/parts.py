@@ -57,10 +57,7 @@ def load_part(
     saved = dict(saved or {})
     factory = load(plugin)
     known = options_of(plugin.kind, plugin.name, factory)
-    if plugin.kind == "dataset" and "data_dir" in known and (saved_dir := saved.pop("data_dir", None)):
-        known_dir: Setting | None = Setting(Path(saved_dir), "config")
-    else:
-        known_dir = None
+    saved_dir = saved.pop("data_dir", None) if plugin.kind == "dataset" and "data_dir" in known else None
     given = parse_options(plugin.kind, plugin.name, factory, {**saved, **texts})
     options = {name: Setting(option.default, "default") for name, option in known.items() if option.default is not REQUIRED}
     for name, value in given.items():
@@ -72,8 +69,8 @@ def load_part(
         raise ConfigurationError(f"{plugin.kind} {plugin.name} does not use --data-dir; leave it out")
     if data_dir is not None:
         options["data_dir"] = Setting(data_dir, "--data-dir")
-    elif known_dir is not None:
-        options["data_dir"] = known_dir
+    elif saved_dir is not None:
+        options["data_dir"] = Setting(Path(saved_dir), "config")
     elif "data_dir" in known and "data_dir" not in options:
         options["data_dir"] = _default_data_dir()
     return Part(plugin, factory, {name: options[name] for name in known})

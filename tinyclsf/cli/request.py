@@ -26,6 +26,7 @@ class Request:
     """A run as it shall be; `resumed` is the folder of the one that goes on, and `config` the file that it was taken from."""
 
     model: Part
+    model_source: str
     data: Part
     data_source: str
     callbacks: list[CallbackPart]
@@ -63,6 +64,7 @@ def make_request(
         config = replace(config, content=None)  # it is of other data than was asked for
     return Request(
         model=model_part,
+        model_source=options["model_source"],
         data=data_part,
         data_source=options["data_source"],
         callbacks=load_callbacks(names, {**texts, **options["callback_options"]}),

@@ -39,7 +39,7 @@ def settings_rows(request: Request, built: Built) -> list[tuple[str, str, str]]:
         ("data", data.plugin.name, request.data_source),
         *_option_rows(data.options),
         ("", f"{sizes}; {len(splits.classes)} classes; {shape}", ""),
-        ("model", model.plugin.name, "argument" if request.config is None else "config"),
+        ("model", model.plugin.name, request.model_source),
         *_option_rows(model.options),
         ("", f"{parameters:,} parameters", ""),
     ]
