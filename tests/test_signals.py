@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 
 import pytest
@@ -61,3 +62,19 @@ def test_in_another_thread_signals_are_left_alone() -> None:
     thread.start()
     thread.join()
     assert within == before == handlers()
+
+
+class Dying:
+    """Something that a signal comes upon as it is thrown away, where Python lets nothing be raised."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_that_python_lost_is_raised_later_and_is_no_error_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    before = sys.unraisablehook
+    with StopSignals() as signals:
+        Dying()
+        with pytest.raises(SignalReceived, match="SIGTERM"):
+            signals.release()
+    assert (sys.unraisablehook, capsys.readouterr().err) == (before, "")

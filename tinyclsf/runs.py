@@ -77,7 +77,8 @@ def write_predictions(folder: Path, split: str, predictions: Predictions) -> Non
     # Through memory: NumPy's zip writer complains once more on stderr when the file under it fails.
     content = io.BytesIO()
     np.savez(content, split=np.array(split), logits=logits, labels=labels)
-    write_whole(folder / PREDICTIONS, lambda file: file.write(content.getbuffer()))
+    # A copy: its own buffer, in a cycle with the error of a full disk, has Python 3.12 crash when it collects garbage.
+    write_whole(folder / PREDICTIONS, lambda file: file.write(content.getvalue()))
 
 
 @contextmanager

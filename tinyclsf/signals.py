@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -50,11 +51,19 @@ class StopSignals:
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():  # elsewhere signals do not arrive
             self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._tell_of_lost = sys.unraisablehook
+        sys.unraisablehook = self._tell_of_other_lost
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = self._tell_of_lost
+
+    def _tell_of_other_lost(self, lost: Any) -> None:
+        """A signal that comes within what Python calls by itself cannot be raised there; `release` raises it."""
+        if not isinstance(lost.exc_value, SignalReceived):
+            self._tell_of_lost(lost)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         first, self.received = self.received is None, number
