@@ -52,12 +52,14 @@ MAY = {
     "plugin": LEAVES | {"callbacks", "data", "preparation", "recipes"},
     "trainer": LEAVES | CORE | {"callbacks", "evaluation", "state"},
     "estimator": LEAVES | CORE | {"callbacks", "trainer"},
-    "runs": {"errors", "storage"},
+    "runs": {"errors", "evaluation", "storage"},
     "run_list": {"errors", "metrics", "runs"},
+    "parts": LEAVES | {"data", "options", "registry"},
+    "trained": LEAVES | CORE | {"evaluation", "model_files", "parts", "run_list"},
 }
 # Only these files may import the library, at the top or inside a function.
 DOORS = {
-    "click": {f"cli/{name}.py" for name in ("app", "config", "fit", "info", "list", "report", "runs")},
+    "click": {f"cli/{name}.py" for name in ("app", "completion", "config", "fit", "info", "list", "options", "runs")},
     "filelock": {"runs.py"},
     "rich": {"cli/console.py"},
     "importlib.metadata": {"registry.py"},
@@ -68,6 +70,7 @@ DOORS = {
 }
 # These are read before any command runs, so at the top they import nothing that takes long.
 LIGHT = {
+    "cli/report.py",
     *("__init__.py", "__main__.py", "errors.py", "launch.py", "metrics.py", "options.py", "registry.py", "run_list.py"),
     *("runs.py", "signals.py", "storage.py", *DOORS["click"]),
 }

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from tinyclsf.callbacks import Callback
-from tinyclsf.cli.callbacks import build_callbacks, load_callbacks
+from tinyclsf.cli.callbacks import load_callbacks
 from tinyclsf.errors import ConfigurationError, PluginError
 from tinyclsf.logs import CsvLines
 from tinyclsf.metrics import Epoch
@@ -52,17 +52,21 @@ def trainer_with(callbacks: list[Callback]) -> Trainer:
     return Trainer(model, F.cross_entropy, opt, device="cpu", callbacks=callbacks)
 
 
+def build(folder: Path, names: tuple[str, ...], **texts: str) -> list[Callback]:
+    return [part(folder, "net") for part in load_callbacks(names, texts)]
+
+
 BATCHES = [(torch.ones(4, 3), torch.tensor([0, 1, 0, 1]))]
 
 
 def test_callbacks_are_built_in_order_with_their_options(tmp_path: Path) -> None:
     texts = {"note.word": "a=b", "note.times": "2"}
-    callbacks = build_callbacks(("note", "csv"), texts, tmp_path, "net")
+    callbacks = build(tmp_path, ("note", "csv"), **texts)
     assert [type(callback).__name__ for callback in callbacks] == ["Note", "CsvLines"]
     history = trainer_with(callbacks).fit(2, BATCHES, BATCHES)
     assert (tmp_path / "note").read_text() == "net: a=ba=b"
     assert (tmp_path / "metrics.csv").read_text() == CsvLines.head + "".join(map(CsvLines(tmp_path).line, history))
-    assert build_callbacks((), {}, tmp_path, "net") == []
+    assert build(tmp_path, ()) == []
 
 
 def test_loading_builds_nothing_and_says_what_will_be_built(tmp_path: Path) -> None:
@@ -127,14 +131,14 @@ def test_what_cannot_be_meant_is_said(names: tuple[str, ...], texts: dict[str, s
 )
 def test_a_plugin_that_gives_no_callback_is_named(name: str, what: str, tmp_path: Path) -> None:
     with pytest.raises(PluginError) as error:
-        build_callbacks((name,), {}, tmp_path, "net")
+        build(tmp_path, (name,))
     assert str(error.value) == f"callback '{name}' of package theirs (theirs:{name}) {what}"
     with pytest.raises(ConfigurationError, match="picky is never content; leave it out"):
-        build_callbacks(("picky",), {}, tmp_path, "net")
+        build(tmp_path, ("picky",))
 
 
 def test_a_callback_that_fails_in_training_is_named(tmp_path: Path) -> None:
-    (broken,) = build_callbacks(("broken",), {}, tmp_path, "net")
+    (broken,) = build(tmp_path, ("broken",))
     with pytest.raises(PluginError) as error:
         trainer_with([broken]).fit(1, BATCHES, BATCHES)
     assert str(error.value) == (
@@ -143,7 +147,7 @@ def test_a_callback_that_fails_in_training_is_named(tmp_path: Path) -> None:
 
 
 def test_what_a_callback_does_not_do_costs_nothing(tmp_path: Path) -> None:
-    (broken,) = build_callbacks(("broken",), {}, tmp_path, "net")
+    (broken,) = build(tmp_path, ("broken",))
     assert set(vars(broken)) == {"on_epoch_end"}
     broken.on_batch_end(trainer_with([]))
     with pytest.raises(PluginError):

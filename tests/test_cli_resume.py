@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import struct
 from collections.abc import Callable
@@ -86,7 +87,6 @@ def state(name: str) -> dict[str, Any]:
     assert checkpoint.warning is None
     found = checkpoint.state
     found["history"] = [row[:-1] for row in found["history"]]
-    found["callbacks"]["BestModel"] = found["callbacks"]["BestModel"]["row"][:-1]
     return found
 
 
@@ -159,6 +159,7 @@ def test_a_stopped_run_goes_on_in_the_middle_of_an_epoch(cli: Any, stop: Stop) -
     assert_same_end("parts", "whole")
     assert ended("parts") == ("done", None)
     before["settings"]["run"]["source"] = "--resume"
+    before["commands"] += ["tinyclsf fit --resume parts --progress none --callback halt", "tinyclsf fit --resume runs/parts"]
     assert config("parts") == before
 
 
@@ -234,7 +235,11 @@ def test_a_finished_run_that_is_resumed_stays_as_it_is(cli: Any) -> None:
     assert (result.code, result.out) == (0, first.out)
     assert result.err.splitlines()[-1] == "nothing is left to train after epoch 2"
     after = contents("a")
-    for name in ("config.json", "state.json"):  # in one the source of `run` is another, in the other the time
+    assert config("a")["commands"] == [
+        f"tinyclsf fit {shlex.join(SMALL)} --epochs 2 --run a {shlex.join(QUIET)}",
+        "tinyclsf fit --resume a",
+    ]
+    for name in ("config.json", "state.json"):  # in one the command and the source of `run` are others, in the other the time
         del after[name], before[name]
     assert after == before
     assert ended("a") == ("done", None)

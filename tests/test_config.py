@@ -43,6 +43,7 @@ def test_a_file_of_a_run_is_taken_whole(tmp_path: Path) -> None:
             "python": "3",
             "torch": "2",
             "created": "now",
+            "commands": ["tinyclsf fit mnist-cnn"],
             "model": {"name": "mnist-cnn", "options": {}},
             "data": data,
             "callbacks": [{"name": "csv", "options": {}}],
@@ -53,6 +54,7 @@ def test_a_file_of_a_run_is_taken_whole(tmp_path: Path) -> None:
     assert found.settings == {"lr": 0.1, "seed": 3, "device": "cpu"}
     assert found.sources == {"lr": "recipe", "seed": "--seed", "device": "auto"}
     assert (found.content, found.torch, found.created) == (content, "2", "now")
+    assert found.commands == ("tinyclsf fit mnist-cnn",)
 
 
 def test_its_settings_are_those_of_a_run(tmp_path: Path) -> None:
@@ -97,6 +99,7 @@ CASES: list[tuple[Any, str, str | None]] = [
     ({"data": {"name": "digits", "content": 3}}, ": data.content is a number; wanted an object or null", None),
     ({"callbacks": "csv"}, ": callbacks is text; wanted a list", None),
     ({"callbacks": ["csv", None]}, ": callbacks[1] is null; wanted text or an object", None),
+    ({"commands": "fit"}, ": commands is text; wanted a list", None),
     ({"created": 2026}, ": created is a number; wanted text or null", None),
 ]
 

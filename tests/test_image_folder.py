@@ -81,6 +81,9 @@ def test_three_folders_are_the_three_parts_as_torchvision_reads_them(plant: Plan
         found = part(splits, name)
         assert found.y.tolist() == right.targets
         assert torch.equal(found.x, torch.stack([pixels(path) for path, _ in right.samples]))
+        assert found.paths == [path for path, _ in right.samples]
+        streamed = getattr(read(photos, in_memory=False), name)
+        assert streamed.paths == found.paths
     grey = part(read(photos, channels=1), "test")
     right = np.array(Image.open(photos / "test/cat/00.png").convert("L"))
     assert torch.equal(grey.x[0, 0], torch.from_numpy(right))

@@ -123,6 +123,7 @@ def test_each_writer_loads_as_pickle_would_load_it(file: Path, writer: str, zipp
     reference = pickle.loads(content, encoding="latin-1")
     assert splits.image_shape == (1, 28, 28)
     assert splits.classes == tuple("0123456789")
+    assert splits.white == 255 / 256  # as the tutorial's file has pixel / 256
     for part, (x, y) in zip((splits.train, splits.valid, splits.test), reference, strict=True):
         assert isinstance(part, Images)
         assert part.x.dtype == torch.float32

@@ -29,7 +29,7 @@ def network() -> nn.Module:
 
 
 def classifier() -> Classifier:
-    model = Classifier(Preprocess([100.0, 50.0], [255.0, 7.0]), network(), CLASSES, SHAPE)
+    model = Classifier(Preprocess([100.0, 50.0], [255.0, 7.0]), network(), CLASSES, SHAPE, white=0.5)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -65,7 +65,7 @@ def test_a_model_comes_back_bit_for_bit(tmp_path: Path, given: bool) -> None:
     save_model(model, tmp_path, plugin=None if given else CNN)
     found = load_model(str(tmp_path), network() if given else None)
     assert not found.training
-    assert (found.classes, found.image_shape) == (CLASSES, SHAPE)
+    assert (found.classes, found.image_shape, found.white) == (CLASSES, SHAPE, 0.5)
     right = model.state_dict()
     assert list(found.state_dict()) == list(right)
     assert all(torch.equal(value, right[key]) for key, value in found.state_dict().items())
@@ -129,8 +129,8 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
             "FOLDER/model.json is not JSON (Expecting ',' delimiter: line 1 column 13 (char 12)); "
             "the file is broken or not a model's",
         ),
-        (b"[1, 2]", "FOLDER/model.json lacks format, classes, image_shape or plugin; it is not a model's"),
-        (b'{"format": 1}', "FOLDER/model.json lacks format, classes, image_shape or plugin; it is not a model's"),
+        (b"[1, 2]", "FOLDER/model.json lacks format, classes, image_shape, white or plugin; it is not a model's"),
+        (b'{"format": 1}', "FOLDER/model.json lacks format, classes, image_shape, white or plugin; it is not a model's"),
     ],
 )
 def test_a_card_that_is_none(folder: Path, content: bytes, message: str) -> None:
@@ -150,6 +150,7 @@ def test_a_card_that_is_no_text_at_all(folder: Path, content: bytes) -> None:
         {"classes": 3},
         {"image_shape": None},
         {"image_shape": [1, 8, "8"]},
+        {"white": "255"},
         {"plugin": "mnist-cnn"},
         {"plugin": {"name": "mnist-cnn"}},
         {"plugin": {"name": 3, "options": {}}},
@@ -158,7 +159,7 @@ def test_a_card_that_is_no_text_at_all(folder: Path, content: bytes) -> None:
 )
 def test_a_card_of_wrong_types(folder: Path, changes: dict[str, Any]) -> None:
     edit_card(folder, **changes)
-    assert refusal(folder) == "FOLDER/model.json has classes, image_shape or plugin of a wrong type; the file is broken"
+    assert refusal(folder) == "FOLDER/model.json has classes, image_shape, white or plugin of a wrong type; the file is broken"
 
 
 def test_a_card_of_a_newer_format(folder: Path) -> None:
@@ -252,4 +253,13 @@ def test_weights_of_another_network(folder: Path, change: Callable[[dict[str, to
     edit_weights(folder, change)
     assert refusal(folder) == (
         f"FOLDER/model.safetensors does not fit its network: Error(s) in loading state_dict for Classifier: {found}"
+    )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(folder: Path, value: float) -> None:
+    edit_weights(folder, lambda state: state["network.conv1.bias"][1].fill_(value))
+    assert refusal(folder) == (
+        "FOLDER/model.safetensors has values in network.conv1.bias that are not finite numbers, "
+        "so the model is of no use; train it again"
     )

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from tinyclsf.errors import ConfigurationError, StorageError
+from tinyclsf.errors import ConfigurationError, ModelFileError, StorageError
 from tinyclsf.evaluation import Predictions
 from tinyclsf.runs import (
     check_run_name,
@@ -27,6 +27,7 @@ from tinyclsf.runs import (
     create_run,
     is_occupied,
     occupied,
+    read_predictions,
     write_config,
     write_predictions,
     write_state,
@@ -303,6 +304,30 @@ def test_predictions_read_back_without_pickle(tmp_path: Path, dtype: torch.dtype
         assert (found["logits"].dtype, found["labels"].dtype) == (np.float32, np.int64)
         assert np.array_equal(found["logits"], logits.float().numpy())
         assert np.array_equal(found["labels"], labels.numpy())
+    split, predictions = read_predictions(tmp_path)
+    assert split == "test"
+    assert torch.equal(predictions.logits, logits.float())
+    assert torch.equal(predictions.labels, labels)
+
+
+def test_predictions_that_are_missing_or_broken(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.npz"
+
+    def refusal() -> str:
+        with pytest.raises(ModelFileError) as error:
+            read_predictions(tmp_path)
+        return str(error.value)
+
+    assert refusal() == (f"cannot read {path}: No such file or directory; a run has its predictions once its training is done")
+    for content in (b"", b"PK", b"nothing"):
+        path.write_bytes(content)
+        assert refusal().startswith(f"{path} is broken (")
+    np.savez(path, split="test", logits=np.zeros((2, 3)), labels=np.zeros(3, int))
+    assert refusal() == (
+        f"{path} holds logits float64 (2, 3) and labels int64 (3,); wanted float32 (n, classes) and int64 (n,)"
+    )
+    np.savez(path, split="test", logits=np.array([{}]), labels=np.zeros(1, int))
+    assert refusal() == f"{path} is broken (ValueError); wanted what a run writes when it is done"
 
 
 def test_a_folder_that_is_gone_is_a_storage_error(tmp_path: Path) -> None:

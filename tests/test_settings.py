@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tinyclsf.cli.settings import Setting, arguments_of, resolve
+from tinyclsf.cli.settings import arguments_of, resolve
 from tinyclsf.errors import ConfigurationError, PluginError
+from tinyclsf.options import Setting
 from tinyclsf.recipes import Recipe, optimizers
 
 OTHERS = {

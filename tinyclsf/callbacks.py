@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tinyclsf import distributed
 from tinyclsf.checkpoint import save_checkpoint
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.metrics import Epoch, rank
+from tinyclsf.metrics import Epoch, best_of
 from tinyclsf.model_files import save_weights
 
 if TYPE_CHECKING:
@@ -48,18 +48,10 @@ class BestModel(Callback):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.row: Epoch | None = None
 
     def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
-        if self.row is None or rank(row) > rank(self.row):
+        if row is best_of(trainer.history):
             save_weights(trainer.evaluated_model, self.path, notes={"epoch": str(row.epoch)})
-            self.row = row
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"row": None if self.row is None else tuple(self.row)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.row = None if state["row"] is None else Epoch(*state["row"])
 
 
 class EarlyStopping(Callback):
@@ -72,19 +64,16 @@ class EarlyStopping(Callback):
         if patience < 1:
             raise ConfigurationError(f"patience is {patience}; wanted at least 1 epoch")
         self.patience = patience
-        self.best: Epoch | None = None
 
     def on_fit_start(self, trainer: Trainer) -> None:
-        self.best = max(trainer.history, key=rank, default=None)
         self._stop_if_in_vain(trainer)
 
     def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
-        if self.best is None or rank(row) > rank(self.best):
-            self.best = row
         self._stop_if_in_vain(trainer)
 
     def _stop_if_in_vain(self, trainer: Trainer) -> None:
-        if self.best is not None and len(trainer.history) - self.best.epoch >= self.patience:
+        best = best_of(trainer.history)
+        if best is not None and len(trainer.history) - best.epoch >= self.patience:
             trainer.stop()
 
 

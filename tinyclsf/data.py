@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sized
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,13 @@ from tinyclsf.modules import Preprocess
 
 
 class Images(TensorDataset):
-    """Images and their labels as two tensors in memory.
+    """Images and their labels as two tensors in memory; `paths` are the files that the images came from, where they did.
 
     Shapes: x (n, c, h, w) uint8 or float32; y (n,) int64.
     Raises: DataError if the shapes, types or lengths are others.
     """
 
-    def __init__(self, x: Tensor, y: Tensor) -> None:
+    def __init__(self, x: Tensor, y: Tensor, paths: Sequence[str] | None = None) -> None:
         if x.ndim != 4 or x.dtype not in (torch.uint8, torch.float32):
             raise DataError(
                 f"images are {_described(x)}; wanted four dimensions (number, channels, height, width) of uint8 or float32"
@@ -32,6 +32,7 @@ class Images(TensorDataset):
         if len(x) != len(y):
             raise DataError(f"there are {len(x):,} images and {len(y):,} labels; each image needs one label")
         super().__init__(x, y)
+        self.paths = paths
 
     @property
     def x(self) -> Tensor:
@@ -49,7 +50,8 @@ class Splits:
     """What a dataset plugin gives: the parts of a data set and what a model needs to know of it.
 
     Shapes: each part yields x (c, h, w) = image_shape and y in 0..len(classes)-1; `preprocess` turns a batch of x as stored
-    into float32 (n, c, h, w).
+    into float32 (n, c, h, w). A part whose images are files may have their `paths`, in its order.
+    Units: `white` is what white is stored as: 255 for uint8.
     Raises: DataError if a part is empty, differs from image_shape, or has a label without a class.
     """
 
@@ -59,6 +61,12 @@ class Splits:
     classes: tuple[str, ...]
     image_shape: tuple[int, int, int]
     preprocess: Preprocess
+    white: float = 255.0
+
+    @property
+    def held_out(self) -> tuple[str, Dataset[Any]]:
+        """The part that a trained model is scored on, with its name: the test part, and where there is none the valid part."""
+        return ("valid", self.valid) if self.test is None else ("test", self.test)
 
     def __post_init__(self) -> None:
         for part in ("train", "valid", "test"):

@@ -44,6 +44,13 @@ def choose_memory_format(wanted: str, model: nn.Module, device: torch.device) ->
     return "channels_last" if convolutions and device.type in ("cpu", "cuda") else "contiguous"
 
 
+def place(model: nn.Module, device: torch.device, memory_format: str) -> None:
+    """Move a model to a device and into a layout, in place."""
+    model.to(device)
+    if memory_format == "channels_last":
+        model.to(memory_format=torch.channels_last)
+
+
 def choose_precision(wanted: str, device: torch.device) -> str:
     """What training computes in; "auto" is bfloat16 on CUDA that has it in hardware, float32 elsewhere.
 

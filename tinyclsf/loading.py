@@ -117,6 +117,14 @@ def on_device(dl: Iterable[Any], device: torch.device) -> Iterable[Any]:
     return WholeBatchLoader(moved, batch_sampler=dl.batch_sampler, generator=dl.generator)
 
 
+def batches_of(dl: Iterable[Any]) -> int | None:
+    """How many batches a loader gives, or None where it cannot say, as over an `IterableDataset`."""
+    try:
+        return len(dl)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
 def _batches(dataset: Dataset[Any], batch_size: int, shuffle: bool, share: Share | None) -> Sampler[list[int]]:
     assert isinstance(dataset, Sized)
     order: Sampler[int] = SequentialSampler(dataset)

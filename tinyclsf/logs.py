@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +40,7 @@ def tensorboard(folder: Path, model_name: str) -> TensorBoard:
     return TensorBoard(folder / "tensorboard", model_name)
 
 
-class _Lines(Callback):
+class _Lines(Callback, ABC):
     """A text file with a line for each row of the history: just those when a fit starts, then one more an epoch."""
 
     head = ""
@@ -47,9 +48,9 @@ class _Lines(Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @abstractmethod
     def line(self, row: Epoch) -> str:
         """The row as text, with its line end."""
-        raise NotImplementedError
 
     def on_fit_start(self, trainer: Trainer) -> None:
         # A run that was killed may have written rows later than the checkpoint that it goes on from.

@@ -31,6 +31,11 @@ def rank(row: Epoch) -> tuple[float, float]:
     return (-math.inf if row.valid_accuracy is None else row.valid_accuracy, -row.valid_loss)
 
 
+def best_of(history: Sequence[Epoch]) -> Epoch | None:
+    """The best epoch, the first where several are, or None before there is one."""
+    return max(history, key=rank, default=None)
+
+
 def accuracy(out: Tensor, yb: Tensor) -> Tensor:
     """The share of rows whose largest output is the label's.
 

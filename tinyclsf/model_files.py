@@ -21,6 +21,7 @@ from tinyclsf.storage import write_whole
 FORMAT = 1
 WEIGHTS = "model.safetensors"
 CARD = "model.json"
+_CARD_KEYS = {"format", "classes", "image_shape", "white", "plugin"}
 
 
 def save_model(model: Classifier, folder: Path, *, plugin: Mapping[str, Any] | None = None) -> None:
@@ -35,11 +36,12 @@ def save_model(model: Classifier, folder: Path, *, plugin: Mapping[str, Any] | N
 
 
 def save_card(model: Classifier, folder: Path, *, plugin: Mapping[str, Any] | None = None) -> None:
-    """Write `model.json`: classes, image shape, and the plugin that built the network with its options."""
+    """Write `model.json`: what the model takes and gives, and the plugin that built its network with the options."""
     card = {
         "format": FORMAT,
         "classes": list(model.classes),
         "image_shape": list(model.image_shape),
+        "white": model.white,
         "plugin": None if plugin is None else dict(plugin),
     }
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
@@ -58,23 +60,28 @@ def load_model(folder: str | os.PathLike[str], network: nn.Module | None = None)
     """The trained classifier of a run folder, on the CPU and in evaluation mode; it takes images as the data set stores them.
 
     Without `network` the model plugin that the file names builds one.
-    Raises: ModelFileError if a file is missing, broken, of a newer format, or does not fit the network, or if its plugin is
-    not installed; PluginError if the plugin fails.
+    Raises: ModelFileError if a file is missing, broken, of a newer format, has weights that are not finite numbers, or does
+    not fit the network, or if its plugin is not installed; PluginError if the plugin fails.
     """
     path = Path(folder)
     card = _read_card(path / CARD)
-    classes, image_shape = card["classes"], tuple(card["image_shape"])
+    classes, image_shape, white = card["classes"], tuple(card["image_shape"]), card["white"]
     if network is None:
         network = _build(path / CARD, card["plugin"], image_shape, len(classes))
     state, weights = read_weights(path / WEIGHTS), path / WEIGHTS
     channels = state["preprocess.mean"].numel() if "preprocess.mean" in state else 1
     preprocess = Preprocess([0.0] * channels, [1.0] * state["preprocess.std"].numel() if "preprocess.std" in state else 1.0)
-    model = Classifier(preprocess, network, classes, image_shape)
+    model = Classifier(preprocess, network, classes, image_shape, white)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         found = " ".join(str(error).split())
         raise ModelFileError(f"{weights} does not fit its network: {found}") from error
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise ModelFileError(
+                f"{weights} has values in {name} that are not finite numbers, so the model is of no use; train it again"
+            )
     return model.eval()
 
 
@@ -98,12 +105,12 @@ def _read_card(path: Path) -> dict[str, Any]:
         raise ModelFileError(f"cannot read {path}: {error.strerror}; wanted a run folder with a trained model") from error
     except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{path} is not JSON ({error}); the file is broken or not a model's") from error
-    if not isinstance(card, dict) or not {"format", "classes", "image_shape", "plugin"} <= set(card):
-        raise ModelFileError(f"{path} lacks format, classes, image_shape or plugin; it is not a model's")
+    if not isinstance(card, dict) or _CARD_KEYS - set(card):
+        raise ModelFileError(f"{path} lacks format, classes, image_shape, white or plugin; it is not a model's")
     if card["format"] != FORMAT:
         raise ModelFileError(f"{path} has format {card['format']} and this tinyclsf reads {FORMAT}; upgrade tinyclsf")
     if not _has_right_types(card):
-        raise ModelFileError(f"{path} has classes, image_shape or plugin of a wrong type; the file is broken")
+        raise ModelFileError(f"{path} has classes, image_shape, white or plugin of a wrong type; the file is broken")
     return card
 
 
@@ -112,6 +119,8 @@ def _has_right_types(card: dict[str, Any]) -> bool:
     if plugin is not None and not (
         isinstance(plugin, dict) and isinstance(plugin.get("name"), str) and isinstance(plugin.get("options"), dict)
     ):
+        return False
+    if type(card["white"]) not in (int, float):
         return False
     return isinstance(card["classes"], list) and isinstance(shape, list) and all(type(size) is int for size in shape)
 

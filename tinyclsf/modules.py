@@ -46,14 +46,23 @@ class Classifier(nn.Sequential):
     """Preprocessing and a network as the one model that is trained, saved, evaluated and used.
 
     Shapes: x (n, *image_shape) as the data set stores it, to logits (n, len(classes)).
+    Units: `white` is what white is stored as: a pixel of 0..255 is stored as pixel * white / 255.
     """
 
     preprocess: nn.Module
     network: nn.Module
 
-    def __init__(self, preprocess: nn.Module, network: nn.Module, classes: Sequence[str], image_shape: Sequence[int]) -> None:
+    def __init__(
+        self,
+        preprocess: nn.Module,
+        network: nn.Module,
+        classes: Sequence[str],
+        image_shape: Sequence[int],
+        white: float = 255.0,
+    ) -> None:
         super().__init__()
         self.preprocess = preprocess
         self.network = network
         self.classes = tuple(classes)
         self.image_shape = tuple(image_shape)
+        self.white = white

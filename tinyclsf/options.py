@@ -7,12 +7,19 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from tinyclsf.errors import ConfigurationError, PluginError, did_you_mean
 
 REQUIRED = inspect.Parameter.empty
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false"}
+
+
+class Setting(NamedTuple):
+    """A value in force and where it came from."""
+
+    value: Any
+    source: str
 
 
 @dataclass(frozen=True)

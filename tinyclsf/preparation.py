@@ -83,7 +83,7 @@ class Preparation:
         if valid is None:
             train, valid = set_aside(train, self.held_out(train.y, own_size=own_size, own_split=own_split))
         train = self.thinned(train)
-        return Splits(train, valid, test, classes, _image_shape(train), self.scaling(train, largest))
+        return Splits(train, valid, test, classes, _image_shape(train), self.scaling(train, largest), largest)
 
     def held_out(
         self, y: Tensor, *, own_size: int | None = None, own_split: Literal["stratified", "tail"] = "stratified"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, did_you_mean
-from tinyclsf.metrics import Epoch, rank
+from tinyclsf.metrics import Epoch, best_of
 from tinyclsf.runs import CONFIG, METRICS, STATE, is_occupied
 
 Value = TypeVar("Value")
@@ -79,6 +79,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def read_history(folder: Path) -> list[Epoch]:
+    """The epochs of a run that are whole; of one that a resumed run trained again, the last row."""
+    try:
+        lines = (folder / METRICS).read_bytes().splitlines()
+    except OSError:
+        return []
+    rows = [row for line in lines if (row := _read_row(line)) is not None]
+    return list({row.epoch: row for row in rows}.values())
+
+
 def _folders(root: Path) -> list[Path]:
     try:
         return sorted(path for path in root.iterdir() if path.is_dir())
@@ -93,7 +103,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _summarize(folder: Path) -> RunSummary:
-    history = _read_history(folder)
+    history = read_history(folder)
     running = not _read_state(folder) and is_occupied(folder)
     ended = {} if running else _read_state(folder)  # read again, as it may have ended in between
     state, error = "running" if running else ended.get("state", "stopped"), _value(str, ended, "error")
@@ -110,7 +120,7 @@ def _summarize(folder: Path) -> RunSummary:
         state=state,
         epochs_done=len(history),
         epochs=_value(int, config, "settings", "epochs", "value"),
-        best=max(history, key=rank, default=None),
+        best=best_of(history),
         held_out=_value(dict, ended, "held_out"),
         created=_value(str, config, "created"),
         error=error,
@@ -124,16 +134,6 @@ def _read_state(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return state if _value(str, state, "state") in ("done", "stopped", "failed") else {}
-
-
-def _read_history(folder: Path) -> list[Epoch]:
-    """The epochs that are whole; of one that a resumed run trained again, the last row."""
-    try:
-        lines = (folder / METRICS).read_bytes().splitlines()
-    except OSError:
-        return []
-    rows = [row for line in lines if (row := _read_row(line)) is not None]
-    return list({row.epoch: row for row in rows}.values())
 
 
 def _read_row(line: bytes) -> Epoch | None:

@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tinyclsf.errors import ConfigurationError, StorageError
+from tinyclsf.errors import ConfigurationError, ModelFileError, StorageError
 from tinyclsf.storage import write_whole
 
 if TYPE_CHECKING:
@@ -79,6 +79,36 @@ def write_predictions(folder: Path, split: str, predictions: Predictions) -> Non
     np.savez(content, split=np.array(split), logits=logits, labels=labels)
     # A copy: its own buffer, in a cycle with the error of a full disk, has Python 3.12 crash when it collects garbage.
     write_whole(folder / PREDICTIONS, lambda file: file.write(content.getvalue()))
+
+
+def read_predictions(folder: Path) -> tuple[str, Predictions]:
+    """The name of the part that a run was scored on, and its predictions for that part.
+
+    Raises: ModelFileError if there are none, or the file is broken.
+    """
+    import numpy as np
+    import torch
+
+    from tinyclsf.evaluation import Predictions
+
+    path = folder / PREDICTIONS
+    try:
+        content = io.BytesIO(path.read_bytes())
+    except OSError as error:
+        raise ModelFileError(
+            f"cannot read {path}: {error.strerror}; a run has its predictions once its training is done"
+        ) from error
+    try:
+        with np.load(content, allow_pickle=False) as found:
+            split, logits, labels = str(found["split"]), found["logits"], found["labels"]
+    except Exception as error:  # a broken zip file can bring up anything in NumPy
+        raise ModelFileError(f"{path} is broken ({type(error).__name__}); wanted what a run writes when it is done") from error
+    if logits.ndim != 2 or logits.dtype != np.float32 or labels.shape != logits.shape[:1] or labels.dtype != np.int64:
+        raise ModelFileError(
+            f"{path} holds logits {logits.dtype} {logits.shape} and labels {labels.dtype} {labels.shape}; "
+            "wanted float32 (n, classes) and int64 (n,)"
+        )
+    return split, Predictions(torch.from_numpy(logits), torch.from_numpy(labels))
 
 
 @contextmanager

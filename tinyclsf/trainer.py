@@ -16,11 +16,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tinyclsf import distributed
 from tinyclsf.callbacks import Callback
-from tinyclsf.devices import PRECISIONS, choose_device, choose_memory_format, choose_precision
+from tinyclsf.devices import PRECISIONS, choose_device, choose_memory_format, choose_precision, place
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.evaluation import Evaluation, Predictions, evaluate, predict
 from tinyclsf.failures import explained
-from tinyclsf.loading import batches_from, on_device
+from tinyclsf.loading import batches_from, batches_of, on_device
 from tinyclsf.metrics import Epoch
 from tinyclsf.optimization import Optimization
 from tinyclsf.randomness import RandomState, random_state, set_random_state
@@ -66,9 +66,8 @@ class Trainer:
         self.memory_format = choose_memory_format(memory_format, model, self.device)
         self.precision = choose_precision(precision, self.device)
         # Parameters are moved in place, so the optimizer goes on holding the right ones.
-        self.model = model.to(self.device)
-        if self.memory_format == "channels_last":
-            self.model.to(memory_format=torch.channels_last)
+        self.model = model
+        place(model, self.device, self.memory_format)
         self.averaged: AveragedModel | None = None
         if ema_decay is not None:
             self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))  # type: ignore[no-untyped-call]
@@ -314,11 +313,3 @@ class Trainer:
         self._train_loss = TrainingLoss(self.epoch, *state["train_loss"][distributed.rank()])
         self._random_at_start = state["random_at_epoch_start"][distributed.rank()]
         self._resume_random = now
-
-
-def batches_of(dl: Batches) -> int | None:
-    """How many batches a loader gives, or None where it cannot say, as over an `IterableDataset`."""
-    try:
-        return len(dl)  # type: ignore[arg-type]
-    except TypeError:
-        return None

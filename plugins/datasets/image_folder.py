@@ -79,13 +79,14 @@ class PictureFiles(Dataset[tuple[Tensor, int]]):
 
     def __init__(self, files: Files, image_shape: tuple[int, int, int]) -> None:
         self.files = files
+        self.paths = files.paths
         self.channels, self.size, _ = image_shape
 
     def __len__(self) -> int:
-        return len(self.files.paths)
+        return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        path = self.files.paths[index]
+        path = self.paths[index]
         try:
             pixels = read_picture(path, self.size, self.channels)
         except PictureError as error:
@@ -186,7 +187,7 @@ def _in_memory(parts: dict[str, Files], out: NDArray[np.uint8]) -> dict[str, Dat
     x, start = torch.from_numpy(out), 0
     images: dict[str, Dataset[Any]] = {}
     for name, part in parts.items():
-        images[name] = Images(x[start : start + len(part.paths)], torch.tensor(part.labels))
+        images[name] = Images(x[start : start + len(part.paths)], torch.tensor(part.labels), part.paths)
         start += len(part.paths)
     return images
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from tinyclsf_plugins.datasets.files import opened, read_up_to
 from tinyclsf_plugins.datasets.numpy_pickle import parse_numpy_pickle
 
 _LIMIT = 512 << 20  # the real file unpacks to 220 MB
+_WHITE = 255 / 256  # the file was written as pixel / 256
 
 
 @prepared
@@ -30,7 +32,8 @@ def mnist_pickle(prepare: Preparation, *, path: Path) -> Splits:
     if not isinstance(parts, (tuple, list)) or len(parts) != 3:
         raise DataError(f"{path} does not hold three parts; wanted ((x, y), (x, y), (x, y)); fetch the real file")
     train, valid, test = (_images(path, name, part) for name, part in zip(("first", "second", "third"), parts, strict=True))
-    return prepare.splits(train, test, tuple("0123456789"), valid=valid, largest=1.0)
+    splits = prepare.splits(train, test, tuple("0123456789"), valid=valid, largest=1.0)
+    return replace(splits, white=_WHITE)
 
 
 def _images(path: Path, name: str, part: object) -> Images:

@@ -61,9 +61,10 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         # A plugin that prints must not spoil the one document on stdout, nor print there once for each process.
         with contextlib.redirect_stdout(sys.stderr) if as_json or launch.rank() > 0 else contextlib.nullcontext():
-            report = cli.main(args, prog_name="tinyclsf", standalone_mode=False)
+            report = cli.main(args, prog_name="tinyclsf", standalone_mode=False, obj=tuple(args))
         if isinstance(report, Report):
             print(json.dumps(report.document) if as_json else report.text, flush=True)
+            return report.exit_code
         return 0
     except BrokenPipeError:
         # The reader, `head` for one, has all that it wanted; stdout must not be flushed into the closed pipe at exit.

@@ -12,20 +12,21 @@ import torch
 from tinyclsf import distributed
 from tinyclsf.callbacks import BestModel, Callback, Checkpoints, EarlyStopping, EpochSchedule
 from tinyclsf.cli.console import Watch
-from tinyclsf.cli.parts import build_model, build_splits, check_last_batch, gives_probabilities
 from tinyclsf.cli.request import Request
-from tinyclsf.cli.settings import Setting, Settings, arguments_of
+from tinyclsf.cli.settings import Settings, arguments_of
 from tinyclsf.data import Splits, fingerprint
 from tinyclsf.errors import DataError
-from tinyclsf.loading import loader
+from tinyclsf.loading import batches_of, loader
 from tinyclsf.logs import JsonLines
 from tinyclsf.model_files import WEIGHTS
 from tinyclsf.modules import Classifier
+from tinyclsf.options import Setting
+from tinyclsf.parts import build_model, build_splits, check_last_batch, gives_probabilities
 from tinyclsf.randomness import seed_all
 from tinyclsf.recipes import STEPPED_BY_EPOCH, make_augment, make_loss, make_optimizer, make_schedule
 from tinyclsf.runs import METRICS
 from tinyclsf.sharing import Share
-from tinyclsf.trainer import Trainer, batches_of
+from tinyclsf.trainer import Trainer
 from tinyclsf.training import get_data
 
 
@@ -39,7 +40,6 @@ class Built:
     trainer: Trainer
     train_dl: Any
     valid_dl: Any
-    best: BestModel
     settings: Settings
 
 
@@ -69,8 +69,7 @@ def build(request: Request, device: torch.device, folder: Path, watch: Watch) ->
         check_last_batch(model, len(splits.train), settings["batch_size"].value)
     train_dl, valid_dl = _loaders(splits, settings["batch_size"].value)
     trainer = _build_trainer(model, settings, device, batches_of(train_dl))
-    best = BestModel(folder / WEIGHTS)
-    trainer.callbacks += _callbacks(settings, best, folder, [*asked_for, watch])
+    trainer.callbacks += _callbacks(settings, folder, [*asked_for, watch])
     settings |= {
         "precision": Setting(trainer.precision, _chosen(settings["precision"])),
         "device": Setting(str(trainer.device) if distributed.size() == 1 else trainer.device.type, request.device.source),
@@ -79,7 +78,7 @@ def build(request: Request, device: torch.device, folder: Path, watch: Watch) ->
     }
     if distributed.size() > 1:
         settings["processes"] = Setting(distributed.size(), "torchrun")
-    return Built(splits, content, model, trainer, train_dl, valid_dl, best, settings)
+    return Built(splits, content, model, trainer, train_dl, valid_dl, settings)
 
 
 def _loaders(splits: Splits, batch_size: int) -> tuple[Any, Any]:
@@ -116,11 +115,11 @@ def _build_trainer(model: Classifier, settings: Settings, device: torch.device, 
     )
 
 
-def _callbacks(settings: Settings, best: BestModel, folder: Path, more: list[Callback]) -> list[Callback]:
+def _callbacks(settings: Settings, folder: Path, more: list[Callback]) -> list[Callback]:
     """What steers is in every process, what writes and shows in the first; Checkpoints come last, as they hold the rest."""
     patience = settings["patience"].value
     steering = [EarlyStopping(patience)] if patience is not None else []
-    writing = [best, JsonLines(folder / METRICS), *more] if distributed.rank() == 0 else []
+    writing = [BestModel(folder / WEIGHTS), JsonLines(folder / METRICS), *more] if distributed.rank() == 0 else []
     return [*steering, *writing, Checkpoints(folder, settings["checkpoint_every"].value)]
 
 

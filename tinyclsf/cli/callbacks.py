@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tinyclsf.callbacks import Callback
-from tinyclsf.cli.parts import Part, load_part
 from tinyclsf.errors import ConfigurationError, did_you_mean
+from tinyclsf.parts import Part, load_part
 from tinyclsf.registry import Plugin, blamed_on, check_result, find
 
 # What a trainer calls of a callback.
@@ -59,14 +59,6 @@ def load_callbacks(names: Sequence[str], texts: Mapping[str, str]) -> list[Callb
             )
         options[name][option] = text
     return [CallbackPart(**vars(load_part(plugin, options[plugin.name]))) for plugin in found]
-
-
-def build_callbacks(names: Sequence[str], texts: Mapping[str, str], folder: Path, model_name: str) -> list[Callback]:
-    """The callbacks of these names for a run, as `load_callbacks` and each of its parts.
-
-    Raises: as those do.
-    """
-    return [part(folder, model_name) for part in load_callbacks(names, texts)]
 
 
 def _blamed(plugin: Plugin, name: str, method: Callable[..., Any]) -> Callable[..., Any]:

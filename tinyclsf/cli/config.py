@@ -13,7 +13,7 @@ import click
 from tinyclsf.errors import ConfigurationError, did_you_mean
 from tinyclsf.options import as_text
 
-_KEYS = ("version", "tinyclsf", "python", "torch", "created", "model", "data", "callbacks", "settings")
+_KEYS = ("version", "tinyclsf", "python", "torch", "created", "commands", "model", "data", "callbacks", "settings")
 _PLUGIN_KEYS = ("name", "package", "package_version", "options", "content")
 # Options of the command that are no settings of a run, or stand elsewhere in the file.
 _NO_SETTINGS = (
@@ -56,6 +56,7 @@ class Config:
     content: dict[str, Any] | None = None  # of the data, by `data.fingerprint`
     torch: str | None = None
     created: str | None = None
+    commands: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return str(self.path)
@@ -90,6 +91,7 @@ def read_config(path: Path, ctx: click.Context) -> Config:
         content=_typed(path, "data.content", data.get("content"), dict, type(None)) if isinstance(data, dict) else None,
         torch=_typed(path, "torch", found.get("torch"), str, type(None)),
         created=_typed(path, "created", found.get("created"), str, type(None)),
+        commands=tuple(map(str, _typed(path, "commands", found.get("commands", []), list))),
     )
 
 

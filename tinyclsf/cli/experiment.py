@@ -24,6 +24,7 @@ from tinyclsf.devices import choose_device
 from tinyclsf.errors import Interrupted, StorageError, TrainingError
 from tinyclsf.failures import explained
 from tinyclsf.loading import loader
+from tinyclsf.metrics import best_of
 from tinyclsf.model_files import CARD, WEIGHTS, read_weights, save_card
 from tinyclsf.options import as_json
 from tinyclsf.registry import own_version
@@ -110,13 +111,14 @@ def _state(request: Request, built: Built, watch: Watch) -> dict[str, Any] | Non
 
 def _score(built: Built, folder: Path, watch: Watch, signals: StopSignals) -> Report:
     """Score the best weights on what they were not chosen by."""
-    best, splits, trainer = built.best.row, built.splits, built.trainer
+    trainer = built.trainer
+    best = best_of(trainer.history)
     if best is None:
         raise TrainingError(
             f"training was stopped {position(trainer)}, so there are no validated weights to score; "
             f"go on with {launch.command()} fit --resume {folder}"
         )
-    name, dataset = ("valid", splits.valid) if splits.test is None else ("test", splits.test)
+    name, dataset = built.splits.held_out
     batch_size = 2 * built.settings["batch_size"].value
     where = f"scoring the {name} images, with batches of {batch_size}"
     with _ending("after training, before the model was scored", folder), explained(lambda: where):
@@ -131,13 +133,14 @@ def _score(built: Built, folder: Path, watch: Watch, signals: StopSignals) -> Re
 
 
 def _config(request: Request, built: Built) -> dict[str, Any]:
-    begun = request.config.created if request.config is not None and request.resumed is not None else None
+    begun = request.config if request.resumed is not None else None
     return {
         "version": 1,
         "tinyclsf": own_version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "created": begun or datetime.now().astimezone().isoformat(timespec="seconds"),
+        "created": (begun and begun.created) or datetime.now().astimezone().isoformat(timespec="seconds"),
+        "commands": [*(begun.commands if begun else ()), request.command],
         "model": request.model.described(),
         "data": {**request.data.described(), "content": built.content},
         "callbacks": [part.described() for part in request.callbacks],

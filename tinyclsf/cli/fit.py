@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,10 @@ from typing import Any
 import click
 
 from tinyclsf import launch
+from tinyclsf.cli.completion import complete_plugin
 from tinyclsf.cli.config import read_config
-from tinyclsf.cli.info import complete_plugin
-from tinyclsf.cli.report import Report, common_options
+from tinyclsf.cli.options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, runs_option
+from tinyclsf.cli.report import Report
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.registry import find, own_version
 from tinyclsf.run_list import find_run
@@ -30,18 +32,6 @@ class _Number(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
-
-
-def _assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for value in values:
-        key, equals, text = value.partition("=")
-        if not equals or not key:
-            raise click.BadParameter(f"'{value}' is not KEY=VALUE.", ctx, param)
-        if key in found:
-            raise click.BadParameter(f"'{key}' is given twice.", ctx, param)
-        found[key] = text
-    return found
 
 
 class _Option(click.Option):
@@ -76,7 +66,6 @@ _SECTIONS = {
     "progress": "Output",
 }
 _DATA = "digits"
-_DATA_DIR = "Where its files are or go. [$TINYCLSF_DATA, else ~/.cache/tinyclsf]"
 _AUGMENT = "Random changes of training images: flip, crop, affine, cutout, mixup, cutmix; or several: flip,crop. [none]"
 _PLATEAU = "plateau: epochs to wait for a lower validation loss."
 _SMOOTHING = "cross-entropy: share of a label spread over all."
@@ -88,9 +77,7 @@ _RESUME = "Go on with a stopped run, or train it for more --epochs."
 _CONFIG = "Take what is not given from a run's config.json."
 _PROGRESS = "auto, bar, plain or none. [auto: bar on a terminal, else a line an epoch]"
 _CALLBACK = "csv, tensorboard, ...: more to do; may be repeated."
-_KEY_VALUE: dict[str, Any] = {"metavar": "KEY=VALUE", "multiple": True, "callback": _assignments}
 _COUNT: dict[str, Any] = {"type": click.IntRange(min=1), "metavar": "N"}
-_DIRECTORY: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "DIR"}
 _SHARE = _Number(min=0, max=1, min_open=True, max_open=True)
 _option = functools.partial(click.option, cls=_Option)
 
@@ -108,9 +95,9 @@ def _before_a_run(resume: str | None) -> Iterator[None]:
 @click.command(cls=_Command)
 @click.argument("model", required=False, shell_complete=complete_plugin)
 @_option("--data", metavar="NAME", shell_complete=complete_plugin, help=f"Data set to train on. [{_DATA}]")
-@_option("--data-dir", help=_DATA_DIR, **_DIRECTORY)
-@_option("-d", "data_options", help="An option of the data set; 'tinyclsf info NAME' shows them.", **_KEY_VALUE)
-@_option("-m", "model_options", help="An option of the model; 'tinyclsf info MODEL' shows them.", **_KEY_VALUE)
+@_option("--data-dir", help=DATA_DIR, **DIRECTORY)
+@_option("-d", "data_options", help="An option of the data set; 'tinyclsf info NAME' shows them.", **KEY_VALUE)
+@_option("-m", "model_options", help="An option of the model; 'tinyclsf info MODEL' shows them.", **KEY_VALUE)
 @_option("--epochs", help="Passes over the training data.", **_COUNT)
 @_option("--batch-size", help="Images a step; validation takes twice as many.", **_COUNT)
 @_option("--augment", metavar="NAMES", help=_AUGMENT)
@@ -136,9 +123,9 @@ def _before_a_run(resume: str | None) -> Iterator[None]:
 @_option("--config", type=click.Path(path_type=Path), metavar="FILE", help=_CONFIG)
 @_option("--checkpoint-every", help=_EVERY, **_COUNT)
 @_option("--run", metavar="NAME", help="Name of the run folder. [MODEL-DATA-TIME]")
-@_option("--runs", envvar="TINYCLSF_RUNS", default="runs", help="Where runs go. [$TINYCLSF_RUNS, else runs]", **_DIRECTORY)
+@runs_option("runs", "Where runs go.")
 @_option("--callback", "callbacks", multiple=True, metavar="NAME", help=_CALLBACK)
-@_option("-c", "callback_options", help="An option of a callback.", **{**_KEY_VALUE, "metavar": "NAME.KEY=VALUE"})
+@_option("-c", "callback_options", help="An option of a callback.", **{**KEY_VALUE, "metavar": "NAME.KEY=VALUE"})
 @_option("--progress", type=click.Choice(["auto", "bar", "plain", "none"]), default="auto", metavar="HOW", help=_PROGRESS)
 @common_options
 @click.pass_context
@@ -175,5 +162,6 @@ def fit(ctx: click.Context, /, **options: Any) -> Report | None:
         from tinyclsf.cli.experiment import run_experiment
         from tinyclsf.cli.request import make_request
 
-        sources = {"model_source": model_source, "data_source": source}
-        return run_experiment(make_request(*plugins, {**options, **sources}, config, folder), signals)
+        words: tuple[str, ...] = ctx.obj  # those of the whole command line, as `main` was given them
+        found = {"model_source": model_source, "data_source": source, "command": f"{launch.command()} {shlex.join(words)}"}
+        return run_experiment(make_request(*plugins, {**options, **found}, config, folder), signals)

@@ -8,16 +8,12 @@ from typing import Any
 
 import click
 
-from tinyclsf.cli.report import Report, columns, common_options, document
+from tinyclsf.cli.completion import complete_plugin
+from tinyclsf.cli.options import common_options
+from tinyclsf.cli.report import Report, columns, document
 from tinyclsf.errors import ConfigurationError, did_you_mean
 from tinyclsf.options import REQUIRED, Option, as_json, as_text, flag_of, options_of
 from tinyclsf.registry import KINDS, Plugin, find, load, plugins
-
-
-def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """Names for the shell to complete: those of every kind, or of the kind that the parameter is named after."""
-    kinds = [kind for kind in KINDS if param.name in ("name", kind, f"{kind}s", "data" if kind == "dataset" else kind)]
-    return sorted({plugin.name for kind in kinds for plugin in plugins(kind) if plugin.name.startswith(incomplete)})
 
 
 @click.command()

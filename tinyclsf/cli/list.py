@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from tinyclsf.cli.report import Report, columns, common_options, document
+from tinyclsf.cli.options import common_options
+from tinyclsf.cli.report import Report, columns, document
 from tinyclsf.registry import KINDS, plugins
 
 

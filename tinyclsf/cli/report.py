@@ -1,27 +1,19 @@
-"""What a command found, and the options that every command has."""
+"""What a command found, for a person and for a program."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeVar
-
-import click
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 DOCUMENT_VERSION = 1
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Report(NamedTuple):
-    """A command's result, for a person and for a program."""
+    """A command's result as text and as JSON; its exit code is another than 0 where a part of it failed."""
 
     text: str
     document: dict[str, Any]
-
-
-def common_options(command: Command) -> Command:
-    """Add `--json` and `--debug`, which `main` reads off the command line itself: they hold for errors in parsing too."""
-    command = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
-    return click.option("--json", is_flag=True, expose_value=False, help="Print one JSON document, errors included.")(command)
+    exit_code: int = 0
 
 
 def document(command: str, **content: Any) -> dict[str, Any]:

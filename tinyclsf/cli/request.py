@@ -10,10 +10,10 @@ from typing import Any
 from tinyclsf.cli.callbacks import CallbackPart, load_callbacks
 from tinyclsf.cli.config import Config, Named
 from tinyclsf.cli.console import Mode
-from tinyclsf.cli.parts import Part, load_part
-from tinyclsf.cli.settings import NAMES, Setting, Settings, flag, resolve
+from tinyclsf.cli.settings import NAMES, Settings, flag, resolve
 from tinyclsf.errors import ModelFileError
-from tinyclsf.options import as_text
+from tinyclsf.options import Setting, as_text
+from tinyclsf.parts import Part, load_part
 from tinyclsf.registry import Plugin
 from tinyclsf.runs import check_run_name
 
@@ -23,7 +23,10 @@ _FREE = ("epochs", "patience", "checkpoint_every")
 
 @dataclass(frozen=True)
 class Request:
-    """A run as it shall be; `resumed` is the folder of the one that goes on, and `config` the file that it was taken from."""
+    """A run as it shall be, and the command that asked for it.
+
+    `resumed` is the folder of the run that goes on, and `config` the file that it was taken from.
+    """
 
     model: Part
     model_source: str
@@ -35,6 +38,7 @@ class Request:
     run: str | None
     runs: Path
     progress: Mode
+    command: str
     config: Config | None
     resumed: Path | None
 
@@ -73,6 +77,7 @@ def make_request(
         run=options["run"],
         runs=options["runs"],
         progress=options["progress"],
+        command=options["command"],
         config=config,
         resumed=resumed,
     )

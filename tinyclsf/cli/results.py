@@ -11,10 +11,9 @@ import torch
 from tinyclsf.cli.building import Built
 from tinyclsf.cli.report import Report, columns, document, percent
 from tinyclsf.cli.request import Request
-from tinyclsf.cli.settings import Setting
 from tinyclsf.evaluation import Predictions
 from tinyclsf.metrics import Epoch, hits, wilson_interval
-from tinyclsf.options import as_json, as_text
+from tinyclsf.options import Setting, as_json, as_text
 from tinyclsf.registry import own_version
 from tinyclsf.training import LossFunc
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
-from tinyclsf.cli.report import Report, columns, common_options, document, percent
+from tinyclsf.cli.options import common_options, runs_option
+from tinyclsf.cli.report import Report, columns, document, percent
 from tinyclsf.run_list import RunSummary, list_runs
 
 _HEADER = ("run", "state", "model", "data", "epochs", "best valid accuracy", "test", "started")
-_RUNS = "Where runs are. [$TINYCLSF_RUNS, else runs]"
 
 
 @click.command(name="runs")
-@click.option("--runs", "root", type=click.Path(path_type=Path), envvar="TINYCLSF_RUNS", default="runs", help=_RUNS)
+@runs_option("root")
 @common_options
 def runs(root: Path) -> Report:
     """List the runs, the oldest first: how far each came, its best epoch, and its accuracy on the test images.

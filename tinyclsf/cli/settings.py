@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from tinyclsf.errors import ConfigurationError, PluginError
+from tinyclsf.options import Setting
 from tinyclsf.recipes import Recipe, options_with_defaults, parse_augment
-
-
-class Setting(NamedTuple):
-    """A value in force and where it came from."""
-
-    value: Any
-    source: str
-
 
 Settings = dict[str, Setting]
 

@@ -1,4 +1,4 @@
-"""The two plugins of a run, a data set and a model, with their options resolved, and what they build."""
+"""Plugins with their options resolved, and the data sets and models that they build."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from typing import Any
 import torch
 
 from tinyclsf import distributed
-from tinyclsf.cli.settings import Setting
 from tinyclsf.data import Splits
 from tinyclsf.errors import ConfigurationError, PluginError
 from tinyclsf.modules import Classifier
-from tinyclsf.options import REQUIRED, as_json, options_of, parse_options
+from tinyclsf.options import REQUIRED, Setting, as_json, options_of, parse_options
 from tinyclsf.registry import Plugin, blamed_on, check_result, load
 
 
@@ -97,7 +96,7 @@ def build_model(part: Part, splits: Splits) -> Classifier:
     with blamed_on(part.plugin, f"failed for {num_classes} classes of images {shape}"):
         network = part.factory(shape, num_classes, **part.values)
     check_result(part.plugin, network, torch.nn.Module)
-    model = Classifier(splits.preprocess, network, splits.classes, shape)
+    model = Classifier(splits.preprocess, network, splits.classes, shape, splits.white)
     with blamed_on(part.plugin, f"failed on images {shape}"), torch.no_grad():
         out = model.eval()(torch.zeros(2, *shape))
     if not isinstance(out, torch.Tensor) or out.shape != (2, num_classes):

@@ -1,0 +1,57 @@
+"""Options that commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from tinyclsf.cli.completion import complete_plugin, complete_run
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Command], Command]
+
+
+def _assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for value in values:
+        key, equals, text = value.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"'{value}' is not KEY=VALUE.", ctx, param)
+        if key in found:
+            raise click.BadParameter(f"'{key}' is given twice.", ctx, param)
+        found[key] = text
+    return found
+
+
+KEY_VALUE: dict[str, Any] = {"metavar": "KEY=VALUE", "multiple": True, "callback": _assignments}
+DIRECTORY: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "DIR"}
+DATA_DIR = "Where its files are or go. [$TINYCLSF_DATA, else ~/.cache/tinyclsf]"
+
+
+def common_options(command: Command) -> Command:
+    """Add `--json` and `--debug`, which `main` reads off the command line itself: they hold for errors in parsing too."""
+    command = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
+    return click.option("--json", is_flag=True, expose_value=False, help="Print one JSON document, errors included.")(command)
+
+
+def runs_option(name: str = "runs", help: str = "Where runs are.") -> Decorator[Any]:
+    """`--runs`, given as a parameter of that name."""
+    default = "[$TINYCLSF_RUNS, else runs]"
+    return click.option("--runs", name, envvar="TINYCLSF_RUNS", default="runs", help=f"{help} {default}", **DIRECTORY)
+
+
+def run_argument(name: str = "run", **more: Any) -> Decorator[Any]:
+    """The argument RUN, a name or a path; `find_run` finds its folder."""
+    return click.argument(name, metavar="RUN", shell_complete=complete_run, **more)
+
+
+def other_data_options(command: Command) -> Command:
+    """Add `--data`, `--data-dir` and `-d` for data other than a run's own, as parameters data, data_dir and data_options."""
+    command = click.option("-d", "data_options", help="An option of the data set.", **KEY_VALUE)(command)
+    command = click.option("--data-dir", help="Where the data's files are. [the run's]", **DIRECTORY)(command)
+    return click.option(
+        "--data", metavar="NAME", shell_complete=complete_plugin, help="Another data set of the same classes. [the run's]"
+    )(command)

@@ -1,0 +1,140 @@
+"""A run that was trained, opened again: its settings, its history, its model, and its data or other data for it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import ConcatDataset, Dataset
+
+from tinyclsf.data import Splits, fingerprint
+from tinyclsf.devices import choose_device, choose_memory_format, place
+from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError
+from tinyclsf.evaluation import Predictions, predict
+from tinyclsf.loading import loader
+from tinyclsf.metrics import Epoch
+from tinyclsf.model_files import load_model
+from tinyclsf.modules import Classifier
+from tinyclsf.options import as_text
+from tinyclsf.parts import build_splits, load_part
+from tinyclsf.recipes import make_loss
+from tinyclsf.registry import find
+from tinyclsf.run_list import read_config, read_history
+from tinyclsf.training import LossFunc
+
+SPLITS = ("train", "valid", "test", "all")
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run's folder, its `config.json`, its epochs, and the model with its best weights, on the CPU in evaluation mode."""
+
+    folder: Path
+    config: dict[str, Any]
+    history: list[Epoch]
+    model: Classifier
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """The value of a setting that was in force, as `lr` or `batch_size`; the default where the run has none."""
+        found = self.config.get("settings")
+        entry = found.get(name) if isinstance(found, dict) else None
+        return entry.get("value", default) if isinstance(entry, dict) else default
+
+    @property
+    def loss_func(self) -> LossFunc:
+        """The loss that the run was validated with."""
+        return make_loss(self.setting("loss", "cross-entropy"))
+
+
+def load_run(folder: str | os.PathLike[str]) -> TrainedRun:
+    """Open the folder of a run.
+
+    Raises: ModelFileError if it has no trained model yet, or a file is missing or broken; PluginError if its plugin fails.
+    """
+    path = Path(folder)
+    config = read_config(path)
+    return TrainedRun(path, config, read_history(path), load_model(path))
+
+
+def load_splits(
+    run: TrainedRun, *, data: str | None = None, data_dir: Path | None = None, options: Mapping[str, str] | None = None
+) -> Splits:
+    """The data of a run, read again, or another data set of the same classes and image shape; options are given as text.
+
+    A DataWarning tells where the run's own data is not what it was.
+    Raises: ConfigurationError for an option that cannot be; DataError if the data cannot be read or does not suit the model;
+    PluginError if the plugin fails.
+    """
+    was = run.config.get("data")
+    if not isinstance(was, dict) or not isinstance(was.get("name"), str) or not isinstance(was.get("options"), dict):
+        raise ModelFileError(
+            f"{run.folder / 'config.json'} does not say what data the run had; wanted data with name and options"
+        )
+    same = data in (None, was["name"])
+    saved = {name: as_text(value) for name, value in was["options"].items()} if same else {}
+    part = load_part(find("dataset", data or was["name"]), options or {}, saved=saved, data_dir=data_dir)
+    splits = build_splits(part)
+    _check_suits(run.model, splits, part.plugin.name)
+    if data is None and data_dir is None and not options:
+        _check_unchanged(run, splits)
+    return splits
+
+
+def part_of(splits: Splits, name: str | None) -> tuple[str, Dataset[Any]]:
+    """A part of the data by its name, "all" for the whole; None is the part that models are scored on.
+
+    Raises: ConfigurationError if the data has no such part.
+    """
+    if name is None:
+        return splits.held_out
+    if name not in SPLITS:
+        raise ConfigurationError(f"there is no split '{name}'; choose one of {', '.join(SPLITS)}")
+    if name == "all":
+        parts = [part for part in (splits.train, splits.valid, splits.test) if part is not None]
+        return name, ConcatDataset(parts)
+    part = getattr(splits, name)
+    if part is None:
+        raise ConfigurationError(f"the data has no {name} part; choose --split valid")
+    return name, part
+
+
+def paths_of(dataset: Dataset[Any]) -> list[str] | None:
+    """The files that the images of a part came from, in its order, or None where they are no files."""
+    if isinstance(dataset, ConcatDataset):
+        each = [paths_of(part) for part in dataset.datasets]
+        return None if None in each else [path for paths in each for path in paths or ()]
+    paths = getattr(dataset, "paths", None)
+    return None if paths is None else list(paths)
+
+
+def predictions_for(run: TrainedRun, dataset: Dataset[Any], *, device: str = "auto") -> Predictions:
+    """The run's predictions for the images of a data set, in its order, as fitting makes them."""
+    chosen = choose_device(device)
+    place(run.model, chosen, choose_memory_format("auto", run.model, chosen))
+    return predict(run.model, loader(dataset, 2 * run.setting("batch_size", 64)), chosen)
+
+
+def _check_suits(model: Classifier, splits: Splits, data: str) -> None:
+    if splits.classes != model.classes:
+        missing = [name for name in model.classes if name not in splits.classes]
+        unknown = [name for name in splits.classes if name not in model.classes]
+        differing = [f"lacks {', '.join(missing)}"] if missing else []
+        differing += [f"has {', '.join(unknown)}, which the model does not know"] if unknown else []
+        found = " and ".join(differing) or "has them in another order"
+        raise DataError(f"data set {data} does not have the model's {len(model.classes)} classes: it {found}")
+    if tuple(splits.image_shape) != tuple(model.image_shape):
+        found, wanted = ("x".join(map(str, shape)) for shape in (splits.image_shape, model.image_shape))
+        raise DataError(f"data set {data} has images of {found} and the model takes {wanted}; give -d options that make it so")
+    if splits.white != model.white:
+        raise DataError(f"data set {data} stores white as {splits.white:g} and the model takes {model.white:g}")
+
+
+def _check_unchanged(run: TrainedRun, splits: Splits) -> None:
+    was, now = run.config["data"].get("content"), fingerprint(splits)
+    if isinstance(was, dict) and was != now:
+        differing = "; ".join(f"{key} was {was.get(key)} and is {now[key]}" for key in now if was.get(key) != now[key])
+        warnings.warn(f"the data is not what {run.folder} was trained with: {differing}", DataWarning, stacklevel=3)
