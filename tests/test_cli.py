@@ -128,8 +128,8 @@ def test_a_softmax_before_the_loss_is_warned_of(cli: Any) -> None:
     result = cli("fit", "mlp", *SMALL, "-m", "softmax=true", "--progress", "none", "--json")
     assert result.code == 0
     sentence = (
-        "the outputs of model mlp sum to one already, and the loss takes their softmax once more, which flattens the gradient; "
-        "a model should give logits"
+        "the outputs sum to one already, and the loss takes their softmax once more, which flattens the gradient; "
+        "a model should give logits: leave its softmax out"
     )
     assert (result.err, result.document["warnings"]) == (f"warning: {sentence}\n", [sentence])
     assert cli("fit", "mlp", *SMALL, "--json").document["warnings"] == []
@@ -199,7 +199,12 @@ def test_real_mnist_with_the_settings_of_the_tutorial(cli: Any, mnist_dir: Path)
 
 
 CASES = [
-    (("fti", "mnist-cnn"), "there is no command 'fti'; choose one of fit, list, info, runs", "did you mean 'fit'?"),
+    (
+        ("fti", "mnist-cnn"),
+        "there is no command 'fti'; choose one of fit, runs, evaluate, report, compare, summary, predict, export, script, "
+        "show, check, list, info",
+        "did you mean 'fit'?",
+    ),
     (("fit",), "missing argument 'MODEL'", None),
     (("fit", "mnist-cn"), "there is no model 'mnist-cn'; 'tinyclsf list models' shows all", "did you mean 'mnist-cnn'?"),
     (

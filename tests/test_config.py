@@ -32,7 +32,7 @@ def test_a_file_by_hand_says_what_it_likes(tmp_path: Path) -> None:
 
 def test_a_file_of_a_run_is_taken_whole(tmp_path: Path) -> None:
     options = {"ratio": 0.25, "size": None, "flag": False, "name": "x"}
-    content = {"train": 640, "checksum": "51d02ae9"}
+    content = {"train": 640, "train_checksum": "51d02ae9"}
     data = {"name": "digits", "package": "tinyclsf", "package_version": "1", "options": options, "content": content}
     entries = {"lr": (0.1, "recipe"), "seed": (3, "--seed"), "device": ("cpu", "auto"), "memory_format": ("x", "auto")}
     found = read(

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Subset
 
 from tinyclsf import Images, Preprocess, Splits
-from tinyclsf.data import fingerprint
+from tinyclsf.data import differences, fingerprint
 from tinyclsf.errors import DataError
 
 
@@ -111,17 +111,32 @@ def test_splits_take_what_fits() -> None:
 
 def test_a_fingerprint_is_of_sizes_classes_shape_and_every_number() -> None:
     x, y = torch.arange(24, dtype=torch.uint8).reshape(4, 1, 2, 3), torch.tensor([0, 1, 0, 1])
-    checksum = zlib.crc32(y.numpy().tobytes(), zlib.crc32(x.numpy().tobytes()))
-    for tensor in (images().x, images().y):
-        checksum = zlib.crc32(tensor.numpy().tobytes(), checksum)
-    wanted = {"train": 4, "valid": 4, "test": None, "classes": ["a", "b"], "image_shape": [1, 2, 3]}
-    assert fingerprint(splits(train=Images(x, y))) == {**wanted, "checksum": f"{checksum:08x}"}
+    checksums = [
+        f"{zlib.crc32(part.y.numpy().tobytes(), zlib.crc32(part.x.numpy().tobytes())):08x}" for part in (Images(x, y), images())
+    ]
+    wanted = {
+        "train": 4,
+        "valid": 4,
+        "test": None,
+        "classes": ["a", "b"],
+        "image_shape": [1, 2, 3],
+        "train_checksum": checksums[0],
+        "valid_checksum": checksums[1],
+        "test_checksum": None,
+    }
+    assert fingerprint(splits(train=Images(x, y))) == wanted
     columns = x.transpose(2, 3).contiguous().transpose(2, 3)  # the same numbers in another layout
-    assert fingerprint(splits(train=Images(columns, y))) == {**wanted, "checksum": f"{checksum:08x}"}
+    assert fingerprint(splits(train=Images(columns, y))) == wanted
     other = x.clone()
     other[3, 0, 1, 2] += 1
     for train in (Images(other, y), Images(x, 1 - y)):
-        assert fingerprint(splits(train=train))["checksum"] != f"{checksum:08x}"
+        found = fingerprint(splits(train=train))
+        assert found.pop("train_checksum") != checksums[0]
+        assert found.items() < wanted.items()
+    assert differences(wanted, {**wanted, "train": 5, "train_checksum": "0"}) == (
+        f"train was 4 and is 5; train checksum was {checksums[0]} and is 0"
+    )
+    assert differences(wanted, wanted) == ""
 
 
 def test_a_fingerprint_of_data_that_is_not_in_memory_has_its_sizes_alone() -> None:
@@ -132,5 +147,7 @@ def test_a_fingerprint_of_data_that_is_not_in_memory_has_its_sizes_alone() -> No
         "test": 1,
         "classes": ["a", "b"],
         "image_shape": [1, 2, 3],
-        "checksum": "00000000",
+        "train_checksum": None,
+        "valid_checksum": None,
+        "test_checksum": None,
     }

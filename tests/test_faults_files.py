@@ -389,19 +389,20 @@ import torch
 from tinyclsf.plugin import Images, Preprocess, Splits
 
 def grey(*, file: str):
-    x = torch.full((8, 1, 4, 4), int(Path(file).read_text()), dtype=torch.uint8)
-    part = Images(x, torch.arange(8) % 2)
-    return Splits(part, part, part, ("a", "b"), (1, 4, 4), Preprocess(0.0, 255.0))
+    shades = int(Path(file).read_text()) + 5 * torch.arange(24, dtype=torch.uint8)
+    x = shades.view(8, 3, 1, 1, 1).transpose(0, 1).expand(3, 8, 1, 4, 4).clone()
+    parts = [Images(each, torch.arange(8) % 2) for each in x]
+    return Splits(*parts, ("a", "b"), (1, 4, 4), Preprocess(0.0, 255.0))
 """
     install("shades", code, module="shades", datasets={"grey": "shades:grey"})
     shade = tmp_path / "shade"
     shade.write_text("100")
     fit = ["fit", "mnist-logistic", "--data", "grey", "--epochs", "2", "--run", "r", "--progress", "none", "-d"]
     assert cli(*fit, f"file={shade}").code == 0
-    checksum = json.loads(Path("runs/r/config.json").read_text())["data"]["content"]["checksum"]
+    checksum = json.loads(Path("runs/r/config.json").read_text())["data"]["content"]["train_checksum"]
     shade.write_text("101")
     sentence = refused(cli, Path("runs/r"), "--epochs", "3")
-    assert sentence.startswith(f"the data is not what run runs/r was begun with: checksum was {checksum} and is ")
+    assert sentence.startswith(f"the data is not what run runs/r was begun with: train checksum was {checksum} and is ")
     assert sentence.endswith("; bring that back")
     shade.write_text("100")
     assert cli(*RESUME, "--epochs", "3").code == 0

@@ -61,6 +61,7 @@ def test_a_mean_of_nothing_says_what_may_have_happened() -> None:
 def test_wilson_interval_is_that_of_scipy(successes: int, count: int) -> None:
     right = binomtest(successes, count).proportion_ci(confidence_level=0.95, method="wilson")
     low, high = wilson_interval(successes, count)
+    assert (low == 0, high == 1) == (successes == 0, successes == count)
     assert (low, high) == pytest.approx((right.low, right.high), abs=1e-12)
     assert 0 <= low < high <= 1
 

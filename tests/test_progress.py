@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from tinyclsf.progress import listening, tell
+from tinyclsf.progress import listening, part_of, tell
 
 
 def test_word_reaches_every_listener_inside_its_block_and_nobody_after() -> None:
@@ -20,3 +20,15 @@ def test_word_reaches_every_listener_inside_its_block_and_nobody_after() -> None
     tell("reading labels", 2, 2)
     assert outer == [("reading pictures", 1, 2), ("reading pictures", 2, 2), ("reading labels", 1, 1)]
     assert inner == [("reading pictures", 2, 2)]
+
+
+def test_work_on_a_part_counts_towards_the_whole() -> None:
+    words: list[tuple[str, int, int]] = []
+    with listening(lambda *word: words.append(word)):
+        with suppress(KeyboardInterrupt), part_of("predicting", 10, 15):
+            tell("reading pictures", 2, 5)
+            raise KeyboardInterrupt
+        tell("reading labels", 1, 1)
+    with part_of("predicting", 0, 5):
+        tell("reading pictures", 1, 5)
+    assert words == [("predicting", 12, 15), ("reading labels", 1, 1)]

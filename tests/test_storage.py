@@ -12,7 +12,7 @@ from typing import IO
 import pytest
 
 from tinyclsf.errors import StorageError
-from tinyclsf.storage import remove_torn, write_whole
+from tinyclsf.storage import check_target, remove_torn, write_whole
 
 FULL_DISK = """
 import resource, signal, sys
@@ -123,7 +123,7 @@ def full_disk(file: IO[bytes]) -> None:
 
 def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     killed = (
-        "import os, sys\nfrom pathlib import Path\nfrom tinyclsf.storage import write_whole\n"
+        "import os, sys\nfrom pathlib import Path\nfrom tinyclsf.storage import check_target, write_whole\n"
         "write_whole(Path(sys.argv[1]), lambda file: os._exit(9))"
     )
     assert subprocess.run([sys.executable, "-c", killed, str(tmp_path / "file")], check=False).returncode == 9
@@ -133,3 +133,19 @@ def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path: Path) ->
         (tmp_path / name).touch()
     remove_torn(tmp_path / "file")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".file", ".other.tmp", "file"]
+
+
+def test_a_place_is_tried_before_long_work(tmp_path: Path) -> None:
+    check_target(tmp_path / "page.html")
+    assert list(tmp_path.iterdir()) == []
+
+    def refusal(path: Path) -> str:
+        with pytest.raises(StorageError) as error:
+            check_target(path)
+        return str(error.value)
+
+    assert refusal(tmp_path) == f"cannot write {tmp_path}: it is a folder; give the name of a file"
+    (tmp_path / "file").write_text("")
+    for folder, reason in (("gone", "No such file or directory"), ("file", "Not a directory")):
+        path = tmp_path / folder / "page.html"
+        assert refusal(path) == f"cannot write {path}: {reason}; give a name in a folder that can be written to"

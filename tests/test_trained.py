@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import ConcatDataset
+from torch.utils.data import ConcatDataset, IterableDataset
 
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, TinyclsfError
@@ -20,6 +21,13 @@ from tinyclsf.runs import read_predictions
 from tinyclsf.trained import load_run, load_splits, part_of, paths_of, predictions_for
 
 Cli = Callable[..., Any]
+
+
+class Stream(IterableDataset[Any]):
+    """A part of unknown length."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
 
 
 @pytest.fixture
@@ -70,6 +78,8 @@ def test_the_parts_of_data(run: Path) -> None:
     plain = Splits(digit, digit, None, ("cat", "dog"), (1, 8, 8), Preprocess())
     assert part_of(plain, None) == ("valid", digit)
     assert paths_of(ConcatDataset([splits.train, digit])) is None
+    with pytest.raises(ConfigurationError, match="a part of the data is a stream, which cannot be joined with others"):
+        part_of(replace(plain, train=Stream()), "all")
     for name, message in (
         ("test", "the data has no test part; choose --split valid"),
         ("tset", "there is no split 'tset'; choose one of train, valid, test, all"),
@@ -83,7 +93,7 @@ def test_data_that_changed_is_said(run: Path) -> None:
     Path("photos/test/cat/0.png").unlink()
     with pytest.warns(DataWarning) as found:
         load_splits(load_run(run))
-    changed = "the data is not what runs/first was trained with: test was 6 and is 5; checksum was "
+    changed = "the data is not what runs/first was trained with: test was 6 and is 5; test checksum was "
     assert str(found[0].message).startswith(changed)
 
 

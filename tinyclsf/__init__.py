@@ -6,13 +6,24 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tinyclsf.analysis.assessment import assess
+    from tinyclsf.analysis.checks import check
+    from tinyclsf.analysis.comparison import compare
+    from tinyclsf.analysis.report import write_report
+    from tinyclsf.analysis.summary import summarize
     from tinyclsf.data import Images, Splits
+    from tinyclsf.deployment.export import export_model
+    from tinyclsf.deployment.formats import load_exported
+    from tinyclsf.deployment.prediction import predict_files
+    from tinyclsf.drawing.samples import show_samples
     from tinyclsf.duration import DurationTime
     from tinyclsf.estimator import TorchClassifier
     from tinyclsf.loading import WrappedDataLoader
     from tinyclsf.metrics import Epoch, accuracy
     from tinyclsf.model_files import load_model, save_model
     from tinyclsf.modules import Classifier, Lambda, Preprocess
+    from tinyclsf.scripting.script import write_script
+    from tinyclsf.trained import load_run, load_splits
     from tinyclsf.trainer import Trainer
     from tinyclsf.training import fit, get_data, loss_batch
 
@@ -28,11 +39,23 @@ _HOME = {
     "Trainer": "trainer",
     "WrappedDataLoader": "loading",
     "accuracy": "metrics",
+    "assess": "analysis.assessment",
+    "check": "analysis.checks",
+    "compare": "analysis.comparison",
+    "export_model": "deployment.export",
     "fit": "training",
     "get_data": "training",
+    "load_exported": "deployment.formats",
     "load_model": "model_files",
+    "load_run": "trained",
+    "load_splits": "trained",
     "loss_batch": "training",
+    "predict_files": "deployment.prediction",
     "save_model": "model_files",
+    "show_samples": "drawing.samples",
+    "summarize": "analysis.summary",
+    "write_report": "analysis.report",
+    "write_script": "scripting.script",
 }
 
 __all__ = [
@@ -47,11 +70,23 @@ __all__ = [
     "Trainer",
     "WrappedDataLoader",
     "accuracy",
+    "assess",
+    "check",
+    "compare",
+    "export_model",
     "fit",
     "get_data",
+    "load_exported",
     "load_model",
+    "load_run",
+    "load_splits",
     "loss_batch",
+    "predict_files",
     "save_model",
+    "show_samples",
+    "summarize",
+    "write_report",
+    "write_script",
 ]
 
 

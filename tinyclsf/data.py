@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,19 +78,26 @@ class Splits:
 
 
 def fingerprint(splits: Splits) -> dict[str, Any]:
-    """What tells one data set from another: its sizes, classes and shape, and a checksum of the images that are in memory."""
+    """What tells one data set from another: classes, shape, and of each part its size and a checksum, if it is in memory."""
     parts = {name: getattr(splits, name) for name in ("train", "valid", "test")}
-    checksum = 0
-    for part in parts.values():
-        if isinstance(part, Images):
-            for tensor in part.tensors:
-                checksum = zlib.crc32(tensor.contiguous().numpy().data, checksum)
     return {
         **{name: len(part) if isinstance(part, Sized) else None for name, part in parts.items()},
         "classes": list(splits.classes),
         "image_shape": list(splits.image_shape),
-        "checksum": f"{checksum:08x}",
+        **{f"{name}_checksum": _checksum(part) if isinstance(part, Images) else None for name, part in parts.items()},
     }
+
+
+def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """In what two fingerprints differ, in words; empty where they are equal."""
+    return "; ".join(f"{key.replace('_', ' ')} was {was.get(key)} and is {now[key]}" for key in now if was.get(key) != now[key])
+
+
+def _checksum(images: Images) -> str:
+    checksum = 0
+    for tensor in images.tensors:
+        checksum = zlib.crc32(tensor.contiguous().numpy().data, checksum)
+    return f"{checksum:08x}"
 
 
 def _check_part(part: str, images: Images, classes: tuple[str, ...], image_shape: tuple[int, int, int]) -> None:

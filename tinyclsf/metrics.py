@@ -93,4 +93,5 @@ def wilson_interval(successes: int, count: int) -> tuple[float, float]:
     scale = 1 + z * z / count
     centre = (share + z * z / (2 * count)) / scale
     half = z / scale * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # Where none or all are successes a bound is 0 or 1, which rounding would miss.
+    return centre - half if successes else 0.0, centre + half if successes < count else 1.0

@@ -64,7 +64,7 @@ def load_model(folder: str | os.PathLike[str], network: nn.Module | None = None)
     not fit the network, or if its plugin is not installed; PluginError if the plugin fails.
     """
     path = Path(folder)
-    card = _read_card(path / CARD)
+    card = read_card(path)
     classes, image_shape, white = card["classes"], tuple(card["image_shape"]), card["white"]
     if network is None:
         network = _build(path / CARD, card["plugin"], image_shape, len(classes))
@@ -85,20 +85,12 @@ def load_model(folder: str | os.PathLike[str], network: nn.Module | None = None)
     return model.eval()
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name, on the CPU.
+def read_card(folder: Path) -> dict[str, Any]:
+    """The `model.json` of a run folder: format, classes, image_shape, white, plugin.
 
-    Raises: ModelFileError if the file is missing or broken.
+    Raises: ModelFileError if it is missing, broken or of a newer format.
     """
-    try:
-        return safetensors.torch.load(path.read_bytes())
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror}; wanted the weights of a trained model") from error
-    except safetensors.SafetensorError as error:
-        raise ModelFileError(f"{path} is not a whole safetensors file ({error}); save the model again") from error
-
-
-def _read_card(path: Path) -> dict[str, Any]:
+    path = folder / CARD
     try:
         card = json.loads(path.read_bytes())
     except OSError as error:
@@ -112,6 +104,19 @@ def _read_card(path: Path) -> dict[str, Any]:
     if not _has_right_types(card):
         raise ModelFileError(f"{path} has classes, image_shape, white or plugin of a wrong type; the file is broken")
     return card
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name, on the CPU.
+
+    Raises: ModelFileError if the file is missing or broken.
+    """
+    try:
+        return safetensors.torch.load(path.read_bytes())
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror}; wanted the weights of a trained model") from error
+    except safetensors.SafetensorError as error:
+        raise ModelFileError(f"{path} is not a whole safetensors file ({error}); save the model again") from error
 
 
 def _has_right_types(card: dict[str, Any]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import Any
 
 import torch
 
-from tinyclsf import distributed
 from tinyclsf.data import Splits
 from tinyclsf.errors import ConfigurationError, PluginError
 from tinyclsf.modules import Classifier
@@ -106,35 +104,6 @@ def build_model(part: Part, splits: Splits) -> Classifier:
             f"wanted logits of shape (2, {num_classes})"
         )
     return model
-
-
-def check_last_batch(model: Classifier, images: int, batch_size: int) -> None:
-    """Find out before training whether a batch of one image is too little for the model, as it is for batch norm.
-
-    Raises: ConfigurationError if it is.
-    """
-    size = distributed.size()
-    if size > 1:  # the last batch never has fewer than two images for each process
-        found = f"batches of {min(batch_size, images)}, shared by {size} processes,"
-        alone = min(batch_size, images) // size == 1
-    else:
-        found = f"{images:,} training images in batches of {batch_size}"
-        alone = images % batch_size == (1 if batch_size > 1 else 0)
-    if not alone:
-        return
-    try:
-        copy.deepcopy(model).train()(torch.zeros(1, *model.image_shape))
-    except ValueError as error:
-        raise ConfigurationError(
-            f"{found} leave a batch of 1, which the model's batch norm cannot train on; give another --batch-size"
-        ) from error
-
-
-def gives_probabilities(model: Classifier) -> bool:
-    """Whether a model's outputs sum to one, as after a softmax: tried on blank images."""
-    with torch.no_grad():
-        out = model.eval()(torch.zeros(2, *model.image_shape))
-    return bool((out >= 0).all()) and torch.allclose(out.sum(dim=1), torch.ones(2), atol=1e-4)
 
 
 def _default_data_dir() -> Setting:

@@ -105,7 +105,7 @@ class Preparation:
                 f"{size:,} of {len(y):,} images would validate; set valid_size to 1 to {len(y) - 1:,}, or valid_ratio"
             )
         if split == "stratified":
-            return _stratified(y, size, self.seed)
+            return stratified(y, size, self.seed)
         if lost := set(y[-size:].tolist()) - set(y[:-size].tolist()):
             warnings.warn(
                 f"the last {size:,} images have all that there is of {len(lost)} of the classes, so these are not trained on; "
@@ -134,7 +134,7 @@ class Preparation:
         """
         if self.fraction == 1 or len(y) == 0:
             return torch.arange(len(y))
-        shuffled = _shuffled_by_class(y, self.seed)
+        shuffled = shuffled_by_class(y, self.seed)
         counts = [len(rows) for rows in shuffled]
         each = min(int(self.fraction * len(y) / len(counts) + 1e-9), *counts)
         if each == 0:
@@ -213,9 +213,9 @@ def _rows_a_piece(tensor: Tensor) -> int:
     return max(1, _PIECE // tensor.shape[1:].numel())
 
 
-def _stratified(y: Tensor, size: int, seed: int) -> Tensor:
+def stratified(y: Tensor, size: int, seed: int) -> Tensor:
     """`size` rows, as nearly as whole numbers can the same share of every class."""
-    shuffled = _shuffled_by_class(y, seed)
+    shuffled = shuffled_by_class(y, seed)
     shares = [size * len(rows) / len(y) for rows in shuffled]
     takes = [int(share) for share in shares]
     # What rounding down left over goes to the largest remainders, but a class should keep an image to train on.
@@ -225,7 +225,7 @@ def _stratified(y: Tensor, size: int, seed: int) -> Tensor:
     return torch.cat([rows[:take] for rows, take in zip(shuffled, takes, strict=True)]).sort().values
 
 
-def _shuffled_by_class(y: Tensor, seed: int) -> list[Tensor]:
+def shuffled_by_class(y: Tensor, seed: int) -> list[Tensor]:
     """The rows of every class that there is, in a random order that only the labels and the seed decide."""
     generator = torch.Generator().manual_seed(seed)
     order = y.argsort(stable=True)

@@ -24,3 +24,19 @@ def listening(listener: Listener) -> Iterator[None]:
         yield
     finally:
         _listeners.remove(listener)
+
+
+@contextmanager
+def part_of(what: str, done: int, total: int) -> Iterator[None]:
+    """Inside the block, what is told counts as work on something larger, of which so much was done before."""
+    listeners = _listeners[:]
+
+    def pass_on(_: str, part: int, __: int) -> None:
+        for listener in listeners:
+            listener(what, done + part, total)
+
+    _listeners[:] = [pass_on]
+    try:
+        yield
+    finally:
+        _listeners[:] = listeners

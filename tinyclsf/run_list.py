@@ -41,8 +41,34 @@ def list_runs(root: Path) -> list[RunSummary]:
 
     Raises: ConfigurationError if the folder cannot be read; one that is not there has no runs.
     """
-    runs = [_summarize(folder) for folder in _folders(root) if _is_run(folder)]
+    runs = [describe_run(folder) for folder in _folders(root) if _is_run(folder)]
     return sorted(runs, key=lambda run: _moment(run.created))  # those of one moment by name, as the folders come
+
+
+def describe_run(folder: Path) -> RunSummary:
+    """What the files of one run tell."""
+    history = read_history(folder)
+    running = not _read_state(folder) and is_occupied(folder)
+    ended = {} if running else _read_state(folder)  # read again, as it may have ended in between
+    state, error = "running" if running else ended.get("state", "stopped"), value_at(str, ended, "error")
+    config: dict[str, Any] = {}
+    try:
+        config = read_config(folder)
+    except ModelFileError as reason:
+        state, error = "broken", str(reason)
+    return RunSummary(
+        name=folder.name,
+        path=folder,
+        model=value_at(str, config, "model", "name"),
+        data=value_at(str, config, "data", "name"),
+        state=state,
+        epochs_done=len(history),
+        epochs=value_at(int, config, "settings", "epochs", "value"),
+        best=best_of(history),
+        held_out=value_at(dict, ended, "held_out"),
+        created=value_at(str, config, "created"),
+        error=error,
+    )
 
 
 def find_run(root: Path, name: str) -> Path:
@@ -79,6 +105,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def value_at(kind: type[Value], found: Any, *keys: str) -> Value | None:
+    """What stands under these keys, one inside the other, if it is of that type."""
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, kind) else None
+
+
+def setting_of(config: dict[str, Any], name: str, default: Any = None) -> Any:
+    """The value of a setting in a run's `config.json`, as `lr` or `batch_size`; the default where it is not there."""
+    found = value_at(dict, config, "settings", name)
+    return default if found is None else found.get("value", default)
+
+
 def read_history(folder: Path) -> list[Epoch]:
     """The epochs of a run that are whole; of one that a resumed run trained again, the last row."""
     try:
@@ -102,38 +141,13 @@ def _is_run(folder: Path) -> bool:
     return os.path.lexists(folder / CONFIG)
 
 
-def _summarize(folder: Path) -> RunSummary:
-    history = read_history(folder)
-    running = not _read_state(folder) and is_occupied(folder)
-    ended = {} if running else _read_state(folder)  # read again, as it may have ended in between
-    state, error = "running" if running else ended.get("state", "stopped"), _value(str, ended, "error")
-    config: dict[str, Any] = {}
-    try:
-        config = read_config(folder)
-    except ModelFileError as reason:
-        state, error = "broken", str(reason)
-    return RunSummary(
-        name=folder.name,
-        path=folder,
-        model=_value(str, config, "model", "name"),
-        data=_value(str, config, "data", "name"),
-        state=state,
-        epochs_done=len(history),
-        epochs=_value(int, config, "settings", "epochs", "value"),
-        best=best_of(history),
-        held_out=_value(dict, ended, "held_out"),
-        created=_value(str, config, "created"),
-        error=error,
-    )
-
-
 def _read_state(folder: Path) -> dict[str, Any]:
     """How a run ended; empty if it has not."""
     try:
         state = json.loads((folder / STATE).read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    return state if _value(str, state, "state") in ("done", "stopped", "failed") else {}
+    return state if value_at(str, state, "state") in ("done", "stopped", "failed") else {}
 
 
 def _read_row(line: bytes) -> Epoch | None:
@@ -149,13 +163,6 @@ def _read_row(line: bytes) -> Epoch | None:
         )
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
-
-
-def _value(kind: type[Value], found: Any, *keys: str) -> Value | None:
-    """What stands under these keys, one inside the other, if it is of that type."""
-    for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found if isinstance(found, kind) else None
 
 
 def _moment(created: str | None) -> float:

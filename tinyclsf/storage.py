@@ -45,6 +45,19 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], *, keep_previo
         raise StorageError(f"cannot write {path}: {error.strerror}; what was there before is unchanged") from error
 
 
+def check_target(path: Path) -> None:
+    """Find out before long work whether a file can be written there; nothing is.
+
+    Raises: StorageError if the name is that of a folder, or its folder is not there or takes no files.
+    """
+    if path.is_dir():
+        raise StorageError(f"cannot write {path}: it is a folder; give the name of a file")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}; give a name in a folder that can be written to") from error
+
+
 def remove_torn(path: Path) -> None:
     """Remove what writers of a file left behind when they were killed; no such writer may be at work."""
     for left in path.parent.glob(f"{_prefix(path)}*"):

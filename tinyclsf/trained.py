@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import ConcatDataset, Dataset
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 
-from tinyclsf.data import Splits, fingerprint
+from tinyclsf.data import Splits, differences, fingerprint
 from tinyclsf.devices import choose_device, choose_memory_format, place
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError
 from tinyclsf.evaluation import Predictions, predict
+from tinyclsf.failures import explained
 from tinyclsf.loading import loader
 from tinyclsf.metrics import Epoch
 from tinyclsf.model_files import load_model
@@ -23,7 +24,7 @@ from tinyclsf.options import as_text
 from tinyclsf.parts import build_splits, load_part
 from tinyclsf.recipes import make_loss
 from tinyclsf.registry import find
-from tinyclsf.run_list import read_config, read_history
+from tinyclsf.run_list import read_config, read_history, setting_of
 from tinyclsf.training import LossFunc
 
 SPLITS = ("train", "valid", "test", "all")
@@ -40,9 +41,7 @@ class TrainedRun:
 
     def setting(self, name: str, default: Any = None) -> Any:
         """The value of a setting that was in force, as `lr` or `batch_size`; the default where the run has none."""
-        found = self.config.get("settings")
-        entry = found.get(name) if isinstance(found, dict) else None
-        return entry.get("value", default) if isinstance(entry, dict) else default
+        return setting_of(self.config, name, default)
 
     @property
     def loss_func(self) -> LossFunc:
@@ -79,9 +78,17 @@ def load_splits(
     part = load_part(find("dataset", data or was["name"]), options or {}, saved=saved, data_dir=data_dir)
     splits = build_splits(part)
     _check_suits(run.model, splits, part.plugin.name)
-    if data is None and data_dir is None and not options:
-        _check_unchanged(run, splits)
+    if data is None and data_dir is None and not options and (changed := how_changed(run, splits)):
+        warnings.warn(changed, DataWarning, stacklevel=2)
     return splits
+
+
+def how_changed(run: TrainedRun, splits: Splits) -> str | None:
+    """How data differs from what a run was trained with, in a sentence; None where it is the same, or the run does not say."""
+    was, now = run.config["data"].get("content"), fingerprint(splits)
+    if not isinstance(was, dict) or was == now:
+        return None
+    return f"the data is not what {run.folder} was trained with: {differences(was, now)}"
 
 
 def part_of(splits: Splits, name: str | None) -> tuple[str, Dataset[Any]]:
@@ -95,6 +102,10 @@ def part_of(splits: Splits, name: str | None) -> tuple[str, Dataset[Any]]:
         raise ConfigurationError(f"there is no split '{name}'; choose one of {', '.join(SPLITS)}")
     if name == "all":
         parts = [part for part in (splits.train, splits.valid, splits.test) if part is not None]
+        if any(isinstance(part, IterableDataset) for part in parts):
+            raise ConfigurationError(
+                "a part of the data is a stream, which cannot be joined with others; choose --split train, valid or test"
+            )
         return name, ConcatDataset(parts)
     part = getattr(splits, name)
     if part is None:
@@ -112,10 +123,15 @@ def paths_of(dataset: Dataset[Any]) -> list[str] | None:
 
 
 def predictions_for(run: TrainedRun, dataset: Dataset[Any], *, device: str = "auto") -> Predictions:
-    """The run's predictions for the images of a data set, in its order, as fitting makes them."""
+    """The run's predictions for the images of a data set, in its order, as fitting makes them.
+
+    Raises: TrainingError if the memory is too small.
+    """
     chosen = choose_device(device)
-    place(run.model, chosen, choose_memory_format("auto", run.model, chosen))
-    return predict(run.model, loader(dataset, 2 * run.setting("batch_size", 64)), chosen)
+    batch_size = 2 * run.setting("batch_size", 64)
+    with explained(lambda: f"predicting, with batches of {batch_size}"):
+        place(run.model, chosen, choose_memory_format("auto", run.model, chosen))
+        return predict(run.model, loader(dataset, batch_size), chosen)
 
 
 def _check_suits(model: Classifier, splits: Splits, data: str) -> None:
@@ -131,10 +147,3 @@ def _check_suits(model: Classifier, splits: Splits, data: str) -> None:
         raise DataError(f"data set {data} has images of {found} and the model takes {wanted}; give -d options that make it so")
     if splits.white != model.white:
         raise DataError(f"data set {data} stores white as {splits.white:g} and the model takes {model.white:g}")
-
-
-def _check_unchanged(run: TrainedRun, splits: Splits) -> None:
-    was, now = run.config["data"].get("content"), fingerprint(splits)
-    if isinstance(was, dict) and was != now:
-        differing = "; ".join(f"{key} was {was.get(key)} and is {now[key]}" for key in now if was.get(key) != now[key])
-        warnings.warn(f"the data is not what {run.folder} was trained with: {differing}", DataWarning, stacklevel=3)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyclsf.pictures import picture_endings
+from tinyclsf.picture_folders import Content, content_of, is_named_as_picture, listed, pictures_in, shown
 from tinyclsf.plugin import DataError, DataWarning
 
 _PARTS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # folders, and the parts that they are
-_MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -53,57 +52,17 @@ def find_pictures(folder: Path) -> Tree:
     parts = {part: _files_of(source, classes, misnamed) for part, source in sources.items()}
     if misnamed:
         _warn(f"{_count(len(misnamed), 'file')} left out, not ending in .jpg, .png or the like: {shown(misnamed[0])}, for one")
-    beside = [path for source in sources.values() for path in _content(source).files if _is_named_as_picture(path)]
+    beside = [path for source in sources.values() for path in _content(source).files if is_named_as_picture(path)]
     if beside:
         _warn(f"{_count(len(beside), 'picture')} left out, lying in no class folder: {shown(beside[0])}, for one")
     return Tree(tuple(map(shown, classes)), parts)
 
 
-def shown(path: str | Path) -> str:
-    """A path as text that can be printed: what cannot is written as an escape."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(path))
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names in a sentence: the first ten, and how many more there are."""
-    more = [f"{len(names) - _MOST_NAMED:,} more"] if len(names) > _MOST_NAMED else []
-    *first, last = [*names[:_MOST_NAMED], *more]
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-@dataclass(frozen=True)
-class _Content:
-    """What is in a folder and not hidden, by name: the names of folders, the paths of files."""
-
-    folders: list[str]
-    files: list[str]
-
-
-def _content(folder: str | Path) -> _Content:
-    folders, files = [], []
+def _content(folder: str | Path) -> Content:
     try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith(".") or entry.name == "__MACOSX":
-                    continue
-                if _leads_to(entry.is_dir):
-                    folders.append(entry.name)
-                elif _leads_to(entry.is_file) or not os.path.exists(entry.path):  # but no pipes and devices
-                    files.append(entry.path)
+        return content_of(folder)
     except OSError as error:
         raise _unreadable(folder, error) from error
-    return _Content(sorted(folders), sorted(files))
-
-
-def _leads_to(kind: Callable[[], bool]) -> bool:
-    try:
-        return kind()
-    except OSError:  # a link that leads in a circle, or where nobody may look
-        return False
-
-
-def _is_named_as_picture(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in picture_endings()
 
 
 def _has_parts(folder: Path) -> bool:
@@ -127,7 +86,7 @@ def _check_classes(folder: Path, train: Path, classes: list[str]) -> None:
     """Raise a DataError that helps a person who pointed one level too high or too low."""
     here, names = shown(train), [shown(name) for name in classes]
     if not classes:
-        pictures = sum(map(_is_named_as_picture, _content(train).files))
+        pictures = sum(map(is_named_as_picture, _content(train).files))
         found = f"{here} has {pictures:,} pictures and no class folders" if pictures else f"{here} has no class folders"
         tip = f"did you mean --data-dir {shown(os.path.normpath(folder / '..'))}?" if pictures else None
         raise DataError(f"{found}; wanted a folder of pictures for each class, in it or in {here}/train", tip=tip)
@@ -162,42 +121,18 @@ def _files_of(source: Path, classes: list[str], misnamed: list[str]) -> Files:
     files = Files([], [])
     for label, name in enumerate(classes):
         folder = source / name
-        others = len(misnamed)
-        paths = _pictures_in(folder, misnamed)
+        paths, others = pictures_in(folder, _refuse)
+        misnamed += others
         if not paths:
-            found = misnamed[others:]
-            names = f"; it has other files, {shown(found[0])} for one" if found else ""
+            names = f"; it has other files, {shown(others[0])} for one" if others else ""
             raise DataError(f"the class folder {shown(folder)} has no picture{names}; wanted one at least, or no such folder")
         files.paths.extend(paths)
         files.labels.extend([label] * len(paths))
     return files
 
 
-def _pictures_in(folder: Path, misnamed: list[str]) -> list[str]:
-    """The pictures in a class folder and the folders in it, links followed; other files are added to `misnamed`."""
-    # A link to a folder above, or to one that was seen already, is not followed: there would be no end to it.
-    real = folder.resolve()
-    seen = {_identity(each) for each in (real, *real.parents)}
-    found: list[str] = []
-    waiting = [str(folder)]
-    while waiting:
-        inside = waiting.pop()
-        content = _content(inside)
-        for path in content.files:
-            (found if _is_named_as_picture(path) else misnamed).append(path)
-        for path in (os.path.join(inside, name) for name in content.folders):
-            if (identity := _identity(path)) not in seen:
-                seen.add(identity)
-                waiting.append(path)
-    return sorted(found)
-
-
-def _identity(folder: str | Path) -> tuple[int, int]:
-    try:
-        status = os.stat(folder)
-    except OSError as error:
-        raise _unreadable(folder, error) from error
-    return status.st_dev, status.st_ino
+def _refuse(folder: str, error: OSError) -> None:
+    raise _unreadable(folder, error) from error
 
 
 def _unreadable(folder: str | Path, error: OSError) -> DataError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -13,18 +14,41 @@ from collections.abc import Sequence
 import click
 
 from tinyclsf import launch
+from tinyclsf.cli.check import check
+from tinyclsf.cli.compare import compare
+from tinyclsf.cli.evaluate import evaluate
+from tinyclsf.cli.export import export
 from tinyclsf.cli.fit import fit
 from tinyclsf.cli.info import info
 from tinyclsf.cli.list import list_plugins
-from tinyclsf.cli.report import DOCUMENT_VERSION, Report
+from tinyclsf.cli.output import DOCUMENT_VERSION, Output
+from tinyclsf.cli.predict import predict
+from tinyclsf.cli.report import report
 from tinyclsf.cli.runs import runs
+from tinyclsf.cli.script import script
+from tinyclsf.cli.show import show
+from tinyclsf.cli.summary import summary
 from tinyclsf.errors import ConfigurationError, TinyclsfError, did_you_mean
 from tinyclsf.registry import own_version
 from tinyclsf.signals import SignalReceived
 
+_SECTIONS = {
+    "Train": (fit, runs),
+    "See what a run learned": (evaluate, report, compare, summary),
+    "Use it": (predict, export, script),
+    "Before training": (show, check),
+    "What there is": (list_plugins, info),
+}
+
 
 class _Commands(click.Group):
-    """A group that knows the nearest command to a misspelt one."""
+    """A group that knows the nearest command to a misspelt one, and whose help has the commands by what they are for."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, self.commands))
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(str(each.name).ljust(width), each.get_short_help_str(100)) for each in commands])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if not ctx.resilient_parsing and args[0] not in self.commands:
@@ -41,28 +65,28 @@ def cli() -> None:
     """Train image classifiers on your data or on well-known sets.
 
     \b
-    tinyclsf fit mnist-cnn --epochs 2        train on the digits that come along
-    tinyclsf list                            see all models and data sets
-    tinyclsf info mnist-cnn                  see a model's options
-    tinyclsf runs                            see all runs, and how good they were
+    tinyclsf fit mnist-cnn --epochs 2   train on the digits that come along
+    tinyclsf report overnight           see how good a run is, and where it fails
+    tinyclsf list                       see all models and data sets
     """
 
 
-cli.add_command(fit)
-cli.add_command(list_plugins)
-cli.add_command(info)
-cli.add_command(runs)
+for _command in (command for commands in _SECTIONS.values() for command in commands):
+    cli.add_command(_command)
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; results go to stdout, everything else to stderr."""
     args = list(sys.argv[1:] if args is None else args)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may have what a terminal cannot show
     as_json = "--json" in args and launch.rank() == 0  # one document, though several processes may have one error
     try:
         # A plugin that prints must not spoil the one document on stdout, nor print there once for each process.
         with contextlib.redirect_stdout(sys.stderr) if as_json or launch.rank() > 0 else contextlib.nullcontext():
             report = cli.main(args, prog_name="tinyclsf", standalone_mode=False, obj=tuple(args))
-        if isinstance(report, Report):
+        if isinstance(report, Output):
             print(json.dumps(report.document) if as_json else report.text, flush=True)
             return report.exit_code
         return 0

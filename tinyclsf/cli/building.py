@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sized
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +11,19 @@ from typing import Any
 import torch
 
 from tinyclsf import distributed
+from tinyclsf.analysis.checks import quick_check
 from tinyclsf.callbacks import BestModel, Callback, Checkpoints, EarlyStopping, EpochSchedule
 from tinyclsf.cli.console import Watch
 from tinyclsf.cli.request import Request
 from tinyclsf.cli.settings import Settings, arguments_of
 from tinyclsf.data import Splits, fingerprint
-from tinyclsf.errors import DataError
+from tinyclsf.errors import ConfigurationError, DataError
 from tinyclsf.loading import batches_of, loader
 from tinyclsf.logs import JsonLines
 from tinyclsf.model_files import WEIGHTS
 from tinyclsf.modules import Classifier
 from tinyclsf.options import Setting
-from tinyclsf.parts import build_model, build_splits, check_last_batch, gives_probabilities
+from tinyclsf.parts import build_model, build_splits
 from tinyclsf.randomness import seed_all
 from tinyclsf.recipes import STEPPED_BY_EPOCH, make_augment, make_loss, make_optimizer, make_schedule
 from tinyclsf.runs import METRICS
@@ -60,13 +62,12 @@ def build(request: Request, device: torch.device, folder: Path, watch: Watch) ->
         raise DataError("the processes have different data; give them all the same files and options")
     seed_all(seed)  # once more: the weights do not depend on what the data set drew
     model = build_model(request.model, splits)
-    if gives_probabilities(model):
-        watch.warn(
-            f"the outputs of model {request.model.plugin.name} sum to one already, and the loss takes their softmax once more, "
-            "which flattens the gradient; a model should give logits"
-        )
+    if distributed.rank() == 0:
+        loss_func = make_loss(settings["loss"].value, **arguments_of(settings, "loss"))
+        for finding in quick_check(model, splits, loss_func):
+            watch.warn(finding.sentence)
     if isinstance(splits.train, Sized):
-        check_last_batch(model, len(splits.train), settings["batch_size"].value)
+        _check_last_batch(model, len(splits.train), settings["batch_size"].value)
     train_dl, valid_dl = _loaders(splits, settings["batch_size"].value)
     trainer = _build_trainer(model, settings, device, batches_of(train_dl))
     trainer.callbacks += _callbacks(settings, folder, [*asked_for, watch])
@@ -79,6 +80,29 @@ def build(request: Request, device: torch.device, folder: Path, watch: Watch) ->
     if distributed.size() > 1:
         settings["processes"] = Setting(distributed.size(), "torchrun")
     return Built(splits, content, model, trainer, train_dl, valid_dl, settings)
+
+
+def _check_last_batch(model: Classifier, images: int, batch_size: int) -> None:
+    """Find out before training whether a batch of one image is too little for the model, as it is for batch norm.
+
+    Raises: ConfigurationError if it is.
+    """
+    size = distributed.size()
+    if size > 1:  # the last batch never has fewer than two images for each process
+        found = f"batches of {min(batch_size, images)}, shared by {size} processes,"
+        alone = min(batch_size, images) // size == 1
+    else:
+        found = f"{images:,} training images in batches of {batch_size}"
+        alone = images % batch_size == (1 if batch_size > 1 else 0)
+    if not alone:
+        return
+    try:
+        with torch.random.fork_rng(devices=[]):  # the trial draws nothing from what training draws
+            copy.deepcopy(model).train()(torch.zeros(1, *model.image_shape))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{found} leave a batch of 1, which the model's batch norm cannot train on; give another --batch-size"
+        ) from error
 
 
 def _loaders(splits: Splits, batch_size: int) -> tuple[Any, Any]:

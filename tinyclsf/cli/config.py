@@ -13,8 +13,8 @@ import click
 from tinyclsf.errors import ConfigurationError, did_you_mean
 from tinyclsf.options import as_text
 
-_KEYS = ("version", "tinyclsf", "python", "torch", "created", "commands", "model", "data", "callbacks", "settings")
-_PLUGIN_KEYS = ("name", "package", "package_version", "options", "content")
+_KEYS = ("version", "tinyclsf", "python", "torch", "threads", "created", "commands", "model", "data", "callbacks", "settings")
+_PLUGIN_KEYS = ("name", "package", "package_version", "options", "content", "parameters")
 # Options of the command that are no settings of a run, or stand elsewhere in the file.
 _NO_SETTINGS = (
     *("model", "data", "data_dir", "callbacks", "model_options", "data_options", "callback_options"),

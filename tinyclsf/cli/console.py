@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from tinyclsf.callbacks import Callback
-from tinyclsf.cli.report import percent
+from tinyclsf.cli.output import percent
 from tinyclsf.errors import DataWarning
 from tinyclsf.metrics import Epoch
 from tinyclsf.progress import listening

@@ -16,7 +16,7 @@ from tinyclsf import distributed, launch
 from tinyclsf.checkpoint import CHECKPOINT
 from tinyclsf.cli.building import Built, build
 from tinyclsf.cli.console import Watch, position
-from tinyclsf.cli.report import Report
+from tinyclsf.cli.output import Output
 from tinyclsf.cli.request import Request
 from tinyclsf.cli.results import report, score, settings_rows
 from tinyclsf.cli.resuming import check_content, state_of, stretch, warn_of_versions
@@ -46,7 +46,7 @@ from tinyclsf.state import check_state
 from tinyclsf.storage import remove_torn
 
 
-def run_experiment(request: Request, signals: StopSignals) -> Report | None:
+def run_experiment(request: Request, signals: StopSignals) -> Output | None:
     """Train as asked and return the figures; of several processes the first one does, and keeps what is worth keeping."""
     device = choose_device(distributed.own_device(request.device.value))
     with distributed.joined(device), distributed.explained():
@@ -109,7 +109,7 @@ def _state(request: Request, built: Built, watch: Watch) -> dict[str, Any] | Non
     return state
 
 
-def _score(built: Built, folder: Path, watch: Watch, signals: StopSignals) -> Report:
+def _score(built: Built, folder: Path, watch: Watch, signals: StopSignals) -> Output:
     """Score the best weights on what they were not chosen by."""
     trainer = built.trainer
     best = best_of(trainer.history)
@@ -139,9 +139,10 @@ def _config(request: Request, built: Built) -> dict[str, Any]:
         "tinyclsf": own_version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
         "created": (begun and begun.created) or datetime.now().astimezone().isoformat(timespec="seconds"),
         "commands": [*(begun.commands if begun else ()), request.command],
-        "model": request.model.described(),
+        "model": {**request.model.described(), "parameters": sum(each.numel() for each in built.model.parameters())},
         "data": {**request.data.described(), "content": built.content},
         "callbacks": [part.described() for part in request.callbacks],
         "settings": {name: {"value": as_json(value), "source": source} for name, (value, source) in built.settings.items()},

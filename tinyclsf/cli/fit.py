@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import shlex
 import sys
@@ -16,8 +15,8 @@ import click
 from tinyclsf import launch
 from tinyclsf.cli.completion import complete_plugin
 from tinyclsf.cli.config import read_config
-from tinyclsf.cli.options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, runs_option
-from tinyclsf.cli.report import Report
+from tinyclsf.cli.options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, option, runs_option
+from tinyclsf.cli.output import Output
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.registry import find, own_version
 from tinyclsf.run_list import find_run
@@ -32,14 +31,6 @@ class _Number(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
-
-
-class _Option(click.Option):
-    """An option whose help is what it says itself: ranges are for errors."""
-
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        record = super().get_help_record(ctx)
-        return None if record is None else (record[0], self.help or "")
 
 
 class _Command(click.Command):
@@ -79,7 +70,6 @@ _PROGRESS = "auto, bar, plain or none. [auto: bar on a terminal, else a line an 
 _CALLBACK = "csv, tensorboard, ...: more to do; may be repeated."
 _COUNT: dict[str, Any] = {"type": click.IntRange(min=1), "metavar": "N"}
 _SHARE = _Number(min=0, max=1, min_open=True, max_open=True)
-_option = functools.partial(click.option, cls=_Option)
 
 
 @contextlib.contextmanager
@@ -92,44 +82,44 @@ def _before_a_run(resume: str | None) -> Iterator[None]:
         raise ended(received.number, "before training began", tip=tip) from None
 
 
-@click.command(cls=_Command)
+@click.command(cls=_Command, short_help="Train a model, and score it on images it has not seen.")
 @click.argument("model", required=False, shell_complete=complete_plugin)
-@_option("--data", metavar="NAME", shell_complete=complete_plugin, help=f"Data set to train on. [{_DATA}]")
-@_option("--data-dir", help=DATA_DIR, **DIRECTORY)
-@_option("-d", "data_options", help="An option of the data set; 'tinyclsf info NAME' shows them.", **KEY_VALUE)
-@_option("-m", "model_options", help="An option of the model; 'tinyclsf info MODEL' shows them.", **KEY_VALUE)
-@_option("--epochs", help="Passes over the training data.", **_COUNT)
-@_option("--batch-size", help="Images a step; validation takes twice as many.", **_COUNT)
-@_option("--augment", metavar="NAMES", help=_AUGMENT)
-@_option("--optimizer", metavar="NAME", help="sgd, adam, adamw, rmsprop, ...: any of torch.optim.")
-@_option("--lr", type=_Number(min=0, min_open=True), metavar="X", help="Learning rate; with a schedule, its highest.")
-@_option("--momentum", type=_Number(min=0, max=1, max_open=True), metavar="X", help="Momentum, where the optimizer has it.")
-@_option("--weight-decay", type=_Number(min=0), metavar="X", help="Weight decay, where the optimizer has it.")
-@_option("--schedule", metavar="NAME", help="none, cosine, one-cycle, step, exponential or plateau.")
-@_option("--gamma", type=_SHARE, metavar="X", help="step, exponential, plateau: factor on the lr.")
-@_option("--step-size", help="step: epochs from one step to the next.", **_COUNT)
-@_option("--plateau-patience", type=click.IntRange(min=0), metavar="N", help=_PLATEAU)
-@_option("--loss", metavar="NAME", help="cross-entropy or mse.")
-@_option("--label-smoothing", type=_Number(min=0, max=1, max_open=True), metavar="X", help=_SMOOTHING)
-@_option("--accumulate", help="Batches whose gradients make one step. [1]", **_COUNT)
-@_option("--clip-norm", type=_Number(min=0, min_open=True), metavar="X", help="Longest gradient a step may take. [none]")
-@_option("--ema-decay", type=_SHARE, metavar="X", help=_EMA)
-@_option("--patience", help=_PATIENCE, **_COUNT)
-@_option("--seed", type=click.IntRange(min=0, max=2**32 - 1), metavar="N", help="Seed of weights and batches. [0]")
-@_option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps. [auto]")
-@_option("--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), metavar="NAME", help=_PRECISION)
-@_option("--compile/--no-compile", default=None, help="Compile the model, where there is a compiler. [no]")
-@_option("--resume", metavar="RUN", help=_RESUME)
-@_option("--config", type=click.Path(path_type=Path), metavar="FILE", help=_CONFIG)
-@_option("--checkpoint-every", help=_EVERY, **_COUNT)
-@_option("--run", metavar="NAME", help="Name of the run folder. [MODEL-DATA-TIME]")
+@option("--data", metavar="NAME", shell_complete=complete_plugin, help=f"Data set to train on. [{_DATA}]")
+@option("--data-dir", help=DATA_DIR, **DIRECTORY)
+@option("-d", "data_options", help="An option of the data set; 'tinyclsf info NAME' shows them.", **KEY_VALUE)
+@option("-m", "model_options", help="An option of the model; 'tinyclsf info MODEL' shows them.", **KEY_VALUE)
+@option("--epochs", help="Passes over the training data.", **_COUNT)
+@option("--batch-size", help="Images a step; validation takes twice as many.", **_COUNT)
+@option("--augment", metavar="NAMES", help=_AUGMENT)
+@option("--optimizer", metavar="NAME", help="sgd, adam, adamw, rmsprop, ...: any of torch.optim.")
+@option("--lr", type=_Number(min=0, min_open=True), metavar="X", help="Learning rate; with a schedule, its highest.")
+@option("--momentum", type=_Number(min=0, max=1, max_open=True), metavar="X", help="Momentum, where the optimizer has it.")
+@option("--weight-decay", type=_Number(min=0), metavar="X", help="Weight decay, where the optimizer has it.")
+@option("--schedule", metavar="NAME", help="none, cosine, one-cycle, step, exponential or plateau.")
+@option("--gamma", type=_SHARE, metavar="X", help="step, exponential, plateau: factor on the lr.")
+@option("--step-size", help="step: epochs from one step to the next.", **_COUNT)
+@option("--plateau-patience", type=click.IntRange(min=0), metavar="N", help=_PLATEAU)
+@option("--loss", metavar="NAME", help="cross-entropy or mse.")
+@option("--label-smoothing", type=_Number(min=0, max=1, max_open=True), metavar="X", help=_SMOOTHING)
+@option("--accumulate", help="Batches whose gradients make one step. [1]", **_COUNT)
+@option("--clip-norm", type=_Number(min=0, min_open=True), metavar="X", help="Longest gradient a step may take. [none]")
+@option("--ema-decay", type=_SHARE, metavar="X", help=_EMA)
+@option("--patience", help=_PATIENCE, **_COUNT)
+@option("--seed", type=click.IntRange(min=0, max=2**32 - 1), metavar="N", help="Seed of weights and batches. [0]")
+@option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps. [auto]")
+@option("--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), metavar="NAME", help=_PRECISION)
+@option("--compile/--no-compile", default=None, help="Compile the model, where there is a compiler. [no]")
+@option("--resume", metavar="RUN", help=_RESUME)
+@option("--config", type=click.Path(path_type=Path), metavar="FILE", help=_CONFIG)
+@option("--checkpoint-every", help=_EVERY, **_COUNT)
+@option("--run", metavar="NAME", help="Name of the run folder. [MODEL-DATA-TIME]")
 @runs_option("runs", "Where runs go.")
-@_option("--callback", "callbacks", multiple=True, metavar="NAME", help=_CALLBACK)
-@_option("-c", "callback_options", help="An option of a callback.", **{**KEY_VALUE, "metavar": "NAME.KEY=VALUE"})
-@_option("--progress", type=click.Choice(["auto", "bar", "plain", "none"]), default="auto", metavar="HOW", help=_PROGRESS)
+@option("--callback", "callbacks", multiple=True, metavar="NAME", help=_CALLBACK)
+@option("-c", "callback_options", help="An option of a callback.", **{**KEY_VALUE, "metavar": "NAME.KEY=VALUE"})
+@option("--progress", type=click.Choice(["auto", "bar", "plain", "none"]), default="auto", metavar="HOW", help=_PROGRESS)
 @common_options
 @click.pass_context
-def fit(ctx: click.Context, /, **options: Any) -> Report | None:
+def fit(ctx: click.Context, /, **options: Any) -> Output | None:
     """Train MODEL, keep its best weights and score them once on held-out images.
 
     What is not given comes from the model's recipe; the header says every value in force and where it came from.
@@ -138,7 +128,7 @@ def fit(ctx: click.Context, /, **options: Any) -> Report | None:
     \b
     tinyclsf fit mnist-cnn --epochs 2
     tinyclsf fit mnist-logistic --data mnist --optimizer adam --lr 0.001
-    tinyclsf fit --resume mnist-cnn-digits-20261121-010043 --epochs 10
+    tinyclsf fit --resume overnight --epochs 10
     """
     with StopSignals() as signals, _before_a_run(options["resume"]):
         resume, file = options.pop("resume"), options.pop("config")

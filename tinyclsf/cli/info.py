@@ -10,16 +10,16 @@ import click
 
 from tinyclsf.cli.completion import complete_plugin
 from tinyclsf.cli.options import common_options
-from tinyclsf.cli.report import Report, columns, document
+from tinyclsf.cli.output import Output, columns, document
 from tinyclsf.errors import ConfigurationError, did_you_mean
 from tinyclsf.options import REQUIRED, Option, as_json, as_text, flag_of, options_of
 from tinyclsf.registry import KINDS, Plugin, find, load, plugins
 
 
-@click.command()
+@click.command(short_help="Show what a data set, model or callback is and takes.")
 @click.argument("name", shell_complete=complete_plugin)
 @common_options
-def info(name: str) -> Report:
+def info(name: str) -> Output:
     """Show a data set's, model's or callback's description, options and recipe.
 
     \b
@@ -32,7 +32,7 @@ def info(name: str) -> Report:
         message = f"there is no data set, model or callback '{name}'; 'tinyclsf list' shows all"
         raise ConfigurationError(message, tip=did_you_mean(name, known))
     described = [_describe(find(kind, name)) for kind in kinds]
-    return Report("\n\n".join(_text(each) for each in described), document("info", plugins=described))
+    return Output("\n\n".join(_text(each) for each in described), document("info", plugins=described))
 
 
 def _describe(plugin: Plugin) -> dict[str, Any]:

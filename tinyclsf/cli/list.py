@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from tinyclsf.cli.options import common_options
-from tinyclsf.cli.report import Report, columns, document
+from tinyclsf.cli.output import Output, columns, document
 from tinyclsf.registry import KINDS, plugins
 
 
-@click.command(name="list")
+@click.command(name="list", short_help="List the data sets, models and callbacks there are.")
 @click.argument("kind", required=False, metavar="[KIND]", type=click.Choice([f"{kind}s" for kind in KINDS]))
 @common_options
-def list_plugins(kind: str | None) -> Report:
+def list_plugins(kind: str | None) -> Output:
     """List the registered data sets, models and callbacks; KIND is datasets, models or callbacks.
 
     \b
@@ -27,4 +27,4 @@ def list_plugins(kind: str | None) -> Report:
         heading: [{"name": row.name, "package": row.package, "package_version": row.package_version} for row in rows]
         for heading, rows in found.items()
     }
-    return Report("\n".join(lines), document("list", **content))
+    return Output("\n".join(lines), document("list", **content))

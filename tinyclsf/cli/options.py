@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +13,17 @@ from tinyclsf.cli.completion import complete_plugin, complete_run
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
+
+
+class _Option(click.Option):
+    """An option whose help is what it says itself: ranges are for errors."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        record = super().get_help_record(ctx)
+        return None if record is None else (record[0], self.help or "")
+
+
+option = functools.partial(click.option, cls=_Option)
 
 
 def _assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -33,14 +45,14 @@ DATA_DIR = "Where its files are or go. [$TINYCLSF_DATA, else ~/.cache/tinyclsf]"
 
 def common_options(command: Command) -> Command:
     """Add `--json` and `--debug`, which `main` reads off the command line itself: they hold for errors in parsing too."""
-    command = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
-    return click.option("--json", is_flag=True, expose_value=False, help="Print one JSON document, errors included.")(command)
+    command = option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
+    return option("--json", is_flag=True, expose_value=False, help="Print one JSON document, errors included.")(command)
 
 
 def runs_option(name: str = "runs", help: str = "Where runs are.") -> Decorator[Any]:
     """`--runs`, given as a parameter of that name."""
     default = "[$TINYCLSF_RUNS, else runs]"
-    return click.option("--runs", name, envvar="TINYCLSF_RUNS", default="runs", help=f"{help} {default}", **DIRECTORY)
+    return option("--runs", name, envvar="TINYCLSF_RUNS", default="runs", help=f"{help} {default}", **DIRECTORY)
 
 
 def run_argument(name: str = "run", **more: Any) -> Decorator[Any]:
@@ -50,8 +62,8 @@ def run_argument(name: str = "run", **more: Any) -> Decorator[Any]:
 
 def other_data_options(command: Command) -> Command:
     """Add `--data`, `--data-dir` and `-d` for data other than a run's own, as parameters data, data_dir and data_options."""
-    command = click.option("-d", "data_options", help="An option of the data set.", **KEY_VALUE)(command)
-    command = click.option("--data-dir", help="Where the data's files are. [the run's]", **DIRECTORY)(command)
-    return click.option(
+    command = option("-d", "data_options", help="An option of the data set.", **KEY_VALUE)(command)
+    command = option("--data-dir", help="Where the data's files are. [the run's]", **DIRECTORY)(command)
+    return option(
         "--data", metavar="NAME", shell_complete=complete_plugin, help="Another data set of the same classes. [the run's]"
     )(command)

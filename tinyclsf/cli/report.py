@@ -1,32 +1,83 @@
-"""What a command found, for a person and for a program."""
+"""`tinyclsf report RUN`: one HTML page of a run, and in the terminal what stands out in it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-DOCUMENT_VERSION = 1
+import click
 
+from tinyclsf.cli.options import common_options, option, run_argument, runs_option
+from tinyclsf.cli.output import Output, columns, document, percent
+from tinyclsf.run_list import find_run
 
-class Report(NamedTuple):
-    """A command's result as text and as JSON; its exit code is another than 0 where a part of it failed."""
+if TYPE_CHECKING:
+    from tinyclsf.analysis.report import PageReport
 
-    text: str
-    document: dict[str, Any]
-    exit_code: int = 0
-
-
-def document(command: str, **content: Any) -> dict[str, Any]:
-    """The JSON document of a command."""
-    return {"version": DOCUMENT_VERSION, "command": command, **content}
+_OUT: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "FILE"}
 
 
-def columns(rows: Sequence[tuple[str, ...]], indent: str = "  ") -> list[str]:
-    """Rows of text as lines with the columns under each other."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [(indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip() for row in rows]
+@click.command(short_help="Write a page of a run: curves, figures, mistakes.")
+@run_argument()
+@option("--out", help="Where the page goes. [RUN/report.html]", **_OUT)
+@option("--worst", type=click.IntRange(1, 100), default=12, metavar="N", help="Mistakes to show as pictures. [12]")
+@runs_option()
+@common_options
+def report(run: str, out: Path | None, worst: int, runs: Path) -> Output:
+    """Write one HTML page of RUN: curves, classes, confusions, worst mistakes, and what stands out.
+
+    The page is one file that loads nothing from elsewhere. It tells of the images that the run was scored on.
+
+    \b
+    tinyclsf report overnight
+    tinyclsf report overnight --out overnight.html
+    """
+    folder = find_run(runs, run)
+    from tinyclsf.analysis.report import write_report
+    from tinyclsf.cli.console import Watch
+
+    with Watch("auto") as watch:
+        page = write_report(folder, out, worst=worst)
+        for note in page.notes:
+            watch.warn(note)
+    return Output(_text(page), _document(page, watch.warnings))
 
 
-def percent(share: float | None) -> str:
-    """A share as a person reads it, 97.22 %, or a dash where there is none."""
-    return "-" if share is None else f"{share * 100:.2f} %"
+def _text(page: PageReport) -> str:
+    lines = []
+    if page.scored is not None:
+        found = page.scored.assessment
+        low, high = map(percent, found.interval)
+        figures = f"accuracy {percent(found.accuracy)} (95 % interval {low} to {high}, {found.images:,} images)"
+        lines += [f"{page.scored.split}  {figures}", ""]
+    for remark in page.remarks:
+        lines += textwrap.wrap(f"{remark.what}: {remark.evidence}", 96, break_on_hyphens=False)
+        lines += [f"  {remark.suggestion}", ""]
+    if not page.remarks:
+        lines += ["nothing stands out in its curves and figures, which does not show that all is well", ""]
+    return "\n".join([*lines, *columns([("page", str(page.path))], indent="")])
+
+
+def _document(page: PageReport, warnings: list[str]) -> dict[str, Any]:
+    scored = None
+    if page.scored is not None:
+        found = page.scored.assessment
+        scored = {
+            "split": page.scored.split,
+            "images": found.images,
+            "loss": found.loss,
+            "accuracy": found.accuracy,
+            "interval": list(found.interval),
+            "calibration_error": found.calibration_error,
+            "mistakes": len(page.scored.mistakes),
+        }
+    return document(
+        "report",
+        run=str(page.run.path),
+        state=page.run.state,
+        scored=scored,
+        remarks=[remark._asdict() for remark in page.remarks],
+        page=str(page.path),
+        warnings=warnings,
+    )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tinyclsf.cli.building import Built
-from tinyclsf.cli.report import Report, columns, document, percent
+from tinyclsf.cli.output import Output, columns, document, percent
 from tinyclsf.cli.request import Request
 from tinyclsf.evaluation import Predictions
 from tinyclsf.metrics import Epoch, hits, wilson_interval
@@ -73,7 +73,7 @@ def report(
     best: Epoch,
     held_out: dict[str, Any],
     warnings: list[str],
-) -> Report:
+) -> Output:
     """The end of a run: the best epoch, how good its weights are on held-out images, and where they are."""
     low, high = map(percent, held_out["interval"])
     accuracy, images = percent(held_out["accuracy"]), held_out["images"]
@@ -95,7 +95,7 @@ def report(
         history=[row._asdict() for row in history],
         warnings=warnings,
     )
-    return Report("\n".join(lines), content)
+    return Output("\n".join(lines), content)
 
 
 def _size(name: str, part: Any) -> str:

@@ -11,6 +11,7 @@ import torch
 from tinyclsf.checkpoint import CHECKPOINT, PREVIOUS, load_checkpoint
 from tinyclsf.cli.config import Config
 from tinyclsf.cli.console import Watch
+from tinyclsf.data import differences
 from tinyclsf.errors import ConfigurationError, ModelFileError
 from tinyclsf.trainer import Trainer
 
@@ -36,8 +37,7 @@ def check_content(config: Config, content: dict[str, Any], *, resumed: bool, wat
     """
     if config.content is None or config.content == content:
         return
-    was, now = config.content, content
-    differing = "; ".join(f"{key} was {was.get(key)} and is {now[key]}" for key in now if was.get(key) != now[key])
+    differing = differences(config.content, content)
     if resumed:
         raise ModelFileError(f"the data is not what run {config.path.parent} was begun with: {differing}; bring that back")
     watch.warn(f"the data is not that of {config}: {differing}")

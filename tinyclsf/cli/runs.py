@@ -8,16 +8,16 @@ from typing import Any
 import click
 
 from tinyclsf.cli.options import common_options, runs_option
-from tinyclsf.cli.report import Report, columns, document, percent
+from tinyclsf.cli.output import Output, columns, document, percent
 from tinyclsf.run_list import RunSummary, list_runs
 
 _HEADER = ("run", "state", "model", "data", "epochs", "best valid accuracy", "test", "started")
 
 
-@click.command(name="runs")
+@click.command(name="runs", short_help="List the runs, and how good they were.")
 @runs_option("root")
 @common_options
-def runs(root: Path) -> Report:
+def runs(root: Path) -> Output:
     """List the runs, the oldest first: how far each came, its best epoch, and its accuracy on the test images.
 
     \b
@@ -30,7 +30,7 @@ def runs(root: Path) -> Report:
         lines += [f"{run.name}: {run.error}" for run in found if run.error]
     else:
         lines = [f"there are no runs in {root}; 'tinyclsf fit mnist-cnn' makes one"]
-    return Report("\n".join(lines), document("runs", runs=[_as_json(run) for run in found]))
+    return Output("\n".join(lines), document("runs", runs=[_as_json(run) for run in found]))
 
 
 def _row(run: RunSummary) -> tuple[str, ...]:

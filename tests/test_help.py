@@ -1,0 +1,70 @@
+"""Every help text fits a page, and every example in it does what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from PIL import Image
+
+from tinyclsf.cli.app import cli as program
+from tinyclsf.cli.app import main
+
+Cli = Callable[..., Any]
+PAGE = 36  # lines; of `fit`, whose options are in sections, a page holds one or two of these
+NAMES = ["", *program.commands]
+
+
+def help_of(name: str) -> list[str]:
+    command = program.commands[name] if name else program
+    parent = click.Context(program, info_name="tinyclsf")
+    context = click.Context(command, parent, info_name=name) if name else parent
+    context.terminal_width = 80
+    return command.get_help(context).splitlines()
+
+
+def examples() -> list[str]:
+    found: list[str] = []
+    for name in NAMES:
+        lines = [line.strip() for line in help_of(name) if line.startswith("  tinyclsf ")]
+        assert lines, f"the help of '{name}' has no example"
+        found += [re.split(r" {3,}| > ", line)[0] for line in lines]
+    return list(dict.fromkeys(found))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a person's pictures and two runs, as the examples speak of them."""
+    folder = tmp_path_factory.mktemp("place")
+    for kind, colour in (("cat", "orange"), ("dog", "brown")):
+        (folder / "photos" / kind).mkdir(parents=True)
+        for number in range(10):
+            Image.new("RGB", (60 + number, 80), colour).save(folder / "photos" / kind / f"{number}.jpg")
+    small = ("-d", "train_size=640", "--epochs", "1", "--runs", str(folder / "runs"), "--progress", "none")
+    for run in ("overnight", "short"):
+        assert main(["fit", "mnist-cnn", *small, "--run", run]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_fits_a_page(name: str) -> None:
+    lines = help_of(name)
+    assert max(map(len, lines)) <= 80
+    assert name == "fit" or len(lines) <= PAGE
+
+
+@pytest.mark.parametrize("example", examples())
+def test_examples_run(example: str, place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = shlex.split(example)
+    data = Path(os.environ.get("TINYCLSF_DATA", ""), "MNIST", "raw")
+    if "mnist" in words and not data.exists():
+        pytest.skip("real MNIST is not here: TINYCLSF_DATA names no folder with MNIST/raw")
+    monkeypatch.chdir(place)
+    result = cli(*words[1:])
+    assert result.code == 0, result.err

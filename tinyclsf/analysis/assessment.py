@@ -1,0 +1,206 @@
+"""How good predictions are: overall, class by class, how far their confidence can be trusted, and which ones are wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from tinyclsf.errors import DataError
+from tinyclsf.evaluation import Predictions
+from tinyclsf.metrics import has_labels, no_samples, wilson_interval
+from tinyclsf.storage import write_whole
+from tinyclsf.training import LossFunc
+
+BINS = 15
+_LARGEST = 1e30  # beyond it a loss leaves float32
+
+
+class ClassFigures(NamedTuple):
+    """One class: its images, how many images were taken for it, and how many of its own were; None where it has no image."""
+
+    name: str
+    images: int
+    predicted: int
+    correct: int
+    accuracy: float | None
+    interval: tuple[float, float] | None
+
+
+class Bin(NamedTuple):
+    """The images whose confidence is above `low` and at most `high`: its mean, and their accuracy; None without images."""
+
+    low: float
+    high: float
+    images: int
+    confidence: float | None
+    accuracy: float | None
+
+
+class Assessment(NamedTuple):
+    """Figures of predictions; intervals are Wilson's of 95 %, and `top5` is None where there are no more than five classes.
+
+    Shapes: `confusion` counts the images of a true class (row) that a class was predicted for (column).
+    """
+
+    images: int
+    loss: float
+    accuracy: float
+    interval: tuple[float, float]
+    top5: float | None
+    classes: tuple[ClassFigures, ...]
+    confusion: list[list[int]]
+    calibration_error: float
+    reliability: tuple[Bin, ...]
+
+
+class Mistake(NamedTuple):
+    """An image that was taken for another class; its path is None where it is no file.
+
+    Units: `confidence` is the probability of the predicted class, `loss` the image's cross-entropy in nats.
+    """
+
+    index: int  # type: ignore[assignment]  # it hides tuple.index
+    path: str | None
+    true: int
+    predicted: int
+    confidence: float
+    loss: float
+
+
+def assess(predictions: Predictions, classes: Sequence[str], loss_func: LossFunc = F.cross_entropy) -> Assessment:
+    """All figures of predictions for images of these classes.
+
+    Raises: DataError if there is no image, a label is no class, or an output is beyond what a loss can be told of.
+    """
+    logits, labels = predictions
+    _check(logits, labels, classes)
+    found = _confusion(labels, logits.argmax(dim=1), len(classes))
+    images, correct = len(labels), int(found.trace())
+    calibration_error, reliability = _calibration(predictions)
+    return Assessment(
+        images=images,
+        loss=loss_func(logits, labels).item(),
+        accuracy=correct / images,
+        interval=wilson_interval(correct, images),
+        top5=_top5(predictions) if len(classes) > 5 else None,
+        classes=tuple(
+            _class_figures(name, int(found[number].sum()), int(found[:, number].sum()), int(found[number, number]))
+            for number, name in enumerate(classes)
+        ),
+        confusion=found.tolist(),
+        calibration_error=calibration_error,
+        reliability=reliability,
+    )
+
+
+def mistakes(predictions: Predictions, paths: Sequence[str] | None = None) -> list[Mistake]:
+    """The images that were taken for another class, the one of the highest loss first.
+
+    Shapes: `paths` are the images' files, in the order of the predictions.
+    """
+    predicted, confidence = _confidence(predictions)
+    losses = F.cross_entropy(predictions.logits.double(), predictions.labels, reduction="none")
+    wrong = (predicted != predictions.labels).nonzero().flatten()
+    worst_first = wrong[losses[wrong].argsort(descending=True, stable=True)]
+    columns = [each[worst_first].tolist() for each in (predictions.labels, predicted, confidence, losses)]
+    return [
+        Mistake(index, None if paths is None else paths[index], *row)
+        for index, *row in zip(worst_first.tolist(), *columns, strict=True)
+    ]
+
+
+def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: Sequence[str]) -> None:
+    """Write mistakes as a table, `image,true,predicted,confidence,loss`; an image that is no file goes by its index.
+
+    Raises: StorageError if it cannot be written.
+    """
+    text = io.StringIO()
+    rows = csv.writer(text)  # with its own line ends, \r\n: with others it leaves a \r in a name unquoted
+    rows.writerow(["image", "true", "predicted", "confidence", "loss"])
+    for each in mistakes:
+        image = each.index if each.path is None else each.path
+        rows.writerow([image, classes[each.true], classes[each.predicted], f"{each.confidence:.6f}", f"{each.loss:.6f}"])
+    # A file name that is no UTF-8 is written as the bytes that it is.
+    content = text.getvalue().encode("utf-8", "surrogateescape")
+    write_whole(path, lambda file: file.write(content))
+
+
+def _check(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
+    if len(labels) == 0:
+        raise no_samples()
+    if not has_labels(logits, labels) or logits.shape != (len(labels), len(classes)):
+        raise DataError(
+            f"there are outputs of shape {tuple(logits.shape)} and labels {labels.dtype} of shape {tuple(labels.shape)}; "
+            f"wanted an output for each of {len(classes)} classes and one whole number for each image"
+        )
+    outside = ((labels < 0) | (labels >= len(classes))).nonzero()
+    if len(outside):
+        first = int(outside[0])
+        raise DataError(f"label {first} is {int(labels[first])}; wanted 0 to {len(classes) - 1} for {len(classes)} classes")
+    strange = (~(logits.abs() < _LARGEST).all(dim=1)).nonzero()
+    if len(strange):
+        raise DataError(
+            f"the model's outputs for image {int(strange[0])} are not numbers below {_LARGEST:g}; "
+            "look at that image, or train again with a lower learning rate"
+        )
+
+
+def _confusion(labels: Tensor, predicted: Tensor, num_classes: int) -> NDArray[np.int64]:
+    """How many images of a class (row) were taken for a class (column)."""
+    from sklearn.metrics import confusion_matrix  # type: ignore[import-untyped]  # it takes most of a second to import
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that there is but one class among the images
+        found: NDArray[np.int64] = confusion_matrix(labels, predicted, labels=range(num_classes))
+    return found
+
+
+def _class_figures(name: str, images: int, predicted: int, correct: int) -> ClassFigures:
+    if images == 0:
+        return ClassFigures(name, images, predicted, correct, None, None)
+    return ClassFigures(name, images, predicted, correct, correct / images, wilson_interval(correct, images))
+
+
+def _top5(predictions: Predictions) -> float:
+    """How many labels are among the five largest outputs; of equal ones the first counts as larger, as in the accuracy."""
+    five = predictions.logits.sort(dim=1, descending=True, stable=True).indices[:, :5]
+    return int((five == predictions.labels[:, None]).sum()) / len(five)
+
+
+def _confidence(predictions: Predictions) -> tuple[Tensor, Tensor]:
+    """The predicted class of each image (n,) and its probability (n,)."""
+    predicted = predictions.logits.argmax(dim=1)
+    # In float32 a model that is sure gives a probability of exactly 1.
+    probabilities = predictions.logits.double().softmax(dim=1)
+    return predicted, probabilities.gather(1, predicted[:, None]).flatten()
+
+
+def _calibration(predictions: Predictions) -> tuple[float, tuple[Bin, ...]]:
+    """The expected calibration error over equally wide bins of the confidence, and the bins.
+
+    Source: Guo et al. 2017, "On calibration of modern neural networks".
+    """
+    predicted, confidence = _confidence(predictions)
+    right = predicted == predictions.labels
+    bin_of = torch.bucketize(confidence, torch.arange(1, BINS, dtype=torch.float64) / BINS)
+    bins = [_bin(number, confidence[bin_of == number], right[bin_of == number]) for number in range(BINS)]
+    gaps = [each.images * abs(each.confidence - each.accuracy) for each in bins if None not in each]  # type: ignore[operator]
+    return math.fsum(gaps) / len(right), tuple(bins)
+
+
+def _bin(number: int, confidence: Tensor, right: Tensor) -> Bin:
+    low, high, images = number / BINS, (number + 1) / BINS, len(right)
+    if images == 0:
+        return Bin(low, high, images, None, None)
+    return Bin(low, high, images, confidence.mean().item(), int(right.sum()) / images)

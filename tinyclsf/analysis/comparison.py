@@ -1,0 +1,292 @@
+"""Runs beside each other: where their settings differ, how good each was, and what of that is more than chance.
+
+Only files of a run folder are read and no model is built, so that runs of a plugin that is gone compare too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from tinyclsf.errors import ConfigurationError, ModelFileError
+from tinyclsf.evaluation import Predictions
+from tinyclsf.metrics import Epoch, best_of, rank
+from tinyclsf.run_list import describe_run, read_config, read_history, value_at
+from tinyclsf.runs import read_predictions
+
+SIGNIFICANT = 0.05
+ALL_PAIRS = 4  # runs of which each is tested against each; of more, the best one against the others
+
+_ABSENT = object()
+_ORDER = ("model", "-m", "data", "-d", "", "callback", "-c", "version")
+_WHY = {"running": "is still being trained", "stopped": "was stopped", "failed": "failed"}
+
+
+class McNemar(NamedTuple):
+    """How many images both models get right, one alone, or neither; and how likely chance alone parts them so far."""
+
+    both: int
+    only_a: int
+    only_b: int
+    neither: int
+    p_value: float
+
+
+class ComparedRun(NamedTuple):
+    """One of the runs; None where its files do not say.
+
+    `settings` are those in which the runs differ; a setting that this run does not have is not among them. `held_out` has
+    split, images, loss, accuracy and interval.
+    """
+
+    name: str
+    folder: Path
+    state: str
+    settings: dict[str, Any]
+    history: list[Epoch]
+    epochs: int | None
+    best: Epoch | None
+    held_out: dict[str, Any] | None
+    parameters: int | None
+
+
+class Pair(NamedTuple):
+    """Two runs by name and what can be said of them; `p_value` is corrected for the number of tests, None without a test."""
+
+    a: str
+    b: str
+    test: McNemar | None
+    p_value: float | None
+    sentence: str
+
+
+class Comparison(NamedTuple):
+    """Runs side by side; `differing` names the settings, `notes` are what has to be said of the tests as a whole."""
+
+    runs: tuple[ComparedRun, ...]
+    differing: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+    notes: tuple[str, ...]
+
+
+def mcnemar(a_correct: Tensor, b_correct: Tensor) -> McNemar:
+    """The exact two-sided test of two models on the same images, of which only those count that one alone gets right.
+
+    Shapes: (n,) bool each.
+    Raises: ValueError if the shapes are others.
+    Source: McNemar 1947, "Note on the sampling error of the difference between correlated proportions or percentages".
+    """
+    if a_correct.ndim != 1 or a_correct.shape != b_correct.shape:
+        raise ValueError(f"hits of shapes {tuple(a_correct.shape)} and {tuple(b_correct.shape)} are not of the same images")
+    from scipy.stats import binomtest  # type: ignore[import-untyped]  # it takes long to import
+
+    both, only_a = int((a_correct & b_correct).sum()), int((a_correct & ~b_correct).sum())
+    only_b = int((b_correct & ~a_correct).sum())
+    parted = only_a + only_b
+    p_value = float(binomtest(only_a, parted).pvalue) if parted else 1.0
+    return McNemar(both, only_a, only_b, len(a_correct) - both - parted, p_value)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number, in the same order.
+
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    corrected, largest = [1.0] * len(p_values), 0.0
+    for done, number in enumerate(sorted(range(len(p_values)), key=lambda number: p_values[number])):
+        largest = max(largest, min(1.0, (len(p_values) - done) * p_values[number]))
+        corrected[number] = largest
+    return corrected
+
+
+def differing(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each `config.json` the settings in which they differ, by the names that the command line gives them.
+
+    One that a config does not have is not in its dictionary. What tells no two settings apart is left out: names and times.
+    """
+    found = [_settings_of(config) for config in configs]
+    names = [name for name in _names(found) if any(each.get(name, _ABSENT) != found[0].get(name, _ABSENT) for each in found)]
+    return [{name: each[name] for name in names if name in each} for each in found]
+
+
+def compare(folders: Sequence[Path]) -> Comparison:
+    """Compare runs by what their folders hold, without building a model.
+
+    Raises: ConfigurationError if there are fewer than two, or one is given twice; ModelFileError if settings are broken.
+    """
+    if len(folders) < 2:
+        given = f", and got only {folders[0]}" if folders else ""
+        raise ConfigurationError(f"to compare takes two runs or more{given}; 'tinyclsf runs' shows all")
+    for first, second in combinations(folders, 2):
+        if first.resolve() == second.resolve():
+            raise ConfigurationError(f"run {second} is given twice; give each run once")
+    configs = [read_config(folder) for folder in folders]
+    each_settings = differing(configs)
+    runs = tuple(map(_compared, folders, _shown_names(folders), configs, each_settings))
+    scored = [_Scored(run, config, *_read_predictions(run)) for run, config in zip(runs, configs, strict=True)]
+    pairs = tuple(_tested(_chosen_pairs(scored)))
+    return Comparison(runs, tuple(_names(each_settings)), pairs, tuple(_notes(scored, pairs, configs)))
+
+
+class _Scored(NamedTuple):
+    run: ComparedRun
+    config: dict[str, Any]
+    split: str
+    predictions: Predictions | None
+    why_none: str
+
+    @property
+    def name(self) -> str:
+        return self.run.name
+
+
+def _compared(folder: Path, name: str, config: Mapping[str, Any], settings: dict[str, Any]) -> ComparedRun:
+    summary, history = describe_run(folder), read_history(folder)
+    return ComparedRun(
+        name=name,
+        folder=folder,
+        state=summary.state,
+        settings=settings,
+        history=history,
+        epochs=summary.epochs,
+        best=best_of(history),
+        held_out=summary.held_out,
+        parameters=value_at(int, config, "model", "parameters"),
+    )
+
+
+def _shown_names(folders: Sequence[Path]) -> list[str]:
+    names = [folder.resolve().name for folder in folders]
+    return [name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]
+
+
+def _read_predictions(run: ComparedRun) -> tuple[str, Predictions | None, str]:
+    """The split, the predictions, and where there are none, why; those of a run that goes on are of earlier weights."""
+    if run.state != "done":
+        return "", None, f"{run.name} {_WHY[run.state]}, and predictions are saved at a run's end"
+    try:
+        return *read_predictions(run.folder), ""
+    except ModelFileError as error:
+        return "", None, str(error)
+
+
+def _settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    model, data, settings = (value_at(dict, config, key) or {} for key in ("model", "data", "settings"))
+    found: dict[str, Any] = {"model": model.get("name")}
+    found |= {f"-m {name}": value for name, value in (value_at(dict, model, "options") or {}).items()}
+    found |= {"data": data.get("name")}
+    found |= {f"-d {name}": value for name, value in (value_at(dict, data, "options") or {}).items()}
+    found |= {name.replace("_", "-"): value_at(object, entry, "value") for name, entry in settings.items() if name != "run"}
+    for callback in value_at(list, config, "callbacks") or []:
+        name = value_at(str, callback, "name")
+        found |= {f"callback {name}": True}
+        found |= {f"-c {name}.{key}": value for key, value in (value_at(dict, callback, "options") or {}).items()}
+    packages = {f"version of {part['package']}": part.get("package_version") for part in (model, data) if "package" in part}
+    return (
+        found
+        | packages
+        | {f"version of {name}": config.get(name) for name in ("tinyclsf", "python", "torch")}
+        | {"threads": config.get("threads")}
+    )
+
+
+def _names(each_settings: Iterable[Mapping[str, Any]]) -> list[str]:
+    """All names: the model, its options, the data, its options, and the rest in the order in which they come."""
+    names = dict.fromkeys(name for settings in each_settings for name in settings)
+
+    def place(name: str) -> int:
+        group = name.split(" ")[0]
+        return _ORDER.index(group) if group in _ORDER else _ORDER.index("")
+
+    return sorted(names, key=place)
+
+
+def _chosen_pairs(scored: Sequence[_Scored]) -> list[tuple[_Scored, _Scored]]:
+    if len(scored) <= ALL_PAIRS:
+        return list(combinations(scored, 2))
+    best = _best(scored)
+    return [(best, other) for other in scored if other is not best]
+
+
+def _best(scored: Sequence[_Scored]) -> _Scored:
+    """The best run by validation, as the test images are to judge the choice; if it can be, one that has predictions."""
+    able = [each for each in scored if each.predictions is not None] or scored
+    return max(able, key=lambda each: (-math.inf, 0.0) if each.run.best is None else rank(each.run.best))
+
+
+def _tested(pairs: Sequence[tuple[_Scored, _Scored]]) -> list[Pair]:
+    reasons = [_why_no_test(a, b) for a, b in pairs]
+    tests = [None if reason else mcnemar(_correct(a), _correct(b)) for (a, b), reason in zip(pairs, reasons, strict=True)]
+    corrected = iter(holm([test.p_value for test in tests if test is not None]))
+    found = []
+    for (a, b), reason, test in zip(pairs, reasons, tests, strict=True):
+        if test is None:
+            found.append(Pair(a.name, b.name, None, None, f"no test of {a.name} against {b.name}: {reason}"))
+        else:
+            p_value = next(corrected)
+            found.append(Pair(a.name, b.name, test, p_value, _sentence(a, b, test, p_value)))
+    return found
+
+
+def _why_no_test(a: _Scored, b: _Scored) -> str | None:
+    for each in (a, b):
+        if each.predictions is None:
+            return each.why_none
+    if a.split != b.split:
+        return f"{a.name} was scored on {a.split} images and {b.name} on {b.split} images"
+    was, now = (value_at(dict, each.config, "data", "content") or {} for each in (a, b))
+    for each, content in ((a, was), (b, now)):
+        if not content:
+            return f"the config.json of {each.name} does not say what is in its data"
+    scored_on = (a.split, f"{a.split}_checksum", "classes", "image_shape")
+    if keys := [key for key in scored_on if was.get(key) != now.get(key)]:
+        return f"their {a.split} images differ: {', '.join(_difference(key, was.get(key), now.get(key)) for key in keys)}"
+    if a.predictions is not None and b.predictions is not None and not a.predictions.labels.equal(b.predictions.labels):
+        return "the labels of their images differ"
+    return None
+
+
+def _difference(key: str, a: Any, b: Any) -> str:
+    name = key.replace("_", " ")
+    return name if isinstance(a, list) else f"{name} {a} and {b}"
+
+
+def _predicted(each: _Scored) -> Tensor:
+    assert each.predictions is not None
+    return each.predictions.logits.argmax(dim=1)
+
+
+def _correct(each: _Scored) -> Tensor:
+    assert each.predictions is not None
+    return _predicted(each) == each.predictions.labels
+
+
+def _sentence(a: _Scored, b: _Scored, test: McNemar, p_value: float) -> str:
+    images = f"{sum(test[:4]):,} images"
+    if _predicted(a).equal(_predicted(b)):
+        return f"{a.name} and {b.name} predict the same for all {images}"
+    p = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+    if p_value >= SIGNIFICANT:
+        counts = f"{test.only_a:,} only {a.name} gets right and {test.only_b:,} only {b.name}"
+        return f"{a.name} and {b.name}: no difference that {images} can show; {counts}, {p}"
+    (better, more), (worse, fewer) = sorted(((a.name, test.only_a), (b.name, test.only_b)), key=lambda side: -side[1])
+    return f"{better} is better than {worse}: of the {images} {more:,} only {better} gets right and {fewer:,} only {worse}, {p}"
+
+
+def _notes(scored: Sequence[_Scored], pairs: Sequence[Pair], configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    notes, tests = [], [pair for pair in pairs if pair.test is not None]
+    if len(scored) > ALL_PAIRS:
+        notes.append(f"{_best(scored).name} is the best by validation, so it is tested against each of the others")
+    if len(tests) > 1:
+        notes.append(f"each p is corrected for {len(tests)} tests by Holm's method")
+    apart = [set().union(*differing(pair)) for pair in combinations(configs, 2)]
+    if tests and all(names == {"seed"} for names in apart):
+        notes.append("the runs differ in the seed alone: what lies between them is chance, not the effect of a setting")
+    elif tests and all(names - {"seed"} for names in apart):
+        notes.append("the tests are of these trained models: one run a setting does not tell its effect from that of the seed")
+    return notes

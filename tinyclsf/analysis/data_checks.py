@@ -1,0 +1,147 @@
+"""What can be wrong with a data set: its labels, its scaling, its classes, and a picture that is in two parts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sized
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, default_collate
+
+from tinyclsf.analysis.model_checks import Finding, Sample
+from tinyclsf.data import Splits
+
+_MOST = 0.9  # share of the images in one class
+_NAMED = 5
+
+
+def in_memory(dataset: Dataset[Any]) -> bool:
+    """Whether the images are tensors in memory, so that looking at them takes no time and leaves no trace."""
+    if isinstance(dataset, Subset):
+        return in_memory(dataset.dataset)
+    if isinstance(dataset, ConcatDataset):
+        return all(in_memory(part) for part in dataset.datasets)
+    # A subclass may fetch its samples in another way than TensorDataset does.
+    return isinstance(dataset, TensorDataset) and type(dataset).__getitem__ is TensorDataset.__getitem__
+
+
+def sample_of(dataset: Dataset[Any], number: int) -> Sample | None:
+    """Some of the images, always the same ones; None of a stream, which can be read only once."""
+    if isinstance(dataset, IterableDataset) or not isinstance(dataset, Sized):
+        return None
+    rows = random.Random(0).sample(range(len(dataset)), min(number, len(dataset)))
+    x, y = default_collate([dataset[row] for row in rows])
+    return Sample(x, y)
+
+
+def labels_of(dataset: Dataset[Any]) -> Tensor | None:
+    """All labels of images in memory; None of others, whose labels may come with the pixels alone."""
+    if not in_memory(dataset):
+        return None
+    if isinstance(dataset, Subset):
+        below = labels_of(dataset.dataset)
+        return None if below is None else below[torch.tensor(dataset.indices, dtype=torch.int64)]
+    if isinstance(dataset, ConcatDataset):
+        parts = [labels_of(part) for part in dataset.datasets]
+        return None if any(part is None for part in parts) else torch.cat([part for part in parts if part is not None])
+    assert isinstance(dataset, TensorDataset)
+    y = dataset.tensors[1]
+    return y if y.ndim == 1 and not y.is_floating_point() else None
+
+
+def check_labels(part: str, labels: Tensor, classes: tuple[str, ...]) -> Finding | None:
+    """Find labels that no class has."""
+    outside = labels[(labels < 0) | (labels >= len(classes))]
+    if not len(outside):
+        return None
+    return Finding(
+        "labels",
+        f"{len(outside):,} of {len(labels):,} labels of the {part} part are outside 0 to {len(classes) - 1}, "
+        f"as {int(outside[0])} is, and there are {len(classes)} classes",
+        "count the classes from 0, and name every class",
+    )
+
+
+def check_inputs(mean: float, std: float, images: int, *, strict: bool = False) -> Finding | None:
+    """Find inputs far from a mean of 0 and a deviation of 1; strictly also those that only slow the training."""
+    seen = f"the inputs of the network have mean {mean:.2f} and standard deviation {std:.2f} over {images:,} images"
+    scaled = "-d normalize=stats scales them to 0 and 1 in the data sets that come along"
+    if std < 0.05 or abs(mean) > 3 or std > 5:
+        why = "the images hardly differ" if std < 0.05 else "steps that suit most models are far too large for such inputs"
+        return Finding("inputs", f"{seen}: {why}", f"{scaled}; in others mend the preprocess")
+    if strict and (abs(mean) > 1 or not 0.2 < std < 2):
+        return Finding("inputs", f"{seen}, wanted near 0 and 1: training is a little slower by it at most", scaled)
+    return None
+
+
+def check_classes(labels: Tensor, classes: tuple[str, ...]) -> Finding | None:
+    """Find classes without a training image, or one that has nearly all."""
+    counts = torch.bincount(labels[(labels >= 0) & (labels < len(classes))], minlength=len(classes)).tolist()
+    empty = [name for name, count in zip(classes, counts, strict=True) if count == 0]
+    if empty:
+        more = f" and {len(empty) - _NAMED} more" if len(empty) > _NAMED else ""
+        return Finding(
+            "classes",
+            f"{len(empty)} of {len(classes)} classes have no training image: {', '.join(empty[:_NAMED])}{more}",
+            "add images, or leave the class out: it cannot be learned",
+        )
+    most = max(counts)
+    if most <= _MOST * sum(counts):
+        return None
+    return Finding(
+        "classes",
+        f"class {classes[counts.index(most)]} has {most / sum(counts):.2%} of the {sum(counts):,} training images, "
+        "so a model that always says it is right as often",
+        "look at the accuracy of each class, and balance them: -d fraction=... takes as many of each",
+    )
+
+
+def check_duplicates(splits: Splits, *, from_share: float = 0.0) -> Finding | None:
+    """Find pictures of images in memory that an earlier part has too, pixel for pixel.
+
+    Fewer than that share of a part are let pass.
+    """
+    earlier, found = np.empty(0, np.int64), []
+    places: list[tuple[str, Dataset[Any], int]] = []
+    example: str | None = None
+    for name, dataset in (("training", splits.train), ("validation", splits.valid), ("test", splits.test)):
+        if dataset is None or not in_memory(dataset):
+            continue
+        digests = _digests(dataset)
+        twins = np.isin(digests, earlier).nonzero()[0]
+        if len(twins) and len(twins) >= from_share * len(digests):
+            found.append(f"{len(twins):,} of {len(digests):,} {name} images")
+            if example is None:
+                row = int(np.flatnonzero(earlier == digests[twins[0]])[0])
+                example = f"{_place(places, row)} and {_place([(name, dataset, 0)], int(twins[0]))} are the same, for one"
+        places.append((name, dataset, len(earlier)))
+        earlier = np.concatenate([earlier, digests])
+    if not found:
+        return None
+    return Finding(
+        "duplicates",
+        f"{' and '.join(found)} are in an earlier part of the data too, pixel for pixel: {example}",
+        "keep each picture in one part, as the figures on held-out images are too good by it",
+    )
+
+
+def _digests(dataset: Dataset[Any]) -> NDArray[np.int64]:
+    """A number of 64 bits for each image: in a million images there are equal ones of two pictures once in 10 million times."""
+    if isinstance(dataset, Subset):
+        return _digests(dataset.dataset)[np.asarray(dataset.indices, np.int64)]
+    if isinstance(dataset, ConcatDataset):
+        return np.concatenate([_digests(part) for part in dataset.datasets])
+    assert isinstance(dataset, TensorDataset)
+    pixels = dataset.tensors[0].numpy()
+    return np.fromiter((hash(row.tobytes()) for row in pixels), np.int64, len(pixels))
+
+
+def _place(places: list[tuple[str, Dataset[Any], int]], row: int) -> str:
+    """Which image a row is: its file where it has one."""
+    name, dataset, start = next(place for place in reversed(places) if row >= place[2])
+    paths = getattr(dataset, "paths", None)
+    return f"{name} image {row - start}" if paths is None else str(paths[row - start])

@@ -1,0 +1,199 @@
+"""The report of a run: one HTML page that needs nothing else, with its curves, figures, mistakes and what these suggest."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+from PIL import Image
+
+from tinyclsf.analysis.assessment import Assessment, ClassFigures, Mistake, assess, mistakes
+from tinyclsf.analysis.checks import stuck_outputs
+from tinyclsf.analysis.reading import Remark, read
+from tinyclsf.drawing.figures import draw_confusion, draw_reliability, draw_single_curves
+from tinyclsf.drawing.samples import as_pictures
+from tinyclsf.drawing.style import as_svg
+from tinyclsf.errors import DataWarning, TinyclsfError
+from tinyclsf.metrics import best_of
+from tinyclsf.model_files import read_card
+from tinyclsf.options import as_text
+from tinyclsf.recipes import make_loss
+from tinyclsf.run_list import RunSummary, describe_run, read_config, read_history, setting_of, value_at
+from tinyclsf.runs import PREDICTIONS, read_predictions
+from tinyclsf.storage import check_target, write_whole
+from tinyclsf.trained import how_changed, load_run, load_splits, part_of, paths_of
+
+REPORT = "report.html"
+_MOST_IN_A_TABLE = 20  # classes: of more the confusion is drawn, and the worst of them are listed first
+_WORST_CLASSES = 10
+_ENLARGED = 96  # pixels: smaller pictures are drawn as squares
+
+
+class Scored(NamedTuple):
+    """What the saved predictions of a run tell: the part of the data that they are for, its figures and its mistakes."""
+
+    split: str
+    assessment: Assessment
+    mistakes: list[Mistake]
+    stuck: list[int]
+
+
+class Picture(NamedTuple):
+    """A mistake with its image, as a data URL, and its file."""
+
+    mistake: Mistake
+    url: str
+    smooth: bool
+    path: str | None
+
+
+class PageReport(NamedTuple):
+    """A page that was written, what it says of the run, and why something is missing from it."""
+
+    path: Path
+    run: RunSummary
+    scored: Scored | None
+    remarks: list[Remark]
+    notes: list[str]
+
+
+def write_report(folder: str | os.PathLike[str], out: Path | None = None, *, worst: int = 12) -> PageReport:
+    """Write the report of a run as one HTML file, by default `report.html` in its folder.
+
+    A run that was never scored has its curves, and what they suggest; where its data can no longer be read, as they were, the
+    mistakes have no pictures.
+    Raises: ModelFileError if a file of the run is missing or broken; StorageError if the page cannot be written.
+    """
+    path, notes = Path(folder), list[str]()
+    target = path / REPORT if out is None else out
+    check_target(target)
+    run, config, history = describe_run(path), read_config(path), read_history(path)
+    scored = _scored(path, config) if (path / PREDICTIONS).exists() else None
+    remarks = read(
+        history,
+        None if scored is None else scored.assessment,
+        value_at(dict, config, "settings") or {},
+        name=str(path),
+        stuck=() if scored is None else scored.stuck,
+        valid_images=value_at(int, config, "data", "content", "valid"),
+        error=run.error,
+    )
+    text = _template().render(
+        run=run,
+        commands=value_at(list, config, "commands") or [],
+        about=_about(config),
+        settings=_settings(config),
+        best=best_of(history),
+        history=history,
+        curves=[as_svg(figure) for figure in draw_single_curves({run.name: history})] if history else [],
+        remarks=remarks,
+        scored=scored,
+        pictures=[] if scored is None else _pictures(path, scored, worst, notes),
+        reliability=None if scored is None else as_svg(draw_reliability(scored.assessment.reliability)),
+        confusion=None if scored is None else _drawn_confusion(scored.assessment),
+        worst_classes=[] if scored is None else _worst_classes(scored.assessment),
+        notes=notes,
+    )
+    write_whole(target, lambda file: file.write(text.encode()))
+    return PageReport(target, run, scored, remarks, notes)
+
+
+def _scored(folder: Path, config: dict[str, Any]) -> Scored:
+    split, predictions = read_predictions(folder)
+    classes = read_card(folder)["classes"]
+    found = assess(predictions, classes, make_loss(setting_of(config, "loss", "cross-entropy")))
+    return Scored(split, found, mistakes(predictions), stuck_outputs(predictions.logits))
+
+
+def _pictures(folder: Path, scored: Scored, worst: int, notes: list[str]) -> list[Picture]:
+    """The worst mistakes with their images; none where the data cannot be read as the run was scored on them."""
+    shown = scored.mistakes[:worst]
+    if not shown:
+        return []
+    try:
+        run = load_run(folder)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)  # it was told when the run was trained
+            splits = load_splits(run)
+        if changed := how_changed(run, splits):
+            notes.append(f"The mistakes have no pictures, as {changed}.")
+            return []
+        _, dataset = part_of(splits, scored.split)
+        paths = paths_of(dataset)
+        return [_picture(dataset[each.index][0], run.model.white, each, paths) for each in shown]
+    except TinyclsfError as error:
+        notes.append(f"The mistakes have no pictures, as the run's data could not be read: {error}.")
+        return []
+
+
+def _picture(image: Any, white: float, mistake: Mistake, paths: Sequence[str] | None) -> Picture:
+    pixels = as_pictures(image[None], white)[0]
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    url = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return Picture(mistake, url, max(pixels.shape[:2]) > _ENLARGED, None if paths is None else paths[mistake.index])
+
+
+def _about(config: dict[str, Any]) -> list[str]:
+    """What was trained on what and with what, as far as the run says."""
+    sizes = [
+        f"{count:,} {part}" for part in ("train", "valid", "test") if (count := value_at(int, config, "data", "content", part))
+    ]
+    classes = value_at(list, config, "data", "content", "classes")
+    shape = value_at(list, config, "data", "content", "image_shape")
+    parameters = value_at(int, config, "model", "parameters")
+    data = [
+        *([f"{', '.join(sizes)} images"] if sizes else []),
+        *([f"of {'x'.join(map(str, shape))}"] if shape else []),
+        *([f"in {len(classes)} classes"] if classes else []),
+    ]
+    versions = [f"{name} {config[name.lower()]}" for name in ("tinyclsf", "torch", "Python") if name.lower() in config]
+    return [" ".join(data), "" if parameters is None else f"{parameters:,} parameters", ", ".join(versions)]
+
+
+def _settings(config: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Every option and setting as name, value and where it came from."""
+    rows = []
+    for kind in ("data", "model"):
+        options = value_at(dict, config, kind, "options") or {}
+        rows += [(f"{kind} {name}", as_text(value), "") for name, value in options.items()]
+    for name in value_at(dict, config, "settings") or {}:
+        source = value_at(str, config, "settings", name, "source")
+        rows.append((name.replace("_", "-"), as_text(setting_of(config, name)), source or ""))
+    return rows
+
+
+def _drawn_confusion(assessment: Assessment) -> str | None:
+    """The confusion matrix as a drawing, where it is too large for a table."""
+    names = [each.name for each in assessment.classes]
+    return as_svg(draw_confusion(assessment.confusion, names)) if len(names) > _MOST_IN_A_TABLE else None
+
+
+def _worst_classes(assessment: Assessment) -> list[ClassFigures]:
+    """The classes that a page lists first where there are many."""
+    if len(assessment.classes) <= _MOST_IN_A_TABLE:
+        return []
+    with_images = [each for each in assessment.classes if each.accuracy is not None]
+    return sorted(with_images, key=lambda each: each.accuracy or 0.0)[:_WORST_CLASSES]
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["percent"] = _percent
+    return environment.get_template("report.html")
+
+
+def _percent(share: float | None, digits: int = 2) -> str:
+    return "-" if share is None else f"{share * 100:.{digits}f} %"

@@ -1,0 +1,166 @@
+"""A model's layers as a table of numbers: what each gives, how many parameters it has, and how much memory they take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tinyclsf.errors import ConfigurationError
+from tinyclsf.modules import Classifier
+
+
+class Layer(NamedTuple):
+    """One call of a module: its name in the module around it, how deep it is in others, and what it gives for one image.
+
+    `parameters` are its own, without those of the modules in it; a module that is called again has none the second time.
+    `output_shape` is None where the output is no tensor; `is_container` says that it called other modules.
+    """
+
+    name: str
+    type: str
+    depth: int
+    output_shape: tuple[int, ...] | None
+    parameters: int
+    is_container: bool
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A model's layers in the order of their calls, and its totals; what is done by functions, as F.relu, is no layer.
+
+    Units: bytes for one image. `activation_bytes` are the outputs of layers without layers in them, twice: a gradient for each.
+    """
+
+    image_shape: tuple[int, ...]
+    layers: tuple[Layer, ...]
+    trainable: int
+    non_trainable: int
+    input_bytes: int
+    activation_bytes: int
+    parameter_bytes: int
+
+    @property
+    def parameters(self) -> int:
+        """All parameters, each once."""
+        return self.trainable + self.non_trainable
+
+    @property
+    def total_bytes(self) -> int:
+        """Input, outputs with their gradients, and parameters."""
+        return self.input_bytes + self.activation_bytes + self.parameter_bytes
+
+
+@dataclass
+class _Call:
+    module: nn.Module
+    name: str
+    depth: int
+    outputs: Sequence[Tensor] = ()
+    is_container: bool = False
+
+
+def summarize(model: nn.Module, image_shape: Sequence[int] | None = None) -> Summary:
+    """The layers of a network, as they are called for one blank image; of a Classifier those of its network.
+
+    The model is run once in evaluation mode and left as it was, and no random number is drawn from the common generators.
+    Raises: ConfigurationError without the shape of images, where the model does not tell it.
+    """
+    if isinstance(model, Classifier):
+        image_shape, model = image_shape or model.image_shape, model.network
+    if image_shape is None:
+        raise ConfigurationError("the shape of images is not known; give summarize an image_shape, such as (3, 32, 32)")
+    first = next((each for each in model.parameters() if each.is_floating_point()), torch.empty(0))
+    image = torch.zeros(1, *image_shape, dtype=first.dtype, device=first.device)
+    calls = _calls(model, image)
+    owned = _owned(model, {call.name for call in calls})
+    parameters = list(model.parameters())
+    return Summary(
+        image_shape=tuple(image_shape),
+        layers=tuple(_layers(calls, owned)),
+        trainable=sum(each.numel() for each in parameters if each.requires_grad),
+        non_trainable=sum(each.numel() for each in parameters if not each.requires_grad),
+        input_bytes=image.nbytes,
+        activation_bytes=2 * sum(output.nbytes for call in calls if not call.is_container for output in call.outputs),
+        parameter_bytes=sum(each.nbytes for each in parameters),
+    )
+
+
+def _calls(model: nn.Module, image: Tensor) -> list[_Call]:
+    """Every call of a module in the order in which they begin, the model itself first."""
+    names = {module: name for name, module in model.named_modules()}
+    calls: list[_Call] = []
+    inside: list[_Call] = []
+
+    def begin(module: nn.Module, _: Any) -> None:
+        if inside:
+            inside[-1].is_container = True
+        call = _Call(module, names[module], len(inside))
+        calls.append(call)
+        inside.append(call)
+
+    def end(_: nn.Module, __: Any, output: Any) -> None:
+        inside.pop().outputs = list(_tensors(output))
+
+    hooks = [hook for each in names for hook in (each.register_forward_pre_hook(begin), each.register_forward_hook(end))]
+    try:
+        with _undisturbed(model, image.device), torch.no_grad():
+            model(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return calls
+
+
+def _owned(model: nn.Module, called: set[str]) -> dict[str, int]:
+    """How many parameters each called module has beside those of the called ones in it; shared ones count once."""
+    owned = dict.fromkeys(called, 0)
+    for name, parameter in model.named_parameters():
+        owner = name.rpartition(".")[0]
+        while owner not in called:  # one that is used without being called belongs to what is around it
+            owner = owner.rpartition(".")[0]
+        owned[owner] += parameter.numel()
+    return owned
+
+
+def _layers(calls: Sequence[_Call], owned: Mapping[str, int]) -> Iterator[Layer]:
+    """The calls as layers; the model itself is one only where it has something that no layer in it has."""
+    rest = dict(owned)
+    above: list[str] = []
+    root = 1 if calls[0].is_container and not owned[""] else 0
+    for call in calls:
+        del above[call.depth :]
+        name = call.name.removeprefix(f"{above[-1]}.") if above and above[-1] else call.name
+        above.append(call.name)
+        if call.depth >= root:
+            shape = tuple(call.outputs[0].shape[1:]) if call.outputs else None
+            depth = call.depth - root
+            yield Layer(name, type(call.module).__name__, depth, shape, rest.pop(call.name, 0), call.is_container)
+
+
+@contextmanager
+def _undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Evaluation mode; then every module's own mode again, and the random state as it was."""
+    modes = {module: module.training for module in model.modules()}
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            model.eval()
+            yield
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    """The tensors in what a module gave: one, or several in a tuple, list or mapping."""
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        yield from _tensors(list(output.values()))
+    elif isinstance(output, (tuple, list)):
+        for each in output:
+            yield from _tensors(each)

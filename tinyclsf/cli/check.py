@@ -1,0 +1,112 @@
+"""`tinyclsf check MODEL`: what is likely to go wrong in training, looked for before it begins."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tinyclsf.cli.completion import complete_plugin
+from tinyclsf.cli.options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, option
+from tinyclsf.cli.output import Output, columns, document
+from tinyclsf.registry import find
+
+if TYPE_CHECKING:
+    from tinyclsf.analysis.checks import Examination
+
+_WIDTH = 96
+_SEED = click.IntRange(0, 2**32 - 1)
+
+
+@click.command(short_help="Look for what commonly goes wrong before training.")
+@click.argument("model", shell_complete=complete_plugin)
+@option("--data", default="digits", metavar="NAME", shell_complete=complete_plugin, help="Data set to look at. [digits]")
+@option("--data-dir", help=DATA_DIR, **DIRECTORY)
+@option("-d", "data_options", help="An option of the data set.", **KEY_VALUE)
+@option("-m", "model_options", help="An option of the model.", **KEY_VALUE)
+@option("--loss", metavar="NAME", help="cross-entropy or mse. [the model's recipe]")
+@option("--seed", type=_SEED, default=0, metavar="N", help="Seed of the weights. [0]")
+@option("--images", type=click.IntRange(min=2), default=256, metavar="N", help="Training images to try. [256]")
+@common_options
+def check(
+    model: str,
+    data: str,
+    data_dir: Path | None,
+    data_options: dict[str, str],
+    model_options: dict[str, str],
+    loss: str | None,
+    seed: int,
+    images: int,
+) -> Output:
+    """Look for what commonly goes wrong before MODEL is trained on a data set.
+
+    Nothing is trained and nothing is written. It finds some faults, and cannot show that there are none.
+
+    \b
+    tinyclsf check mnist-cnn
+    tinyclsf check lenet -m softmax=true
+    tinyclsf check torch-clsf --data image-folder --data-dir photos
+    """
+    plugins = find("model", model), find("dataset", data)
+    from tinyclsf.analysis.checks import examine
+    from tinyclsf.cli.console import Watch
+    from tinyclsf.cli.settings import arguments_of, resolve
+    from tinyclsf.options import Setting
+    from tinyclsf.parts import build_model, build_splits, load_part
+    from tinyclsf.randomness import seed_all
+    from tinyclsf.recipes import make_loss
+
+    model_part = load_part(plugins[0], model_options)
+    data_part = load_part(plugins[1], data_options, data_dir=data_dir)
+    settings = resolve(getattr(model_part.factory, "recipe", None), {} if loss is None else {"loss": Setting(loss, "--loss")})
+    loss_func = make_loss(settings["loss"].value, **arguments_of(settings, "loss"))
+    with Watch("auto") as watch:
+        seed_all(seed)
+        splits = build_splits(data_part)
+        seed_all(seed)  # as fit does, for the same weights
+        built = build_model(model_part, splits)
+        found = examine(built, splits, loss_func, images=images)
+    shape = "x".join(map(str, splits.image_shape))
+    described = f"{data}, {len(splits.classes)} classes of {shape} images"
+    content = {
+        **found._asdict(),
+        "findings": [finding._asdict() for finding in found.findings],
+        "looked_at": list(found.looked_at),
+        "skipped": list(found.skipped),
+    }
+    settings_used = {"loss": settings["loss"].value, "seed": seed}
+    parts = {"model": model_part.described(), "data": data_part.described()}
+    return Output(
+        "\n".join(_lines(model, described, found)),
+        document("check", **parts, **settings_used, **content, warnings=watch.warnings),
+    )
+
+
+def _lines(model: str, data: str, found: Examination) -> list[str]:
+    rows = [
+        ("model", f"{model}, {found.parameters:,} parameters, {found.frozen:,} of them frozen"),
+        ("data", data),
+        ("sample", f"{found.images:,} training images"),
+        ("first loss", f"{_number(found.first_loss, 3)}; guessing has {found.guessing:.3f}, which is ln(classes)"),
+        ("inputs", f"mean {_number(found.mean, 2)}, standard deviation {_number(found.std, 2)}; 0 and 1 are best"),
+    ]
+    lines = columns(rows)
+    lines += _wrapped("  looked at ", "; ".join(found.looked_at), indent=4) if found.looked_at else []
+    lines += _wrapped("  not looked at ", "; ".join(found.skipped), indent=4) if found.skipped else []
+    lines.append("")
+    for number, finding in enumerate(found.findings, start=1):
+        lines += _wrapped(f"{number}. ", f"{finding.check}: {finding.evidence}.", indent=3)
+        lines += _wrapped("   ", f"Advice: {finding.advice}.", indent=3)
+    if not found.findings:
+        lines.append("the checks found nothing to report; they look at a sample, and cannot show that all is well")
+    return lines
+
+
+def _wrapped(start: str, text: str, *, indent: int) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent=start, subsequent_indent=" " * indent)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

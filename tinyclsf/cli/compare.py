@@ -1,0 +1,156 @@
+"""`tinyclsf compare RUN RUN...`: where runs differ, how good each is, whether that is more than chance, and their curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tinyclsf.cli.completion import complete_run
+from tinyclsf.cli.options import common_options, option, runs_option
+from tinyclsf.cli.output import Output, columns, document, percent
+from tinyclsf.options import as_text
+from tinyclsf.run_list import find_run
+
+if TYPE_CHECKING:
+    from tinyclsf.analysis.comparison import ComparedRun, Comparison, Pair
+
+_WIDTH = 100
+_SIDE_BY_SIDE = 4  # runs that have a column each; more of them have a row each
+_LONGEST = 40  # letters of a run's name where it has a row
+_LONGEST_VALUE = 24
+_OUT: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "FILE", "default": "comparison.png"}
+
+Table = list[list[str]]
+
+
+@click.command(short_help="Put runs side by side, and tell chance from difference.")
+@click.argument("names", nargs=-1, metavar="RUN RUN...", shell_complete=complete_run)
+@option("--out", help="Where the curves go: .png, .svg or .pdf. [comparison.png]", **_OUT)
+@runs_option()
+@common_options
+def compare(names: tuple[str, ...], out: Path, runs: Path) -> Output:
+    """Compare runs: settings that differ, figures, and whether one is better by more than chance.
+
+    McNemar's exact test counts the images that only one of two runs gets right.
+    Losses and accuracy by epoch are drawn into one picture.
+
+    \b
+    tinyclsf compare overnight short
+    tinyclsf compare overnight short --out curves.svg
+    tinyclsf compare overnight short --json
+    """
+    folders = [find_run(runs, name) for name in names]
+    # Not at the top: torch takes seconds to import, which --help need not wait for.
+    from tinyclsf.analysis.comparison import compare as compare_runs
+    from tinyclsf.drawing.figures import draw_curves, save_figure
+
+    found = compare_runs(folders)
+    curves = {run.name: run.history for run in found.runs if run.history}
+    picture = save_figure(draw_curves(curves), out) if curves else None
+    return Output(_text(found, picture), _document(found, picture))
+
+
+def _text(found: Comparison, picture: Path | None) -> str:
+    settings = [[name, *(_setting(run, name) for run in found.runs)] for name in found.differing]
+    columns = list(map(_figures, found.runs))
+    figures = [[label, *(column[place] for column in columns)] for place, label in enumerate(_labels(found))]
+    blocks = [] if settings else [["the settings are the same"]]
+    blocks += _tables(["", *(run.name for run in found.runs)], settings, figures)
+    blocks += [[*(pair.sentence for pair in found.pairs), *found.notes]]
+    blocks += [[f"curves  {picture}" if picture else "there is no epoch yet to draw"]]
+    return "\n\n".join("\n".join(block) for block in blocks)
+
+
+def _setting(run: ComparedRun, name: str) -> str:
+    value = run.settings.get(name, "-")
+    return f"{value:g}" if isinstance(value, float) else as_text(value)
+
+
+def _labels(found: Comparison) -> list[str]:
+    splits = {run.held_out["split"] for run in found.runs if run.held_out}
+    scored = splits.pop() if len(splits) == 1 else "held-out"
+    return [
+        *("epochs", "seconds", "parameters", "best epoch", "train loss", "valid loss", "valid accuracy"),
+        *(f"{scored} images", f"{scored} loss", f"{scored} accuracy", "95 % interval"),
+    ]
+
+
+def _figures(run: ComparedRun) -> list[str]:
+    best, held_out = run.best, run.held_out
+    figures = [f"{len(run.history)}/{run.epochs or '-'}", f"{sum(row.seconds for row in run.history):,.1f}"]
+    figures.append("-" if run.parameters is None else f"{run.parameters:,}")
+    if best is None:
+        figures += ["-"] * 4
+    else:
+        figures += [str(best.epoch), f"{best.train_loss:.4f}", f"{best.valid_loss:.4f}", percent(best.valid_accuracy)]
+    if held_out is None:
+        return [*figures, *["-"] * 4]
+    low, high = held_out["interval"]
+    figures += [f"{held_out['images']:,}", f"{held_out['loss']:.4f}", percent(held_out["accuracy"])]
+    return [*figures, f"{low * 100:.2f} to {high * 100:.2f} %"]
+
+
+def _tables(header: list[str], settings: Table, figures: Table) -> list[list[str]]:
+    """The lines of tables with a column for each run, or, of many runs, a row for each, in as many pieces as the page asks."""
+    table = [header, *settings, *figures]
+    if len(header) - 1 <= _SIDE_BY_SIDE:
+        room = (_WIDTH - max(len(row[0]) for row in table)) // (len(header) - 1) - 2
+        cut = [[label, *(_cut(cell, room) for cell in cells)] for label, *cells in table]
+        lines = columns(cut, indent="", numbers_from=1)
+        above = 1 + len(settings)
+        return [lines[:above], lines[above:]] if settings else [lines]
+    table[0][0] = "run"
+    rows = [
+        [_cut(name, _LONGEST), *(_cut(cell, _LONGEST_VALUE) for cell in cells)] for name, *cells in zip(*table, strict=True)
+    ]
+    return [columns(piece, indent="", numbers_from=1) for piece in _pieces(rows)]
+
+
+def _pieces(rows: Table) -> Iterator[Table]:
+    """A wide table as several that fit the page, each with the first column."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    start = 1
+    while start < len(widths):
+        end, used = start, widths[0]
+        while end < len(widths) and (end == start or used + 2 + widths[end] <= _WIDTH):
+            used += 2 + widths[end]
+            end += 1
+        yield [[row[0], *row[start:end]] for row in rows]
+        start = end
+
+
+def _cut(text: str, room: int) -> str:
+    """A text that fits, without its middle: the end tells times and paths apart."""
+    if len(text) <= room:
+        return text
+    tail = (room - 3) * 2 // 3
+    return f"{text[: room - 3 - tail]}...{text[-tail:]}"
+
+
+def _document(found: Comparison, picture: Path | None) -> dict[str, Any]:
+    return document(
+        "compare",
+        runs=[_run(run) for run in found.runs],
+        differing=list(found.differing),
+        pairs=[_pair(pair) for pair in found.pairs],
+        notes=list(found.notes),
+        curves=None if picture is None else str(picture),
+    )
+
+
+def _run(run: ComparedRun) -> dict[str, Any]:
+    return {
+        **run._asdict(),
+        "folder": str(run.folder),
+        "seconds": math.fsum(row.seconds for row in run.history),
+        "best": None if run.best is None else run.best._asdict(),
+        "history": [row._asdict() for row in run.history],
+    }
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    return {**pair._asdict(), "test": None if pair.test is None else pair.test._asdict()}

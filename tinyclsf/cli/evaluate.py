@@ -1,0 +1,244 @@
+"""`tinyclsf evaluate RUN`: how good a trained model is, class by class, what it takes for what, and its worst mistakes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tinyclsf.cli.options import DIRECTORY, common_options, option, other_data_options, run_argument, runs_option
+from tinyclsf.cli.output import Output, columns, document, percent
+from tinyclsf.errors import StorageError
+from tinyclsf.run_list import find_run
+from tinyclsf.storage import check_target
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch.utils.data import Dataset
+
+    from tinyclsf.analysis.assessment import Assessment, ClassFigures, Mistake
+    from tinyclsf.trained import TrainedRun
+
+_SPLIT = "train, valid, test or all. [test, else valid]"
+_WORST: dict[str, Any] = {"type": click.IntRange(1, 100), "default": 12, "metavar": "N"}
+_OUT = "Where the files go. [RUN/evaluation-SPLIT, of other data RUN/evaluation-DATA-SPLIT]"
+_MOST_LISTED = 20  # classes of which the table shows each one
+_WORST_CLASSES = 10  # that it shows of more
+_MOST_CROSSED = 12  # classes whose confusion matrix fits on a page
+_CONFUSIONS = 5
+_WIDTH = 100
+_NAME = 24
+_CAPTION = 12  # leaves room beside it for the confidence
+_MOST_NAMED = 10
+
+
+@click.command(short_help="Score a run class by class, with its mistakes.")
+@run_argument()
+@option("--split", type=click.Choice(["train", "valid", "test", "all"]), metavar="NAME", help=_SPLIT)
+@other_data_options
+@option("--out", help=_OUT, **DIRECTORY)
+@option("--worst", help="Mistakes in the picture. [12]", **_WORST)
+@option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps. [auto]")
+@runs_option()
+@common_options
+def evaluate(
+    run: str,
+    split: str | None,
+    data: str | None,
+    data_dir: Path | None,
+    data_options: Mapping[str, str],
+    out: Path | None,
+    worst: int,
+    device: str,
+    runs: Path,
+) -> Output:
+    """Score RUN's best weights: accuracy by class, what was taken for what, and the mistakes.
+
+    Writes errors.csv (every mistake, the worst first), mistakes.png and confusion.png.
+
+    \b
+    tinyclsf evaluate overnight
+    tinyclsf evaluate overnight --split valid --worst 30
+    tinyclsf evaluate overnight --json
+    """
+    folder = find_run(runs, run)
+    # Not at the top: torch takes seconds to import, which --help need not wait for.
+    from tinyclsf.analysis.assessment import assess, mistakes
+    from tinyclsf.cli.console import Watch
+    from tinyclsf.devices import choose_device
+    from tinyclsf.trained import load_run, load_splits, part_of, paths_of, predictions_for
+
+    with Watch("auto") as watch:
+        choose_device(device)  # what is not there is said before the data is read
+        trained = load_run(folder)
+        splits = load_splits(trained, data=data, data_dir=data_dir, options=data_options)
+        name, dataset = part_of(splits, split)
+        evaluated = trained.config["data"]["name"] if data is None else data
+        other = data_dir is not None or bool(data_options) or evaluated != trained.config["data"]["name"]
+        target = out or folder / _plain("-".join(["evaluation", *([evaluated] if other else []), name]))
+        _make_writable(target)
+        predictions = predictions_for(trained, dataset, device=device)
+        assessment = assess(predictions, splits.classes, trained.loss_func)
+        wrong = mistakes(predictions, paths_of(dataset))
+        files = _write(target, trained, dataset, assessment, wrong, worst)
+    return _report(folder, evaluated, name, assessment, wrong, files, watch.warnings)
+
+
+def _make_writable(folder: Path) -> None:
+    """Make the folder, and find out before the model predicts that nothing can be written into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot make {folder}: {error.strerror}; choose another --out") from error
+    check_target(folder / "errors.csv")
+
+
+def _write(
+    folder: Path, run: TrainedRun, dataset: Dataset[Any], assessment: Assessment, wrong: Sequence[Mistake], worst: int
+) -> dict[str, Path | None]:
+    """Write the table and the pictures; where there is no picture of mistakes, an older one is removed."""
+    from torch.utils.data import IterableDataset
+
+    from tinyclsf.analysis.assessment import write_mistakes
+    from tinyclsf.drawing.figures import draw_confusion, save_figure
+
+    classes = run.model.classes
+    errors, pictures, confusion = (folder / name for name in ("errors.csv", "mistakes.png", "confusion.png"))
+    write_mistakes(errors, wrong, classes)
+    save_figure(draw_confusion(assessment.confusion, classes), confusion)
+    shown = [] if isinstance(dataset, IterableDataset) else wrong[:worst]  # a stream gives no image a second time
+    if shown:
+        save_figure(_draw(run, dataset, shown), pictures)
+    else:
+        pictures.unlink(missing_ok=True)
+    return {"errors": errors, "mistakes": pictures if shown else None, "confusion": confusion}
+
+
+def _report(
+    folder: Path,
+    data: str,
+    split: str,
+    assessment: Assessment,
+    wrong: Sequence[Mistake],
+    files: Mapping[str, Path | None],
+    warnings: list[str],
+) -> Output:
+    names = [each.name for each in assessment.classes]
+    content = document(
+        "evaluate",
+        run=str(folder),
+        data=data,
+        split=split,
+        **{**assessment._asdict(), "classes": [each._asdict() for each in assessment.classes]},
+        mistakes=[{**each._asdict(), "true": names[each.true], "predicted": names[each.predicted]} for each in wrong],
+        files={name: None if path is None else str(path) for name, path in files.items()},
+        warnings=warnings,
+    )
+    content["reliability"] = [each._asdict() for each in assessment.reliability]
+    blocks = [_overall(split, assessment), _by_class(assessment.classes), _confusions(assessment, names)]
+    if len(names) <= _MOST_CROSSED:
+        blocks.append(_crossed(assessment.confusion, names))
+    blocks += [_remarks(assessment, wrong, files), columns(_written(files), indent="")]
+    return Output("\n\n".join("\n".join(block) for block in blocks if block), content)
+
+
+def _overall(split: str, found: Assessment) -> list[str]:
+    low, high = map(percent, found.interval)
+    sure = sum(each.images * (each.confidence or 0) for each in found.reliability) / found.images
+    rows = [
+        (split, f"accuracy {percent(found.accuracy)} (95 % interval {low} to {high}, {found.images:,} images)"),
+        ("top-5", f"accuracy {percent(found.top5)}: the true class is among the five likeliest"),
+        ("loss", f"{found.loss:.4f}"),
+        ("confidence", f"{percent(sure)} on average; calibration error {percent(found.calibration_error)} over 15 bins"),
+    ]
+    if found.top5 is None:
+        del rows[1]
+    return columns(rows, indent="")
+
+
+def _by_class(classes: Sequence[ClassFigures]) -> list[str]:
+    rows = [("class", "images", "right", "accuracy", "95 % interval", "predicted")]
+    chosen, title = list(classes), []
+    if len(classes) > _MOST_LISTED:
+        known = [each for each in classes if each.accuracy is not None]
+        chosen = sorted(known, key=lambda each: each.accuracy or 0.0)[:_WORST_CLASSES]
+        title = [f"the {len(chosen)} worst of {len(classes)} classes; --json has all"]
+    for each in chosen:
+        interval = "-" if each.interval is None else " to ".join(map(percent, each.interval))
+        counts = f"{each.images:,}", f"{each.correct:,}", percent(each.accuracy), interval, f"{each.predicted:,}"
+        rows.append((_short(each.name), *counts))
+    return title + columns(rows, numbers_from=1)
+
+
+def _confusions(found: Assessment, names: Sequence[str]) -> list[str]:
+    """The pairs of a true and a predicted class that are most often confused."""
+    pairs = [
+        (times, true, predicted)
+        for true, row in enumerate(found.confusion)
+        for predicted, times in enumerate(row)
+        if times and true != predicted
+    ]
+    most = sorted(pairs, key=lambda pair: -pair[0])[:_CONFUSIONS]
+    rows = [(f"{_short(names[true])} -> {_short(names[predicted])}", f"{times:,}") for times, true, predicted in most]
+    return columns([("true -> predicted", "times"), *rows], numbers_from=1) if rows else []
+
+
+def _crossed(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]:
+    """The confusion matrix; a dot is no image."""
+    first = max(len(_short(name)) for name in names)
+    room = (_WIDTH - 2 - first) // len(names) - 2
+    header = ("", *(_short(name, room) for name in names))
+    counts = [[f"{count:,}" if count else "." for count in row] for row in confusion]
+    rows = [(_short(name), *row) for name, row in zip(names, counts, strict=True)]
+    return ["true class by row, predicted class by column", *columns([header, *rows], numbers_from=1)]
+
+
+def _remarks(found: Assessment, wrong: Sequence[Mistake], files: Mapping[str, Path | None]) -> list[str]:
+    unpredicted = [each for each in found.classes if each.images and not each.predicted]
+    never = [f"{_short(each.name)} ({each.images:,} image{'s' * (each.images > 1)})" for each in unpredicted]
+    without = [_short(each.name) for each in found.classes if not each.images]
+    lines = [f"the model never predicted {_listed(never)}"] if never else []
+    lines += [f"there is no image of {_listed(without)}"] if without else []
+    if not wrong:
+        lines.append("there are no mistakes: errors.csv has its header alone, and there is no mistakes.png")
+    elif files["mistakes"] is None:
+        lines.append("there is no mistakes.png: the images come as a stream, which gives none of them a second time")
+    return lines
+
+
+def _draw(run: TrainedRun, dataset: Dataset[Any], wrong: Sequence[Mistake]) -> Figure:
+    """A picture of mistakes: what each image was taken for, what it is, and how sure the model was."""
+    import torch
+
+    from tinyclsf.drawing.figures import draw_samples
+
+    classes = run.model.classes
+    images = torch.stack([torch.as_tensor(dataset[each.index][0]) for each in wrong])
+    taken_for = [f"{_short(classes[each.predicted], _CAPTION)} ({each.confidence * 100:.0f} %)" for each in wrong]
+    titles = [f"{guess}\nis {classes[each.true]}" for guess, each in zip(taken_for, wrong, strict=True)]
+    marks = [False] * len(wrong)
+    return draw_samples(images, titles, columns=math.ceil(math.sqrt(len(wrong))), marks=marks, white=run.model.white)
+
+
+def _written(files: Mapping[str, Path | None]) -> list[tuple[str, str]]:
+    return [(name, str(path)) for name, path in files.items() if path is not None]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
+
+
+def _short(name: str, room: int = _NAME) -> str:
+    """A class's name as a table can hold it."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return printable if len(printable) <= room else printable[: room - 1] + "…"
+
+
+def _plain(name: str) -> str:
+    """A file name; a data set's may hold anything, a slash too."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)

@@ -1,0 +1,84 @@
+"""`tinyclsf export RUN`: a trained model as one file that is used without this package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tinyclsf.cli.options import common_options, option, run_argument, runs_option
+from tinyclsf.cli.output import Output, columns, document
+from tinyclsf.run_list import find_run
+
+if TYPE_CHECKING:
+    from tinyclsf.deployment.export import Check, Export
+
+_TO = "What to write. [onnx]"
+_OUT = "Where. [model.onnx, model.pt2 or export.safetensors in the run's folder]"
+_SHOWN_CLASSES = 10
+
+
+@click.command(short_help="Write a model as ONNX, PT2 or safetensors.")
+@run_argument()
+@option("--to", type=click.Choice(["onnx", "pt2", "safetensors"]), default="onnx", help=_TO)
+@option("--out", type=click.Path(path_type=Path), metavar="FILE", help=_OUT)
+@runs_option()
+@common_options
+def export(run: str, to: str, out: Path | None, runs: Path) -> Output:
+    """Write a run's model to one file that takes raw pixels, checked against the model.
+
+    onnx is for ONNX Runtime, pt2 for plain PyTorch; safetensors has the weights alone.
+
+    \b
+    tinyclsf export overnight
+    tinyclsf export overnight --to pt2 --out digits.pt2
+    tinyclsf export overnight --to safetensors --json
+    """
+    from tinyclsf.cli.console import Watch
+    from tinyclsf.deployment.export import export_model
+
+    folder = find_run(runs, run)
+    with Watch("auto") as watch:
+        exported = export_model(folder, to, out)
+    return Output(_text(exported), document("export", run=str(folder), warnings=watch.warnings, **_as_json(exported)))
+
+
+def _text(exported: Export) -> str:
+    shape = ", ".join(map(str, exported.image_shape))
+    shown = ", ".join(exported.classes[:_SHOWN_CLASSES]) + (", ..." if len(exported.classes) > _SHOWN_CLASSES else "")
+    rows = [
+        ("input", f"images: uint8 (n, {shape}), pixels 0..255"),
+        ("output", f"logits: {exported.output_type} (n, {len(exported.classes)})"),
+        ("classes", f"{shown}; the file's metadata holds them"),
+        ("checked", _checked(exported.checked)),
+    ]
+    what = exported.format if exported.opset is None else f"{exported.format}, opset {exported.opset}"
+    usage = [f"  {line}" for line in exported.usage.splitlines()]
+    file = f"{exported.path}: {what}, {exported.bytes / 1e6:.2f} MB"
+    return "\n".join([*columns(rows, indent=""), "in Python", *usage, file])
+
+
+def _checked(check: Check) -> str:
+    images = "1 image" if check.images == 1 else f"{check.images} images"
+    images = images.replace(" ", f" {check.split or 'random'} ")
+    if check.same_classes == check.images:
+        classes = "all classes equal"
+    else:
+        classes = f"{check.same_classes} classes equal, the others ties within the tolerance"
+    return f"on {images}: largest difference {check.max_difference:.1e} of {check.tolerance:.1e} allowed, {classes}"
+
+
+def _as_json(exported: Export) -> dict[str, Any]:
+    return {
+        "path": str(exported.path),
+        "format": exported.format,
+        "bytes": exported.bytes,
+        "opset": exported.opset,
+        "input": exported.input,
+        "output": exported.output,
+        "classes": list(exported.classes),
+        "checked": exported.checked._asdict(),
+        "usage": exported.usage,
+        "versions": exported.versions,
+    }

@@ -1,0 +1,177 @@
+"""`tinyclsf predict RUN FILE...`: what a run's model sees in pictures, as a table, as CSV and as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from tinyclsf.cli.options import common_options, option, run_argument, runs_option
+from tinyclsf.cli.output import Output, columns, document, percent
+from tinyclsf.errors import ConfigurationError
+from tinyclsf.run_list import find_run
+from tinyclsf.storage import check_target, write_whole
+
+if TYPE_CHECKING:
+    from tinyclsf.deployment.prediction import FilePrediction
+
+_ROOM = 100  # characters in a line of the table
+_LEAST = 24  # of them for the name of a file
+
+
+class _Row(NamedTuple):
+    """A file with its most probable classes, the first one first, or why it has none."""
+
+    file: str
+    best: tuple[tuple[str, float], ...]
+    error: str | None
+
+
+@click.command(short_help="Name the classes of picture files.")
+@run_argument()
+@click.argument("files", metavar="FILE|FOLDER...", nargs=-1, required=True)
+@option("--top", type=click.IntRange(1), default=3, metavar="N", help="How many classes to name. [3]")
+@option("--format", "form", type=click.Choice(["table", "csv"]), help="How to print them. [table; nothing with --out]")
+@option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write them to a file, .csv or .json.")
+@option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps. [auto]")
+@runs_option()
+@common_options
+def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: Path | None, device: str, runs: Path) -> Output:
+    """Predict the classes of pictures, of a folder all pictures in it.
+
+    Pictures may have any size and format; each is scaled as in training. One that
+    cannot be read is named with the reason, and the exit code is 3.
+
+    \b
+    tinyclsf predict overnight photos/cat/0.jpg
+    tinyclsf predict overnight photos --top 1 --format csv
+    tinyclsf predict overnight photos --out predicted.csv
+    """
+    if out is not None:
+        _check_out(out)
+    folder = find_run(runs, run)
+
+    from tinyclsf.cli.console import Watch
+    from tinyclsf.deployment.prediction import predict_files
+    from tinyclsf.picture_folders import listed, shown
+    from tinyclsf.trained import load_run
+
+    one = len(files) == 1 and not os.path.isdir(files[0])
+    with Watch("none" if one else "auto") as watch:
+        trained = load_run(folder)
+        classes = trained.model.classes
+        predictions = predict_files(trained.model, files, device=device, batch_size=2 * trained.setting("batch_size", 64))
+        rows = [_row(each, classes, top) for each in predictions]
+        unread = [row for row in rows if row.error is not None]
+        if unread:
+            named = listed([f"{shown(row.file)} ({row.error})" for row in unread])
+            watch.warn(f"{len(unread):,} of {_count(len(rows))} could not be read: {named}")
+    top = min(top, len(classes))
+    content = document(
+        "predict",
+        run=str(folder),
+        classes=list(classes),
+        pictures=[_as_json(row) for row in rows],
+        unreadable=len(unread),
+        out=None if out is None else str(out),
+    )
+    lines = []
+    if form == "csv":
+        lines += [_csv(rows, top).removesuffix("\n")]
+    elif form == "table" or out is None:
+        lines += _table([row._replace(file=shown(row.file)) for row in rows], top)
+    if out is not None:
+        text = json.dumps(content) + "\n" if out.suffix.lower() == ".json" else _csv(rows, top)
+        write_whole(out, lambda file: file.write(text.encode()))
+        lines += [f"{_count(len(rows))} in {out}"]
+    return Output("\n".join(lines), content, exit_code=3 if unread else 0)
+
+
+def _check_out(out: Path) -> None:
+    """Find out before long work whether a file can be written there."""
+    if out.suffix.lower() not in (".csv", ".json"):
+        raise ConfigurationError(f"cannot tell from the name {out} what to write; give --out a name that ends in .csv or .json")
+    check_target(out)
+
+
+def _row(found: FilePrediction, classes: Sequence[str], top: int) -> _Row:
+    if found.probabilities is None:
+        return _Row(found.path, (), found.error)
+    values, order = found.probabilities.sort(descending=True, stable=True)  # of equal ones the first, as argmax
+    best = zip(order[:top].tolist(), values[:top].tolist(), strict=True)
+    return _Row(found.path, tuple((classes[at], value) for at, value in best), None)
+
+
+def _as_json(row: _Row) -> dict[str, Any]:
+    (name, probability), *following = row.best or ((None, None),)
+    return {
+        "file": row.file,
+        "class": name,
+        "probability": probability,
+        "next": [{"class": name, "probability": probability} for name, probability in following],
+        "error": row.error,
+    }
+
+
+def _csv(rows: Sequence[_Row], top: int) -> str:
+    """A line a file; what is no text in a file's name is written as an escape."""
+    text = io.StringIO()
+    writer = csv.writer(text)  # with its own line ends, \r\n: with others it leaves a \r in a name unquoted
+    names = [("class", "probability"), *((f"class_{place}", f"probability_{place}") for place in range(2, top + 1))]
+    writer.writerow(["file", *(name for pair in names for name in pair), "error"])
+    for row in rows:
+        pairs = row.best or [("", "")] * top
+        writer.writerow([row.file, *(value for pair in pairs for value in pair), row.error])
+    return text.getvalue().encode(errors="backslashreplace").decode()
+
+
+def _table(rows: Sequence[_Row], top: int) -> list[str]:
+    """A line a file, with as many classes as there is room for; a single file has a line for each class."""
+    if len(rows) == 1 and rows[0].best:
+        best = [(name, percent(probability)) for name, probability in rows[0].best]
+        return [rows[0].file, *columns(best, numbers_from=1)]
+    header = ["class", "probability"]
+    for place in range(2, top + 1):
+        header += [{2: "2nd", 3: "3rd"}.get(place, f"{place}th"), ""]
+    cells = {at: [text for name, share in row.best for text in (name, percent(share))] for at, row in enumerate(rows)}
+    widths = [max(map(len, column)) for column in zip(header, *filter(None, cells.values()), strict=True)]
+    least = min(_LEAST, max(len(row.file) for row in rows))
+    while len(widths) > 2 and least + sum(widths) + 2 * len(widths) > _ROOM:
+        del widths[-2:]
+    reasons = {at: f"error: {row.error}" for at, row in enumerate(rows) if row.error is not None}
+    taken = max([sum(widths) + 2 * (len(widths) - 1), *map(len, reasons.values())])
+    room = max(least, _ROOM - 2 - taken)
+    folder, files = _without_folder([row.file for row in rows], room)
+    room = min(room, max(map(len, files)))
+    lines = [f"in {folder}"] if folder else []
+    lines.append(f"{'file':<{room}}  {_aligned(header, widths)}")
+    for at, file in enumerate(files):
+        name = file if len(file) <= room else "..." + file[3 - room :]
+        lines.append(f"{name:<{room}}  {reasons.get(at) or _aligned(cells[at], widths)}")
+    if len(widths) < 2 * top:
+        lines.append(f"(there is room for {len(widths) // 2} of {top} classes; --format csv has all)")
+    return [line.rstrip() for line in lines]
+
+
+def _without_folder(files: list[str], room: int) -> tuple[str, list[str]]:
+    """The folder that all files are in and their names in it, where whole paths are too long."""
+    folder = os.path.commonprefix(files).rpartition("/")[0]  # noqa: RUF071  # cut at the last slash
+    if not folder or max(map(len, files)) <= room:
+        return "", files
+    return folder, [file[len(folder) + 1 :] for file in files]
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    """Names to the left and numbers to the right."""
+    pairs = zip(cells, widths, strict=False)
+    return "  ".join(cell.rjust(width) if place % 2 else cell.ljust(width) for place, (cell, width) in enumerate(pairs))
+
+
+def _count(number: int) -> str:
+    return "1 picture" if number == 1 else f"{number:,} pictures"

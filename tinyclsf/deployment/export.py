@@ -1,0 +1,218 @@
+"""A trained model as one file for elsewhere, preprocessing included, held against the model before it is kept."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from tinyclsf.deployment.formats import (
+    PixelClassifier,
+    blaming_the_file,
+    load_exported,
+    load_onnx,
+    load_pt2,
+    quiet,
+    write_onnx,
+    write_pt2,
+    write_safetensors,
+)
+from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, TinyclsfError
+from tinyclsf.model_files import CARD, WEIGHTS, read_card
+from tinyclsf.modules import Classifier
+from tinyclsf.registry import own_version
+from tinyclsf.storage import check_target, write_whole
+from tinyclsf.trained import TrainedRun, load_run, load_splits, part_of
+
+FILES = {"onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "export.safetensors"}
+_WRITERS: dict[str, Callable[[PixelClassifier, Path, dict[str, Any]], int | None]] = {
+    "onnx": write_onnx,
+    "pt2": write_pt2,
+    "safetensors": write_safetensors,
+}
+_LOADERS: dict[str, Callable[[Path], Callable[[Tensor], Tensor]]] = {
+    "onnx": load_onnx,
+    "pt2": load_pt2,
+    "safetensors": load_exported,
+}
+_ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+_CHECKED_IMAGES = 256
+_CHECKED_VALUES = 1 << 23  # pixel values in all, so that large images in large networks take no minutes
+_BATCH = 32
+_TOLERANCE = 1e-4  # of logits up to 1, a share of larger ones: float32 in another order of summing
+
+
+class Check(NamedTuple):
+    """How far a file's logits were from the model's own; split is None for random images."""
+
+    images: int
+    split: str | None
+    max_difference: float
+    tolerance: float
+    same_classes: int
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file that was exported and checked: images in, uint8 (n, *image_shape) of 0..255; logits out, (n, len(classes))."""
+
+    path: Path
+    format: str
+    bytes: int
+    classes: tuple[str, ...]
+    image_shape: tuple[int, ...]
+    output_type: str
+    opset: int | None
+    checked: Check
+    versions: dict[str, str]
+
+    @property
+    def input(self) -> dict[str, Any]:
+        """What goes in."""
+        return {"name": "images", "type": "uint8", "shape": ["n", *self.image_shape], "range": [0, 255]}
+
+    @property
+    def output(self) -> dict[str, Any]:
+        """What comes out."""
+        return {"name": "logits", "type": self.output_type, "shape": ["n", len(self.classes)]}
+
+    @property
+    def usage(self) -> str:
+        """Three lines of Python that use the file."""
+        shape, path = ", ".join(map(str, (8, *self.image_shape))), str(self.path)
+        if self.format == "onnx":
+            return (
+                "import numpy, onnxruntime\n"
+                f'images = numpy.zeros(({shape}), "uint8")  # yours go here\n'
+                f'logits = onnxruntime.InferenceSession({path!r}).run(["logits"], {{"images": images}})[0]'
+            )
+        if self.format == "pt2":
+            module, call = "torch", f"torch.export.load({path!r}).module()(images)"
+        else:
+            module, call = "tinyclsf, torch", f"tinyclsf.load_exported({path!r})(images)"
+        return f"import {module}\nimages = torch.zeros({shape}, dtype=torch.uint8)  # yours go here\nlogits = {call}"
+
+
+def export_model(
+    run: str | os.PathLike[str] | TrainedRun, to: str = "onnx", out: str | os.PathLike[str] | None = None
+) -> Export:
+    """Export a run's model to a file, by default inside the run's folder, and check that it gives what the model gives.
+
+    A DataWarning tells where the run's data could not be read, so that random images were the check.
+    Raises: ConfigurationError for an unknown format, a name that cannot be used or packages that are missing; ModelFileError
+    if there is no trained model, or what was exported differs; PluginError if the network cannot be exported; StorageError
+    if the file cannot be written. What was there before stays whole.
+    """
+    if to not in FILES:
+        raise ConfigurationError(f"there is no export format '{to}'; choose one of {', '.join(FILES)}")
+    folder = run.folder if isinstance(run, TrainedRun) else Path(run)
+    path = folder / FILES[to] if out is None else Path(out)
+    _check_place(path, to)
+    versions = _versions(to)
+    trained = run if isinstance(run, TrainedRun) else load_run(folder)
+    classifier = copy.deepcopy(trained.model).cpu().to(memory_format=torch.contiguous_format)
+    model = PixelClassifier(classifier).eval().requires_grad_(False)
+    card = _card(folder, classifier)
+    with tempfile.TemporaryDirectory(prefix="tinyclsf-") as scratch:
+        made = Path(scratch, path.name)
+        opset = _WRITERS[to](model, made, card)
+        with blaming_the_file(to):
+            runner = _LOADERS[to](made)
+        checked, output_type = _check(trained, model, runner, to)
+        content = made.read_bytes()
+    write_whole(path, lambda file: file.write(content))
+    shape = tuple(classifier.image_shape)
+    return Export(path, to, len(content), classifier.classes, shape, output_type, opset, checked, versions)
+
+
+def _check_place(path: Path, to: str) -> None:
+    """Find out before the work whether the file can be written, and that it is none of a run's own."""
+    suffix = Path(FILES[to]).suffix
+    if path.suffix != suffix:
+        raise ConfigurationError(f"{path} does not end in {suffix}, as a {to} file does; give another name")
+    if path.name == WEIGHTS and (path.parent / CARD).exists():
+        raise ConfigurationError(f"{path} holds the weights of a run, which an export does not write over; give another name")
+    check_target(path)
+
+
+def _versions(to: str) -> dict[str, str]:
+    """The versions of the packages that make the file."""
+    found = {"tinyclsf": own_version(), "torch": torch.__version__}
+    try:
+        with quiet():
+            for name in _ONNX_PACKAGES if to == "onnx" else ():
+                found[name] = importlib.import_module(name).__version__
+    except ImportError as error:
+        packages = ", ".join(_ONNX_PACKAGES[:-1])
+        raise ConfigurationError(
+            f"an export to onnx needs the packages {packages} and {_ONNX_PACKAGES[-1]}; pip install 'tinyclsf[onnx]'"
+        ) from error
+    return found
+
+
+def _card(folder: Path, classifier: Classifier) -> dict[str, Any]:
+    """What the file says of itself: the run's card, and what goes in and comes out."""
+    shape = ", ".join(map(str, classifier.image_shape))
+    return {
+        **read_card(folder),
+        "input": f"images: uint8 (n, {shape}), pixels 0..255",
+        "output": f"logits (n, {len(classifier.classes)}), one for each class in the order of classes",
+        "tinyclsf": own_version(),
+    }
+
+
+def _check(run: TrainedRun, model: PixelClassifier, runner: Callable[[Tensor], Tensor], to: str) -> tuple[Check, str]:
+    """Hold what was exported against the model, one image and many at a time; also the type of its logits."""
+    split, images = _sample(run)
+    expected, found = [], []
+    with torch.no_grad(), blaming_the_file(to):
+        for batch in (images[:1], *(images[at : at + _BATCH] for at in range(1, len(images), _BATCH))):
+            expected.append(model(batch))
+            found.append(runner(batch))
+        right, logits = torch.cat(expected), torch.cat(found)
+    difference = float((logits.double() - right.double()).abs().max())
+    tolerance = _TOLERANCE * max(1.0, float(right.abs().max()))
+    if not difference <= tolerance:  # NaN is in no order
+        raise ModelFileError(
+            f"the {to} file gives logits that differ from the model's by up to {difference:.1e}, "
+            f"and {tolerance:.1e} is allowed; it is not kept, so choose another format"
+        )
+    same = int((logits.argmax(1) == right.argmax(1)).sum())
+    return Check(len(images), split, difference, tolerance, same), str(logits.dtype).removeprefix("torch.")
+
+
+def _sample(run: TrainedRun) -> tuple[str | None, Tensor]:
+    """Images (n, c, h, w) uint8 from all over the part that the run was scored on, or random ones without its data."""
+    count = max(8, min(_CHECKED_IMAGES, _CHECKED_VALUES // torch.Size(run.model.image_shape).numel()))
+    try:
+        split, dataset = part_of(load_splits(run), None)
+        if isinstance(dataset, IterableDataset):
+            samples = list(islice(dataset, count))
+        else:
+            size = len(dataset)  # type: ignore[arg-type]  # what is no stream has a length
+            taken = min(size, count)
+            samples = [dataset[at * size // taken] for at in range(taken)]
+        return split, _as_pixels(torch.stack([sample[0] for sample in samples]), run.model.white)
+    except TinyclsfError as error:
+        warnings.warn(
+            f"the data of {run.folder} cannot be read, so the export is checked on random images: {error}",
+            DataWarning,
+            stacklevel=4,
+        )
+    generator = torch.Generator().manual_seed(0)
+    return None, torch.randint(256, (count, *run.model.image_shape), dtype=torch.uint8, generator=generator)
+
+
+def _as_pixels(stored: Tensor, white: float) -> Tensor:
+    return stored if stored.dtype == torch.uint8 else (stored * 255 / white).round().clamp(0, 255).to(torch.uint8)

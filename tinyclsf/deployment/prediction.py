@@ -1,0 +1,129 @@
+"""What a trained model sees in picture files: classes for whatever pictures a person has."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tinyclsf.decoding import decode
+from tinyclsf.devices import choose_device, choose_memory_format, place
+from tinyclsf.errors import ConfigurationError
+from tinyclsf.evaluation import outputs
+from tinyclsf.modules import Classifier
+from tinyclsf.picture_folders import pictures_in
+from tinyclsf.progress import part_of
+
+_PIECE_FILES, _PIECE_BYTES = 1024, 64 << 20  # the most that is decoded before the model sees it
+
+
+class FilePrediction(NamedTuple):
+    """A picture file with the probabilities (classes,) of the model's classes, on the CPU, or why there are none."""
+
+    path: str
+    probabilities: Tensor | None
+    error: str | None
+
+
+def predict_files(
+    model: Classifier,
+    files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    device: str = "auto",
+    batch_size: int = 64,
+) -> Iterator[FilePrediction]:
+    """Predict pictures of any size and format, one after the other; of a folder all pictures in it, by name.
+
+    A picture is prepared as `image-folder` prepares it for training. What cannot be read is one result with an error, and the
+    others go on. The model is moved to the device and put in evaluation mode.
+    Raises: ConfigurationError if the model takes images that pictures cannot be made into, or there is no such device.
+    """
+    channels, size = _square(model)
+    chosen = choose_device(device)
+    place(model.eval(), chosen, choose_memory_format("auto", model, chosen))
+    paths, reasons = find_pictures([files] if isinstance(files, (str, os.PathLike)) else files)
+    return _predictions(model, paths, reasons, size, channels, chosen, batch_size)
+
+
+def find_pictures(files: Iterable[str | os.PathLike[str]]) -> tuple[list[str], dict[int, str]]:
+    """The paths of files, a folder replaced by the pictures in it; and why some cannot be read, by their place."""
+    paths: list[str] = []
+    reasons: dict[int, str] = {}
+
+    def add(path: str, reason: str | None) -> None:
+        if reason is not None:
+            reasons[len(paths)] = reason
+        paths.append(path)
+
+    for file in files:
+        path = os.fspath(file)
+        if not os.path.isdir(path):
+            add(path, "a device and not a file" if _is_device(path) else None)
+            continue
+        before = len(paths)
+        found, _ = pictures_in(path, lambda folder, error: add(folder, (error.strerror or str(error)).lower()))
+        paths += found
+        if len(paths) == before:
+            add(path, "no picture in this folder")
+    return paths, reasons
+
+
+def _predictions(
+    model: Classifier,
+    paths: list[str],
+    reasons: dict[int, str],
+    size: int,
+    channels: int,
+    device: torch.device,
+    batch_size: int,
+) -> Iterator[FilePrediction]:
+    piece = max(1, min(_PIECE_FILES, _PIECE_BYTES // (channels * size**2)))
+    for start in range(0, len(paths), piece):
+        files = paths[start : start + piece]
+        known = {row: reasons[start + row] for row in range(len(files)) if start + row in reasons}
+        pixels = np.empty((len(files), channels, size, size), np.uint8)
+        with part_of("predicting pictures", start, len(paths)):
+            # A folder or device is not opened: an empty name is no file's.
+            names = ["" if row in known else path for row, path in enumerate(files)]
+            failed = decode(names, size, channels, pixels).reasons | known
+        rows = torch.tensor([row for row in range(len(files)) if row not in failed], dtype=torch.int64)
+        probabilities = torch.empty(len(files), len(model.classes))
+        batches = ((_as_stored(pixels, each, model.white), each) for each in torch.split(rows, batch_size) if len(each))
+        for out, each in outputs(model, batches, device):
+            probabilities[each.cpu()] = out.float().softmax(dim=1).cpu()
+        for row in rows[~probabilities[rows].isfinite().all(dim=1)].tolist():
+            failed[row] = "the model's output for it is not a number"
+        for row, path in enumerate(files):
+            yield FilePrediction(path, None if row in failed else probabilities[row], failed.get(row))
+
+
+def _as_stored(pixels: NDArray[np.uint8], rows: Tensor, white: float) -> Tensor:
+    """Some pictures as the data set that the model was trained with stores them."""
+    x = torch.from_numpy(pixels[rows.numpy()])
+    return x if white == 255 else x.float().mul_(white).div_(255)
+
+
+def _square(model: Classifier) -> tuple[int, int]:
+    """Channels and size of the images that a model takes."""
+    shape = model.image_shape
+    if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
+        raise ConfigurationError(
+            f"the model takes images of {'x'.join(map(str, shape))}, and pictures can only be made square, "
+            "with 1 or 3 channels; train it on such images, or call it in Python"
+        )
+    return shape[0], shape[1]
+
+
+def _is_device(path: str) -> bool:
+    """Whether a path names what could be read without end, as /dev/zero."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)

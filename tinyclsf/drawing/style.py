@@ -1,0 +1,222 @@
+"""The one door to matplotlib: how all figures look, and their way to a file, into a page or on a screen.
+
+A figure is made without pyplot, which is imported only where a window is shown, and no global setting of matplotlib is changed.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from tinyclsf.errors import ConfigurationError
+from tinyclsf.storage import check_target, write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK = "#1f2328"  # what is drawn in no other colour; inside a page it becomes the colour of the page's text
+RIGHT, WRONG = (
+    "#0072b2",
+    "#d55e00",
+)  # blue and orange, which the colour-blind can tell; what they mark is never told by them alone
+PLAIN: Any = {"parse_math": False}  # for names, as a $ in them would start a formula
+FAINT = 0.15
+FORMATS = ("png", "svg", "pdf")
+POINTS = 72  # an inch
+DPI = 150
+
+_NO_DATE: Mapping[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": None}
+_FONT = "DejaVu Sans"
+# They have the letters that DejaVu Sans, which matplotlib brings, lacks; those that are installed are used.
+_FALLBACKS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),
+    *("Droid Sans Fallback", "Microsoft YaHei", "Malgun Gothic", "Yu Gothic", "PingFang SC", "Hiragino Sans"),
+    *("Apple SD Gothic Neo", "Arial Unicode MS", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Emoji", "Segoe UI Emoji"),
+)
+_SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """Draw, measure and save with one and the same settings, whatever a person's own are, and be silent on missing letters."""
+    import matplotlib
+
+    ink = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
+    settings: Any = {
+        **dict.fromkeys(ink, INK),
+        **dict.fromkeys(
+            ("axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"), "medium"
+        ),
+        "axes.facecolor": "none",
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "figure.facecolor": "white",
+        "font.family": _fonts(),
+        "font.size": 9,
+        "grid.alpha": FAINT,
+        "pdf.fonttype": 42,
+        "savefig.bbox": None,
+        "savefig.facecolor": "auto",
+        "svg.fonttype": "none",
+        "svg.hashsalt": "tinyclsf",
+        "text.usetex": False,
+    }
+    with matplotlib.rc_context(settings), _letters_may_be_missing():
+        yield
+
+
+def new_figure(width: float, height: float, *, label: str, fitted: bool = False, window: bool = False) -> Figure:
+    """An empty figure of so many inches; the axes of a fitted one make room for their labels, one for a window is pyplot's."""
+    settings: Any = {"figsize": (width, height), "label": label, "layout": "constrained" if fitted else None}
+    if window:
+        from matplotlib import pyplot
+
+        return pyplot.figure(**settings)
+    from matplotlib.figure import Figure
+
+    return Figure(**settings)
+
+
+def settle(figure: Figure) -> None:
+    """Give the axes of a fitted figure their places for good; each drawing would move them by a little."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def printable(text: str) -> str:
+    """A name as a figure can show it: what cannot be printed is a replacement character."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def text_width(text: str, size: float = 9) -> float:
+    """How wide a line of text will be, in inches."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(family=_fonts(), size=size)
+    with _letters_may_be_missing():
+        return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / POINTS
+
+
+def shortened(text: str, width: float, size: float = 9) -> str:
+    """A line of text that is at most so many inches wide, cut with an ellipsis where it has to be."""
+    text = printable(text)
+    if text_width(text, size) <= width:
+        return text
+    fits, too_long = 0, len(text)
+    while too_long - fits > 1:
+        middle = (fits + too_long) // 2
+        if text_width(text[:middle].rstrip() + "…", size) <= width:
+            fits = middle
+        else:
+            too_long = middle
+    return text[:fits].rstrip() + "…"
+
+
+def check_path(path: Path) -> str:
+    """The format that a figure's file is to have, by the ending of its name: found before long work, not after it.
+
+    Raises: ConfigurationError if figures are not written in such; StorageError if the file cannot be written.
+    """
+    ending = path.suffix[1:].lower()
+    if ending not in FORMATS:
+        raise ConfigurationError(f"a figure cannot be written to {path}; wanted a name that ends in .png, .svg or .pdf")
+    check_target(path)
+    return ending
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure to a file, whole or not at all, in the format that the ending names; the same figure gives the same bytes.
+
+    Raises: ConfigurationError if it is none of png, svg and pdf; StorageError if it cannot be written.
+    """
+    form = check_path(path)
+    content = _rendered(figure, form)
+    write_whole(path, lambda file: file.write(content))
+    return path
+
+
+def as_svg(figure: Figure) -> str:
+    """A figure as an `<svg>` element for a page: as wide as there is room, in the page's font and colour, on no ground.
+
+    Nothing in it reaches beyond it, neither ids nor styles, so that a page may hold many. The same figure gives the same text.
+    """
+    ElementTree.register_namespace("", _SVG)
+    ElementTree.register_namespace("xlink", _XLINK)
+    root = ElementTree.fromstring(_rendered(figure, "svg", transparent=True))
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"):
+                parent.remove(child)
+    used = set(re.findall(r'(?:href="|url\()#([^")]+)', ElementTree.tostring(root, "unicode")))
+    prefix = f"f{zlib.crc32(ElementTree.tostring(root)):08x}-"
+    for element in root.iter():
+        for name, value in list(element.items()):
+            element.set(name, _for_a_page(name, value, prefix))
+        if element.get("id", "").removeprefix(prefix) not in used:
+            element.attrib.pop("id", None)
+    width = root.attrib.pop("width")
+    root.attrib.pop("height")
+    style = f"max-width: {width}; stroke-linejoin: round; stroke-linecap: butt"
+    root.attrib.update({"width": "100%", "role": "img", "aria-label": printable(str(figure.get_label())), "style": style})
+    return ElementTree.tostring(root, "unicode")
+
+
+def has_screen() -> bool:
+    """Whether matplotlib has a window or a notebook to show a figure in."""
+    from matplotlib import get_backend, pyplot
+
+    try:
+        if not pyplot.get_fignums():
+            pyplot.switch_backend(get_backend())
+    except ImportError:  # a backend that was asked for and finds no display
+        return False
+    return get_backend().lower() not in ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
+
+
+def show_windows() -> None:
+    """Show the figures that were made for windows."""
+    from matplotlib import pyplot
+
+    with look():
+        pyplot.show()
+
+
+def _rendered(figure: Figure, form: str, **more: Any) -> bytes:
+    file: IO[bytes] = io.BytesIO()
+    with look():
+        figure.savefig(file, format=form, dpi=DPI, metadata=_NO_DATE[form], **more)
+    file.seek(0)
+    return file.read()
+
+
+def _for_a_page(attribute: str, value: str, prefix: str) -> str:
+    if attribute == "style":
+        value = re.sub("font-family: [^;]*", "font-family: inherit", value)
+        value = re.sub(f"(fill|stroke): {INK}", r"\1: currentColor", value)
+    if attribute == "id":
+        return prefix + value
+    return re.sub(r"^#|(?<=url\()#", f"#{prefix}", value)
+
+
+@contextmanager
+def _letters_may_be_missing() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+@cache
+def _fonts() -> list[str]:
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    return [_FONT, *(name for name in _FALLBACKS if name in installed)]

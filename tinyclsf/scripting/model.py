@@ -1,0 +1,153 @@
+"""How a script makes the model of a run: the simplest way that gives the very same one."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tinyclsf.errors import ConfigurationError
+from tinyclsf.options import as_text
+from tinyclsf.parts import Part, load_part
+from tinyclsf.randomness import random_state, seed_all, set_random_state
+from tinyclsf.registry import blamed_on, find
+from tinyclsf.scripting.data import text
+from tinyclsf.scripting.sources import Sources, import_lines, sources_of
+from tinyclsf.trained import TrainedRun
+
+_TRIED = 4  # images
+_PREPROCESS = '''class Preprocess(nn.Module):
+    """Turn images as they are stored into what the network reads: `(x - mean) / std`."""
+
+    def __init__(self, mean: float | list[float], std: float | list[float]) -> None:
+        super().__init__()
+        # Buffers, so that they are saved with the weights: a number for all channels, or one for each.
+        self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).reshape(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std'''
+
+
+def model_sources(run: TrainedRun, seed: int) -> Sources:
+    """The code of a run's model with a function `make_model`, which was tried under the run's seed.
+
+    Raises: ConfigurationError if the model's source is not there, or makes another model when it stands alone; PluginError if
+    the model plugin fails.
+    """
+    saved = {name: as_text(value) for name, value in run.config["model"]["options"].items()}
+    part = load_part(find("model", run.config["model"]["name"]), {}, saved=saved)
+    shape, num_classes = run.model.image_shape, len(run.model.classes)
+    with blamed_on(part.plugin, "failed"):
+        network, wanted = _trial(lambda: part.factory(shape, num_classes, **part.values), shape, seed)
+    failed: Exception | None = None
+    for way in (_by_class, _by_torchvision, _by_factory):
+        try:
+            found = way(part, network, (tuple(shape), num_classes))
+            sources = None if found is None else _with_preprocessing(*found, run.model.preprocess)
+            if sources is not None and _is_same(_trial(_maker(sources), shape, seed), (network, wanted)):
+                return sources
+        except Exception as error:  # code that was taken out of its module may fail in any way
+            failed = error
+    if isinstance(failed, ConfigurationError):
+        raise failed
+    why = f" ({type(failed).__name__}: {failed})" if failed else ""
+    raise ConfigurationError(f"the source of model {part.plugin.name} makes another model when it stands alone{why}")
+
+
+Way = tuple[str, Sources]  # an expression that makes the network, and what it needs
+
+
+def _by_class(part: Part, network: nn.Module, given: tuple[Any, ...]) -> Way | None:
+    """The network's own class, where a factory does no more than choose it."""
+    cls = type(network)
+    if cls.__module__.partition(".")[0] != part.factory.__module__.partition(".")[0]:
+        return None
+    return f"{cls.__name__}({_arguments(cls, given, part.values)})", sources_of(cls)
+
+
+def _by_torchvision(part: Part, network: nn.Module, given: tuple[Any, ...]) -> Way | None:
+    """torchvision's own function, and another first layer where the images do not have three channels."""
+    arch, (channels, *_), num_classes = part.values.get("arch"), *given
+    if part.plugin.name != "torchvision" or part.plugin.package != "tinyclsf":
+        return None
+    sources = Sources(["from torchvision import models"], {})
+    made = f"models.get_model({text(arch)}, num_classes={num_classes})"
+    if channels == 3:
+        return made, sources
+    code = f'''def make_network() -> nn.Module:
+    """torchvision's {arch} for images of {channels} channel{"" if channels == 1 else "s"}, where it wants 3."""
+    network = {made}
+    first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    first.in_channels = {channels}
+    first.weight = nn.Parameter(first.weight.new_empty(first.out_channels, {channels}, *first.kernel_size))
+    first.reset_parameters()
+    return network'''
+    return "make_network()", Sources(sources.imports, {"make_network": code})
+
+
+def _by_factory(part: Part, network: nn.Module, given: tuple[Any, ...]) -> Way:
+    """The plugin's function as it is."""
+    sources = sources_of(part.factory)
+    arguments = _arguments(part.factory, given, part.values)
+    imports = ["from pathlib import Path"] if "Path(" in arguments else []
+    return f"{part.factory.__name__}({arguments})", Sources([*sources.imports, *imports], sources.definitions)
+
+
+def _arguments(function: Callable[..., Any], given: tuple[Any, ...], options: Mapping[str, Any]) -> str:
+    """The arguments of a call, without the options that have their defaults or are none of its own."""
+    takes = inspect.signature(function).parameters
+    others = [f"{name}={text(value)}" for name, value in options.items() if name in takes and takes[name].default != value]
+    return ", ".join([*map(text, given), *others])
+
+
+def _with_preprocessing(network: str, sources: Sources, preprocess: nn.Module) -> Sources:
+    mean, std = (text(_plain(each)) for each in (preprocess.mean, preprocess.std))
+    code = f'''def make_model() -> nn.Module:
+    """Preprocessing and network as one model, that takes images as they are stored."""
+    return nn.Sequential(OrderedDict(preprocess=Preprocess(mean={mean}, std={std}), network={network}))'''
+    if max(map(len, code.splitlines())) > 128:
+        code = code.replace("OrderedDict(p", "OrderedDict(\n            p").replace(", network=", ",\n            network=")
+        code = code.removesuffix("))").replace("Sequential(O", "Sequential(\n        O") + ",\n        )\n    )"
+    imports = [*sources.imports, "from collections import OrderedDict", "import torch", "from torch import Tensor, nn"]
+    return Sources(imports, {"Preprocess": _PREPROCESS, **sources.definitions, "make_model": code})
+
+
+def _plain(buffer: object) -> float | list[float]:
+    assert isinstance(buffer, Tensor)
+    values: list[float] = buffer.flatten().tolist()
+    return values[0] if len(values) == 1 else values
+
+
+def _maker(sources: Sources) -> Callable[[], nn.Module]:
+    names: dict[str, Any] = {"__name__": "script"}
+    lines = ["from __future__ import annotations", *import_lines(sources.imports), *sources.definitions.values()]
+    exec("\n".join(lines), names)
+    return lambda: names["make_model"]().network
+
+
+def _trial(make: Callable[[], nn.Module], image_shape: tuple[int, ...], seed: int) -> tuple[nn.Module, list[Tensor]]:
+    """A network, and what tells it from another one: its first weights, what it has drawn, and its outputs in both modes."""
+    cpu = torch.device("cpu")
+    before = random_state(cpu, None)
+    try:
+        seed_all(seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what there is to say was said when the run was trained
+            network = make()
+        tensors = [*(tensor.clone() for tensor in network.state_dict().values()), torch.get_rng_state()]
+        x = torch.rand(_TRIED, *image_shape)
+        with torch.no_grad():
+            tensors += [network.train()(x), network.eval()(x)]
+        return network, tensors
+    finally:
+        set_random_state(before, cpu, None)
+
+
+def _is_same(found: tuple[nn.Module, list[Tensor]], wanted: tuple[nn.Module, list[Tensor]]) -> bool:
+    (made, tensors), (network, others) = found, wanted
+    return str(made) == str(network) and len(tensors) == len(others) and all(map(torch.equal, tensors, others))

@@ -1,0 +1,247 @@
+"""A run as a plain PyTorch script that trains the same model on the same data, without tinyclsf."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import re
+import textwrap
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+
+from tinyclsf.data import Images, Splits, fingerprint
+from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError
+from tinyclsf.modules import Preprocess
+from tinyclsf.runs import read_predictions
+from tinyclsf.scripting.data import Reader, reader_from_file, reader_of
+from tinyclsf.scripting.loop import Loop
+from tinyclsf.scripting.model import model_sources
+from tinyclsf.scripting.sources import Sources, import_lines
+from tinyclsf.storage import write_whole
+from tinyclsf.trained import TrainedRun, load_run, load_splits
+
+_STRETCHED = {"cosine", "one-cycle"}  # schedules that depend on the number of epochs
+_OWN_CALLBACKS = {"csv", "tensorboard"}  # they watch, and change nothing
+
+
+class Script(NamedTuple):
+    """A script, the files that it was written to, how it reads its data, and what a person has to know of it."""
+
+    text: str
+    files: tuple[Path, ...]
+    data: str
+    notes: tuple[str, ...]
+
+
+def write_script(run_folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Script:
+    """Write a run as a plain PyTorch script, to a file or, without one, only into what is returned.
+
+    Data that no short reader can be written for go into an .npz file beside it. What can be is tried: that the script reads
+    the run's very images, and makes the run's very model.
+    Raises: ConfigurationError where no script can do what the run did; ModelFileError, DataError or PluginError if a part of
+    the run is not there; StorageError if a file cannot be written.
+    """
+    run, path = load_run(run_folder), None if out is None else Path(out)
+    return _Writer(run, path).write()
+
+
+class _Writer:
+    def __init__(self, run: TrainedRun, path: Path | None) -> None:
+        self.run = run
+        self.path = path
+        self.notes: list[str] = []
+        self.files: list[Path] = []
+        self.settings = {name: run.setting(name) for name in run.config.get("settings", {})}
+        self.content = run.config.get("data", {}).get("content")
+        if not isinstance(self.content, dict) or "epochs" not in self.settings:
+            raise ModelFileError(f"{run.folder / 'config.json'} does not say what the run was trained on, and how")
+
+    def write(self) -> Script:
+        _check_possible(self.settings)
+        self._note_differences()
+        model = model_sources(self.run, self.settings["seed"])
+        reader = self._reader()
+        script = self._text(reader, model)
+        if self.path is not None:
+            self.files.insert(0, self.path)
+            write_whole(self.path, lambda file: file.write(script.encode()))
+        return Script(script, tuple(self.files), reader.how, tuple(self.notes))
+
+    def _note_differences(self) -> None:
+        """What keeps a script from ending with the very weights of the run."""
+        if self.settings["device"] != "cpu":
+            self.notes.append(
+                f"the run was trained on {self.settings['device']}, where sums vary; figures will agree only about"
+            )
+        if self.settings["compile"]:
+            self.notes.append("the run's model was compiled and the script's is not, so figures will agree only about")
+        done, epochs = len(self.run.history), self.settings["epochs"]
+        if done < epochs and self.settings["patience"] is None:
+            self.notes.append(f"the run was stopped after {done} of {epochs} epochs; the script trains all of them")
+        if self.settings["schedule"] in _STRETCHED and any("--epochs" in command for command in self._resumed_by()):
+            self.notes.append(
+                "the run went on to more epochs than it was begun with, which changed its schedule on the way; "
+                "the script has the later one from the start"
+            )
+        others = [each.get("name") for each in self.run.config.get("callbacks", []) if each.get("name") not in _OWN_CALLBACKS]
+        if others:
+            self.notes.append(
+                f"the script leaves out the callbacks of the run ({', '.join(others)}); what they did is not in it"
+            )
+
+    def _resumed_by(self) -> list[str]:
+        commands = self.run.config.get("commands", [])
+        return [str(command) for command in commands[1:]]
+
+    # Data
+
+    def _reader(self) -> Reader:
+        """A reader that gives the run's very images, as far as that can be tried."""
+        data = self.run.config["data"]
+        own = data.get("package") == "tinyclsf"
+        reader = reader_of(data["name"], data["options"], self.content) if own else None
+        if reader is not None and reader.place is not None and not reader.place.exists():
+            self.notes.append(f"there is no {reader.place} any more, so the script's way to read the data was not tried")
+            return reader
+        found = None if reader is None else self._found_by(reader)
+        if reader is not None and found == self.content:
+            return reader
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", DataWarning)
+            splits = load_splits(self.run)
+        now = fingerprint(splits)
+        if now != self.content:
+            self.notes.append(str(caught[-1].message))  # which tells what has changed
+        if reader is not None and found == now:
+            return reader
+        return self._as_file(splits)
+
+    def _found_by(self, reader: Reader) -> dict[str, Any] | None:
+        """The fingerprint of what a reader reads; None where it fails."""
+        names: dict[str, Any] = {"__name__": "script"}
+        lines = ["from __future__ import annotations", *_imports(reader.sources), *reader.sources.definitions.values()]
+        try:
+            with torch.random.fork_rng(devices=[]):
+                exec("\n".join(lines), names)
+                parts = [Images(*dataset.tensors) for dataset in names["load_data"]()]
+            model = self.run.model
+            test = parts[2] if len(parts) > 2 else None
+            shape = cast("tuple[int, int, int]", tuple(model.image_shape))
+            return fingerprint(Splits(parts[0], parts[1], test, model.classes, shape, cast(Preprocess, model.preprocess)))
+        except Exception:  # what is odd about the data has many forms; all of them go into a file
+            return None
+
+    def _as_file(self, splits: Splits) -> Reader:
+        parts = {name: getattr(splits, name) for name in ("train", "valid", "test") if getattr(splits, name) is not None}
+        name = self.run.config["data"]["name"]
+        if not all(isinstance(part, Images) for part in parts.values()):
+            raise ConfigurationError(f"data set {name} is not held in memory, and a script has all of its images there")
+        if self.path is None or self.path.suffix == ".npz":
+            raise ConfigurationError(
+                f"the images of data set {name} with these options go into an .npz file beside the script; give --out FILE.py"
+            )
+        content, file = io.BytesIO(), self.path.with_suffix(".npz")
+        np.savez_compressed(
+            content,
+            **{
+                f"{part}_{key}": tensor.numpy()
+                for part, images in parts.items()
+                for key, tensor in zip("xy", images.tensors, strict=True)
+            },
+        )
+        write_whole(file, lambda sink: sink.write(content.getvalue()))
+        self.files.append(file)
+        return reader_from_file(file.name, list(parts))
+
+    # Text
+
+    def _text(self, reader: Reader, model: Sources) -> str:
+        run = self.run
+        held_out = "valid" if self.content.get("test") is None else "test"
+        loop = Loop(self.settings, run.model.image_shape, len(run.model.classes), held_out)
+        loop_sources = loop.sources()
+        draws = {"import random": "random.seed(SEED)", "import numpy as np": "np.random.seed(SEED)"}
+        main = loop_sources.definitions["main"]
+        seeds = [call for line, call in draws.items() if line in model.imports]
+        for call in seeds:
+            main = main.replace("    model = ", f"    {call}\n    model = ", 1)
+        sections = {
+            "1. The data": reader.sources.definitions,
+            "2. The model": model.definitions,
+            "3. Training": {**loop_sources.definitions, "main": main},
+        }
+        blocks = [self._heading(held_out), "from __future__ import annotations"]
+        blocks.append("\n".join(_imports(reader.sources, model, loop_sources)))
+        blocks.append(loop.constants())
+        seen: dict[str, str] = {}
+        parts = blocks
+        for title, definitions in sections.items():
+            fresh = {name: code for name, code in definitions.items() if seen.get(name) != code}
+            if twice := set(fresh) & set(seen):
+                raise ConfigurationError(f"the model has a thing named {min(twice)}, as the script has; give it another name")
+            seen |= fresh
+            parts += [f"# {title}", *fresh.values()]
+        parts.append('if __name__ == "__main__":\n    main()')
+        return _joined(parts) + "\n"
+
+    def _heading(self, held_out: str) -> str:
+        run, config = self.run, self.run.config
+        file = "train.py" if self.path is None else self.path.name
+        model, data = config["model"]["name"], config["data"]["name"]
+        versions = f"tinyclsf {config.get('tinyclsf')}, PyTorch {config.get('torch')}"
+        lines = [f"Train {model} on {data}, in plain PyTorch.", ""]
+        lines.append(f"Made from the run {run.folder.name} ({versions}), {self._score(held_out)}.")
+        threads = f"{config['threads']} threads" if "threads" in config else "as many threads"
+        if not self.notes:
+            lines += [
+                f"On the CPU, with that PyTorch and {threads}, it ends with the very weights of that run.",
+            ]
+        for note in self.notes:
+            lines += textwrap.wrap(f"Note: {note}.", 120, break_long_words=False, break_on_hyphens=False)
+        lines += [
+            "",
+            f"    python {file}             # train, and print the {held_out} accuracy",
+            f"    python {file} weights.pt  # and save the weights",
+        ]
+        content = "\n".join(lines).replace("\\", "\\\\").replace('"', "'")  # so that nothing in it ends the docstring
+        return f'"""{content}\n"""'
+
+    def _score(self, held_out: str) -> str:
+        try:
+            _, predictions = read_predictions(self.run.folder)
+        except ModelFileError:
+            return "which has not been scored"
+        share = int((predictions.logits.argmax(dim=1) == predictions.labels).sum()) / len(predictions.labels)
+        return f"which reached a {held_out} accuracy of {100 * share:.2f} %"
+
+
+def _check_possible(settings: dict[str, Any]) -> None:
+    if settings.get("processes", 1) > 1:
+        raise ConfigurationError("the run was trained by several processes, which a plain script cannot repeat")
+    if settings["precision"] == "float16":
+        raise ConfigurationError(
+            "the run was trained in float16, with losses scaled as it went; a plain script cannot repeat that"
+        )
+
+
+def _imports(*sources: Sources) -> list[str]:
+    needed = ["import torch", "from torch.utils.data import TensorDataset"]
+    return import_lines([*needed, *(line for each in sources for line in each.imports)])
+
+
+def _joined(blocks: list[str]) -> str:
+    """Blocks of code with the empty lines between them that Python code has."""
+    text = blocks[0]
+    for above, below in itertools.pairwise(blocks):
+        wide = _is_definition(above) or _is_definition(below) or below.startswith(("# 1.", "# 2.", "# 3.", "if "))
+        text += ("\n\n\n" if wide else "\n\n") + below
+    return text
+
+
+def _is_definition(block: str) -> bool:
+    return re.search(r"^(@|def |class )", block, re.MULTILINE) is not None
