@@ -15,6 +15,9 @@ import pytest
 
 from tinyclsf.cli.app import main
 
+# Before torch is imported, and for the processes that tests start: on little work threads cost more than they give.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parent.parent
 
 

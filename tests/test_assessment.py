@@ -69,6 +69,8 @@ def test_a_class_without_images_has_no_accuracy() -> None:
     found = assess(of([[3, 1, 0], [0, 1, 0], [0, 0, 5]], [0, 0, 2]), ["a", "b", "c"])
     assert found.classes[1] == ClassFigures("b", 0, 1, 0, None, None)
     assert found.top5 is None
+    assert assess(drawn(20, 5), names(5)).top5 is None  # all classes are among five
+    assert assess(drawn(20, 6), names(6)).top5 is not None
 
 
 def test_one_image_of_a_single_class() -> None:
@@ -85,6 +87,7 @@ def test_of_equal_outputs_the_first_is_the_larger() -> None:
     assert (found.accuracy, found.top5) == (1 / 40, 5 / 40)
     assert [each.predicted for each in found.classes] == [40] + [0] * 39
     assert [each.index for each in mistakes(predictions)] == list(range(1, 40))
+    assert assess(Predictions(torch.zeros(5, 40), torch.arange(5)), names(40)).top5 == 1.0
 
 
 def test_calibration_error_by_hand() -> None:
@@ -98,6 +101,7 @@ def test_calibration_error_by_hand() -> None:
     assert by_bin[7] == pytest.approx((7 / 15, 8 / 15, 1, 0.5, 0.0), abs=1e-6)
     assert found.calibration_error == pytest.approx(2 / 5 * 0.455 + 2 / 5 * 0.29 + 1 / 5 * 0.5, abs=1e-6)
     assert found.reliability[0] == (0.0, 1 / 15, 0, None, None)
+    assert found.confidence == pytest.approx((0.95 + 0.96 + 0.7 + 0.72 + 0.5) / 5, abs=1e-6)
 
 
 def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import Dataset, IterableDataset, Subset
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset
 
+from tinyclsf.analysis import checks
 from tinyclsf.analysis.checks import Examination, Finding, check, examine, quick_check, stuck_outputs
+from tinyclsf.analysis.data_checks import check_inputs, check_labels, in_memory
+from tinyclsf.analysis.model_checks import check_clipped
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import DataError
 from tinyclsf.modules import Classifier, Preprocess
@@ -182,7 +186,9 @@ def test_frozen_parameters_are_counted_and_a_head_that_begins_at_zero_is_let_pas
     network = linear()
     network[1].requires_grad_(False)
     quick, whole = look(network)
-    assert (quick, whole.findings, whole.frozen) == ([], (), 64 * 16 + 16)
+    assert (quick, whole.findings, whole.skipped, whole.frozen) == ([], (), (), 64 * 16 + 16)
+    spare = Net(lambda net, out: out, spare=nn.Linear(3, 3).requires_grad_(False))
+    assert look(spare)[1].findings == ()
 
 
 def test_dropout_that_stays_on_in_evaluation_mode() -> None:
@@ -204,6 +210,23 @@ def test_outputs_that_depend_on_the_rest_of_the_batch() -> None:
     assert one.evidence.startswith(start)
     assert one.evidence.endswith(end)
     assert float(one.evidence.removeprefix(start).removesuffix(end)) > 0.01
+
+
+def test_outputs_that_differ_by_rounding_alone_are_let_pass() -> None:
+    quick, whole = look(Net(lambda net, out: out * (1 + 1e-6 * len(out))))
+    assert (quick, whole.findings) == ([], ())
+
+
+def test_a_few_outputs_of_exactly_0_are_enough() -> None:
+    logits = torch.ones(50, 4)
+    assert check_clipped(logits, CLASSES) is None
+    logits[0, 0] = 0
+    assert check_clipped(logits, CLASSES) is None
+    logits[1:4, 0] = 0
+    one = check_clipped(logits, CLASSES)
+    assert one is not None
+    assert one.evidence.startswith("no output is below 0 and 2 % are exactly 0, as after a ReLU, over 50 images; a class")
+    assert check_clipped(logits - 1, CLASSES) is None
 
 
 def test_outputs_that_are_clipped_or_stuck_are_told_of_but_not_at_every_start() -> None:
@@ -238,6 +261,9 @@ def test_labels_that_no_class_has_are_found_in_a_subset_and_in_a_sample() -> Non
     )
     assert whole.findings[0] == quick[0]
     assert any(each.startswith("the first loss: IndexError: Target 4 is out of bounds") for each in whole.skipped)
+    below = check_labels("valid", torch.tensor([0, -1, 3, -1]), CLASSES)
+    assert below is not None
+    assert below.evidence.startswith("2 of 4 labels of the valid part are outside 0 to 3, as -1 is,")
     streamed = look(linear(), splits(Slow(wrong)))
     assert streamed[0] == []
     rows = random.Random(0).sample(range(200), 64)
@@ -280,6 +306,25 @@ def test_what_is_not_in_memory_is_left_alone_at_the_start_and_said_to_be_so() ->
     assert whole.skipped[0] == "the training images: they are a stream"
 
 
+def test_a_part_that_makes_its_images_as_they_are_asked_for_is_not_in_memory() -> None:
+    class Turned(TensorDataset):
+        def __getitem__(self, row: Any) -> Any:
+            x, y = super().__getitem__(row)  # type: ignore[no-untyped-call]
+            return x.flip(-1), y
+
+    plain = images(40, 0)
+    assert in_memory(plain)
+    assert in_memory(ConcatDataset([plain, Subset(plain, [3])]))
+    assert not in_memory(Turned(*plain.tensors))
+    assert not in_memory(ConcatDataset([plain, Slow(plain)]))
+
+
+def test_all_images_are_the_sample_where_there_are_fewer() -> None:
+    data = splits()
+    model = Classifier(data.preprocess, linear(), data.classes, data.image_shape)
+    assert examine(model, data, CE, images=500).images == 200
+
+
 def test_the_same_picture_in_two_parts() -> None:
     train, valid, test = images(200, 0), images(40, 1), images(40, 2)
     test.x[7] = train.x[120]
@@ -291,12 +336,27 @@ def test_the_same_picture_in_two_parts() -> None:
         "training image 121 and validation image 11 are the same, for one; "
         "keep each picture in one part, as the figures on held-out images are too good by it"
     )
+    between = images(40, 1)
+    later = images(40, 2)
+    later.x[9] = between.x[3]
+    assert found(linear(), splits(valid=between, test=later)).evidence.endswith(
+        "validation image 3 and test image 9 are the same, for one"
+    )
+    [joined] = look(linear(), splits(ConcatDataset([images(200, 0), between]), test=later))[1].findings
+    assert joined.evidence.endswith("training image 200 and validation image 0 are the same, for one")
     named = Images(test.x, test.y, [f"t/{row}.png" for row in range(40)])
     subsets = splits(Subset(train, range(100, 200)), valid=images(40, 1), test=named)
     [one] = look(linear(), subsets)[1].findings
     assert one.evidence.endswith(": training image 20 and t/7.png are the same, for one")
     floats = [Images(part.x.float() / 255, part.y) for part in (train, valid, test)]
     assert found(linear(), splits(floats[0], Preprocess(0.0, 1.0), valid=floats[1], test=floats[2])).check == "duplicates"
+
+
+def test_pictures_that_are_files_are_compared_on_request_alone() -> None:
+    train = images(200, 0)
+    valid = Images(train.x[:40], train.y[:40], [f"{row}.png" for row in range(40)])
+    quick, whole = look(linear(), splits(train, valid=valid))
+    assert (quick, [each.check for each in whole.findings]) == ([], ["duplicates"])
 
 
 def test_a_few_twins_are_told_of_on_request_alone() -> None:
@@ -306,6 +366,19 @@ def test_a_few_twins_are_told_of_on_request_alone() -> None:
     assert (quick, [each.check for each in whole.findings]) == ([], ["duplicates"])
     valid.x[6] = train.x[7]
     assert found(linear(), splits(train, valid=valid)).evidence.startswith("2 of 2,000 validation images are")
+
+
+def test_how_far_inputs_may_be_from_0_and_1() -> None:
+    for mean, std, word in ((4.0, 1.0, "far too large"), (0.0, 6.0, "far too large"), (0.0, 0.04, "hardly differ")):
+        one = check_inputs(mean, std, 64)
+        assert one is not None
+        assert word in one.evidence
+    for mean, std in ((2.0, 1.0), (0.0, 3.0), (0.0, 0.1)):
+        assert check_inputs(mean, std, 64) is None
+        one = check_inputs(mean, std, 64, strict=True)
+        assert one is not None
+        assert one.evidence.endswith("wanted near 0 and 1: training is a little slower by it at most")
+    assert check_inputs(0.5, 0.25, 64, strict=True) is None
 
 
 def test_classes_that_are_missing_or_nearly_alone() -> None:
@@ -336,6 +409,40 @@ def test_a_model_that_raises_in_a_check_has_no_finding_and_errors_of_our_own_pas
     assert whole.skipped[0] == "the outputs: ValueError: wanted 200 images"
     with pytest.raises(DataError, match=r"^it is gone$"):
         look(linear(), splits(Slow(images(200, 0), DataError("it is gone"))))
+
+
+def test_what_a_model_warns_of_is_no_fault_here() -> None:
+    def warns(net: Net, out: Tensor) -> Tensor:
+        warnings.warn("a deprecated way", stacklevel=1)
+        return out
+
+    quick, whole = look(Net(warns))
+    assert (quick, whole.findings, whole.skipped) == ([], (), ())
+
+
+def test_preprocessing_may_work_in_place() -> None:
+    class InPlace(Preprocess):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.sub_(self.mean).div_(self.std)
+
+    floats = [Images(part.x.float(), part.y) for part in (images(200, 0), images(40, 1), images(40, 2))]
+    parts = {"train": floats[0], "valid": floats[1], "test": floats[2]}
+    whole, other = (look(linear(), splits(preprocess=kind(100.0, 50.0), **parts))[1] for kind in (InPlace, Preprocess))
+    assert whole == other
+
+
+def test_large_images_and_large_models_make_the_first_look_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen() -> str:
+        [one] = look(Net(lambda net, out: 50 * out))[0]
+        return one.evidence.partition(" over ")[2].partition(",")[0]
+
+    assert seen() == "64 images"
+    monkeypatch.setattr(checks, "_QUICK_VALUES", 12 * 64)
+    assert seen() == "12 images"
+    monkeypatch.setattr(checks, "_QUICK_WEIGHTS", 10 * (64 * 4 + 4))
+    assert seen() == "10 images"
+    monkeypatch.setattr(checks, "_QUICK_WEIGHTS", 1)
+    assert seen() == "8 images"
 
 
 class Restless(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss  # type: ignore[import-untyped]
 
 from tinyclsf import load_model
+from tinyclsf.cli.app import cli as program
 from tinyclsf.registry import find, load
 from tinyclsf_plugins.datasets.digits import digits
 
@@ -143,6 +145,8 @@ def test_a_last_batch_too_small_for_batch_norm_is_found_before_training(cli: Any
         "error: 641 training images in batches of 64 leave a batch of 1, which the model's batch norm cannot train on; "
         "give another --batch-size\n"
     )
+    single = cli("fit", "mlp", "-m", "batch_norm=true", *more[:3], "1", *more[4:])
+    assert single.err.startswith("error: 641 training images in batches of 1 leave a batch of 1, ")
     assert list((tmp_path / "runs").iterdir()) == []
     assert cli("fit", "mlp", *more).code == 0
     assert cli("fit", "mlp", "-m", "batch_norm=true", *more[:3], "65", *more[4:]).code == 0
@@ -228,7 +232,9 @@ CASES = [
         "dataset digits has no option 'sead'; it takes train_size, normalize, valid_ratio, valid_size, split, fraction, seed",
         "did you mean 'seed'?",
     ),
+    (("fit", "mnist-cnn", "-m", "=3"), "invalid value for '-m': '=3' is not KEY=VALUE", None),
     (("fit", "mnist-cnn", "-d", "seed=x"), "option seed of dataset digits is 'x'; wanted a whole number", None),
+    (("fit", "mnist-cnn", "-d", "seed=1=2"), "option seed of dataset digits is '1=2'; wanted a whole number", None),
     (("fit", "mnist-cnn", "--data", "mnist-pickle"), "dataset mnist-pickle needs -d path=PATH", None),
     (("fit", "mnist-cnn", "--data-dir", "."), "dataset digits does not use --data-dir; leave it out", None),
     (
@@ -383,6 +389,38 @@ def test_no_command_shows_the_help(cli: Any) -> None:
     assert cli("--json").code == 2
 
 
+RESTLESS = """
+import torch
+from tinyclsf.plugin import Images, Preprocess, Splits
+
+def dots(*, drawn: int = 0):
+    torch.rand(drawn)
+    part = Images(torch.arange(40 * 16, dtype=torch.uint8).view(40, 1, 4, 4), torch.arange(40) % 2)
+    return Splits(part, part, None, ("a", "b"), (1, 4, 4), Preprocess())
+"""
+
+
+def test_weights_do_not_depend_on_what_a_data_set_draws(cli: Any, install: Any) -> None:
+    install("dots", RESTLESS, module="restless", datasets={"dots": "restless:dots"})
+    for drawn in ("0", "3"):
+        more = ("-d", f"drawn={drawn}", "--epochs", "1", "--run", drawn, "--progress", "none")
+        assert cli("fit", "linear", "--data", "dots", *more).code == 0
+    weights = [Path("runs", name, "model.safetensors").read_bytes() for name in ("0", "3")]
+    assert weights[0] == weights[1]
+
+
+def test_a_bug_is_said_to_be_one(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise KeyError("lost")
+
+    monkeypatch.setattr(program, "main", fail)
+    message = "KeyError: 'lost'; this is a bug of tinyclsf: please report what --debug prints"
+    found = cli("list", "--json")
+    assert (found.code, found.err) == (1, "")
+    assert found.document["error"] == {"kind": "internal", "exit_code": 1, "message": message, "tip": None}
+    assert cli("list", "--debug").err.startswith("Traceback (most recent call last):\n")
+
+
 def test_version_and_help(cli: Any) -> None:
     assert cli("--version").out == f"tinyclsf {version('tinyclsf')}\n"
     assert cli("--help").out.startswith("Usage: tinyclsf [OPTIONS] COMMAND [ARGS]...")
@@ -422,3 +460,9 @@ def test_a_reader_that_closes_early_is_no_error(tmp_path: Path) -> None:
         ["bash", "-o", "pipefail", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "d", "")
+    reading, writing = os.pipe()
+    os.close(reading)  # before anything is written
+    command_line = [sys.executable, "-m", "tinyclsf", "list"]
+    closed = subprocess.run(command_line, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (closed.returncode, closed.stderr) == (0, "")

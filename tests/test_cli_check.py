@@ -118,3 +118,10 @@ def test_fit_says_nothing_of_the_models_that_come_along(cli: Any) -> None:
     for model in ("mnist-cnn", "mlp", "torch-clsf"):
         document = cli("fit", model, *SMALL, "--epochs", "1", "--batch-size", "64", "--progress", "none", "--json").document
         assert document["warnings"] == [], model
+
+
+def test_what_was_looked_at_stands_under_the_other_values(cli: Any) -> None:
+    lines = cli("check", "mlp", *SMALL).out.splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith("  looked at   "))
+    assert lines[start + 1].startswith(" " * 14)
+    assert lines[start + 1][14] != " "

@@ -63,9 +63,9 @@ def test_two_runs_side_by_side(cli: Any) -> None:
         "test accuracy            80.00 %            95.00 %\n"
         "95 % interval   71.12 to 86.66 %   88.82 to 97.85 %\n"
         "\n"
-        "with-augmentation is better than plain: of the 100 images 15 only with-augmentation gets right and 0 only plain, "
-        "p < 0.001\n"
-        f"{NOTE}\n"
+        "with-augmentation is better than plain: of the 100 images 15 only with-augmentation gets right and 0\n"
+        "  only plain, p < 0.001\n"
+        f"{NOTE.replace(' seed', chr(10) + '  seed')}\n"
         "\n"
         "curves  comparison.png\n"
     )
@@ -175,3 +175,11 @@ def test_what_cannot_be_compared(cli: Any, args: list[str], code: int, message: 
     assert (result.code, result.out) == (code, "")
     assert result.err.startswith(f"error: {message}")
     assert not list(Path().glob("*.*"))
+
+
+def test_no_two_rows_have_one_name(cli: Any) -> None:
+    make_run("a", 20, split="valid")
+    make_run("b", 5, split="valid")
+    labels = [line.split("  ")[0] for line in cli("compare", "a", "b").out.splitlines() if "  " in line.strip()]
+    assert len(labels) == len(set(labels))
+    assert {"valid accuracy", "held-out accuracy"} <= set(labels)

@@ -21,6 +21,7 @@ from sklearn.metrics import (  # type: ignore[import-untyped]
 )
 
 from tinyclsf.cli.app import main
+from tinyclsf.runs import occupied
 
 FILES = ["confusion.png", "errors.csv", "mistakes.png"]
 # What the model takes the images for, blank images of every class, a stream, and a part that cannot be read.
@@ -225,7 +226,7 @@ def test_classes_that_are_never_predicted_or_have_no_image_are_said(cli: Any) ->
     taken = [each["name"] for each in document["classes"] if each["predicted"]]
     assert len(taken) == 1  # all images are the same
     never = ", ".join(f"{number} (1 image)" for number in range(9) if str(number) not in taken)
-    assert f"\n\nthe model never predicted {never}\nthere is no image of 9\n\n" in out
+    assert f"the model never predicted {never} there is no image of 9 errors" in " ".join(out.split())
     assert next(line for line in out.splitlines() if line.split()[:2] == ["9", "0"]).split()[:5] == ["9", "0", "0", "-", "-"]
     assert document["classes"][9]["accuracy"] is None
 
@@ -283,8 +284,9 @@ def test_of_many_classes_the_text_has_the_worst(cli: Any) -> None:
     assert blocks[1][0] == "the 10 worst of 30 classes; --json has all"
     assert [line.split("  ")[1] for line in blocks[1][2:5]] == ["long long long long lon…", "new?line", "class 2"]
     assert len(blocks[1]) == 12
-    never = next(line for line in result.out.splitlines() if line.startswith("the model never predicted "))
-    assert never.endswith(" and 18 more")
+    never = next(block for block in blocks if block[0].startswith("the model never predicted "))
+    assert " ".join(" ".join(never).split()).endswith(" and 18 more there is no image of class 29")
+    assert max(map(len, result.out.split("\n\nerrors")[0].splitlines())) <= 100
     assert "by column" not in result.out
     assert len(cli("evaluate", "many", "--json").document["classes"]) == 30
 
@@ -301,3 +303,22 @@ def test_of_many_classes_the_text_has_the_worst(cli: Any) -> None:
 def test_what_cannot_be_is_an_error(cli: Any, args: tuple[str, ...], message: str) -> None:
     result = cli("evaluate", "first", *args)
     assert (result.code, result.out, result.err) == (2, "", f"error: {message}\n")
+
+
+@pytest.mark.parametrize("option", ["--out", "--data-dir", "--runs"])
+@pytest.mark.usefixtures("run")
+def test_an_empty_path_is_not_the_present_folder(cli: Any, option: str) -> None:
+    result = cli("evaluate", "first", option, "")
+    message = f"invalid value for '{option}': it is empty; give a path"
+    assert (result.code, result.out, result.err) == (2, "", f"error: {message}\n")
+
+
+def test_a_run_that_is_being_trained_is_told(cli: Any, run: Path) -> None:
+    warning = "runs/first is still being trained; these are its best weights so far"
+    picture = run / "a.png"
+    Image.new("L", (28, 28)).save(picture)
+    commands = ("evaluate", "first"), ("export", "first", "--to", "safetensors"), ("predict", "first", str(picture))
+    with occupied(run):
+        for command in commands:
+            assert cli(*command).err == f"warning: {warning}\n"
+        assert cli("evaluate", "first", "--json").document["warnings"] == [warning]

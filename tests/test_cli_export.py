@@ -111,7 +111,7 @@ def test_many_classes_are_cut_short_and_lost_data_is_told(cli: Cli, make_run: Ca
     [
         (["first", "--to", "coreml"], 2, "invalid value for '--to': 'coreml' is not one of 'onnx', 'pt2', 'safetensors'"),
         (["second"], 2, "there is no run 'second' in runs; 'tinyclsf runs' shows all"),
-        (["first", "--to", "pt2", "--out", "runs"], 2, "runs does not end in .pt2, as a pt2 file does; give another name"),
+        (["first", "--to", "pt2", "--out", "runs"], 2, "runs does not end in .pt2, as files of pt2 do; give another name"),
         (
             ["first", "--to", "pt2", "--out", "gone/m.pt2"],
             7,
@@ -123,3 +123,11 @@ def test_what_is_refused(cli: Cli, make_run: Callable[..., Path], args: list[str
     make_run()
     result = cli("export", *args)
     assert (result.code, result.out, result.err) == (code, "", f"error: {message}\n")
+
+
+def test_the_lines_that_use_a_file_fit_the_page(cli: Cli, make_run: Callable[..., Path]) -> None:
+    pytest.importorskip("onnxscript", reason="onnxscript is not here: pip install 'tinyclsf[onnx]'")
+    make_run()
+    lines = cli("export", "first").out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert '  logits = model.run(["logits"], {"images": images})[0]' in lines

@@ -58,3 +58,10 @@ def test_notes_go_to_stderr(cli: Cli) -> None:
     found = cli("script", "short")
     assert found.err == f"warning: {note}\n"
     assert cli("script", "short", "--json").document["notes"] == [note]
+
+
+def test_a_folder_is_no_place_for_a_script(cli: Cli) -> None:
+    assert cli(*FIT, "--run", "first").code == 0
+    found = cli("script", "first", "--out", "runs")
+    assert (found.code, found.out) == (7, "")
+    assert found.err == "error: cannot write runs: it is a folder; give the name of a file\n"

@@ -120,3 +120,9 @@ def test_names_and_shapes_that_cannot_be(cli: Cli) -> None:
     assert cli("summary", "linear", "-m", "softmx=true").err == (
         "error: model linear has no option 'softmx'; it takes softmax\ntip: did you mean 'softmax'?\n"
     )
+
+
+def test_images_beyond_all_memory(cli: Cli) -> None:
+    result = cli("summary", "mnist-cnn", "--image-shape", "1,1000000,1000000")
+    assert (result.code, result.out) == (6, "")
+    assert result.err == "error: out of memory in the summary of mnist-cnn; give a smaller --image-shape\n"

@@ -12,7 +12,7 @@ import torch
 from scipy.stats import binomtest  # type: ignore[import-untyped]
 from torch.nn import functional as F
 
-from tinyclsf.analysis.comparison import McNemar, compare, differing, holm, mcnemar
+from tinyclsf.analysis.comparison import McNemar, compare, differing, holm, mcnemar, p_as_text
 from tinyclsf.errors import ConfigurationError, ModelFileError
 from tinyclsf.evaluation import Predictions
 from tinyclsf.metrics import Epoch
@@ -91,16 +91,17 @@ def test_holm_by_hand() -> None:
 
 
 def test_only_what_differs_is_told() -> None:
-    first = config_of(epochs=2, lr=0.1, weight_decay=0, seed=0, run="runs/a", momentum=0.9)
+    first = {**config_of(epochs=2, lr=0.1, weight_decay=0, seed=0, run="runs/a", momentum=0.9), "threads": 1}
     second = config_of(epochs=2, lr=0.2, weight_decay=0.0, seed=0, run="runs/b", clip_norm=None)
     second["model"] |= {"options": {"depth": 3}, "package_version": "2"}
     second["callbacks"] = [{"name": "csv", "options": {"file": "x"}}]
-    second["torch"] = "2.16.0"
+    second |= {"torch": "2.16.0", "threads": 2}
     a, b = differing([first, second])
     assert list(a.items()) == [
         ("-m width", 8),
         ("lr", 0.1),
         ("momentum", 0.9),
+        ("threads", 1),
         ("version of gone", "1"),
         ("version of torch", "2.15.0"),
     ]
@@ -112,6 +113,7 @@ def test_only_what_differs_is_told() -> None:
         "-c csv.file": "x",
         "version of gone": "2",
         "version of torch": "2.16.0",
+        "threads": 2,
     }
     assert differing([first, first]) == [{}, {}]
     assert differing([{}, {"model": "net", "settings": [], "callbacks": [{}]}]) == [{}, {"callback None": True}]
@@ -165,10 +167,11 @@ def test_what_a_test_says(tmp_path: Path, a: list[int], b: list[int], sentence: 
             {"content": {**CONTENT, "train": 8, "test": 19, "classes": ["a", "c"], "test_checksum": "0b"}},
             "their test images differ: test 20 and 19, test checksum 0a and 0b, classes",
         ),
+        ({"content": {**CONTENT, "image_shape": [1, 4, 4]}}, "their test images differ: image shape"),
         ({"content": None}, "the config.json of b does not say what is in its data"),
         ({"labels": LABELS[::-1]}, "the labels of their images differ"),
     ],
-    ids=["stopped", "split", "data", "unknown", "labels"],
+    ids=["stopped", "split", "data", "shape", "unknown", "labels"],
 )
 def test_without_the_same_images_there_is_no_test(tmp_path: Path, other: dict[str, Any], reason: str) -> None:
     runs = [make_run(tmp_path / "a", LABELS), make_run(tmp_path / "b", **{"predicted": flipped(1), **other})]
@@ -184,6 +187,22 @@ def test_other_images_to_train_on_do_not_keep_runs_from_a_test(tmp_path: Path) -
     assert compare(runs).pairs[0].test is not None
 
 
+def test_runs_without_test_images_are_held_to_those_that_validated(tmp_path: Path) -> None:
+    contents = [{**CONTENT, "test_checksum": None, "valid_checksum": checksum} for checksum in ("0a", "0b")]
+    runs = [make_run(tmp_path / name, LABELS, split="valid", content=each) for name, each in zip("ab", contents, strict=True)]
+    found = compare(runs)
+    assert found.pairs[0].sentence == "no test of a against b: their valid images differ: valid checksum 0a and 0b"
+
+
+def test_just_above_the_level_is_no_difference(tmp_path: Path) -> None:
+    labels = [0, 1] * 16
+    wrong = [[1 - label if (number < 10) == first else label for number, label in enumerate(labels)] for first in (True, False)]
+    runs = [make_run(tmp_path / name, each, labels=labels) for name, each in zip("ab", wrong, strict=True)]
+    [pair] = compare(runs).pairs
+    assert pair.p_value == pytest.approx(0.0501, abs=1e-4)
+    assert pair.sentence.startswith("a and b: no difference that 32 images can show; 22 only a gets right and 10 only b, p")
+
+
 def test_predictions_of_earlier_weights_are_not_tested(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / "a", LABELS), make_run(tmp_path / "b", LABELS)]
     write_state(runs[1], "failed", error="the loss is nan")
@@ -191,6 +210,11 @@ def test_predictions_of_earlier_weights_are_not_tested(tmp_path: Path) -> None:
     write_state(runs[1], "done")
     (runs[1] / "predictions.npz").write_bytes(b"")
     assert compare(runs).pairs[0].sentence.startswith(f"no test of a against b: {runs[1] / 'predictions.npz'} is broken (")
+
+
+@pytest.mark.parametrize(("p_value", "text"), [(0.0501, "p = 0.0501"), (0.0499, "p = 0.0499"), (0.04, "p = 0.04")])
+def test_a_p_value_shows_on_which_side_of_the_limit_it_is(p_value: float, text: str) -> None:
+    assert p_as_text(p_value) == text
 
 
 def test_three_runs_are_tested_in_pairs_and_corrected(tmp_path: Path) -> None:
@@ -209,6 +233,7 @@ def test_three_runs_are_tested_in_pairs_and_corrected(tmp_path: Path) -> None:
 def test_of_many_runs_the_best_by_validation_is_tested_against_the_others(tmp_path: Path) -> None:
     accuracies = {"a": 0.1, "b": 0.7, "c": 0.2, "d": 0.3, "best-but-stopped": 0.9}
     runs = [make_run(tmp_path / name, None if "stopped" in name else LABELS, lr=lr) for name, lr in accuracies.items()]
+    assert len(compare(runs[:4]).pairs) == 6  # as many are tested each against each
     found = compare(runs)
     assert [(pair.a, pair.b) for pair in found.pairs] == [("b", "a"), ("b", "c"), ("b", "d"), ("b", "best-but-stopped")]
     assert found.notes == (
@@ -216,6 +241,12 @@ def test_of_many_runs_the_best_by_validation_is_tested_against_the_others(tmp_pa
         "each p is corrected for 3 tests by Holm's method",
         ONE_A_SETTING,
     )
+
+
+def test_of_runs_some_of_which_differ_in_the_seed_alone_nothing_is_said_in_general(tmp_path: Path) -> None:
+    settings: list[dict[str, Any]] = [{"lr": 0.1, "seed": 0}, {"lr": 0.1, "seed": 1}, {"lr": 0.2, "seed": 0}]
+    found = compare([make_run(tmp_path / name, LABELS, **each) for name, each in zip("abc", settings, strict=True)])
+    assert found.notes == ("each p is corrected for 3 tests by Holm's method",)
 
 
 def test_parameters_are_those_that_the_run_wrote_down(tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ def test_a_fingerprint_is_of_sizes_classes_shape_and_every_number() -> None:
         found = fingerprint(splits(train=train))
         assert found.pop("train_checksum") != checksums[0]
         assert found.items() < wanted.items()
+    assert differences({}, {"train": 5}) == "train was None and is 5"
     assert differences(wanted, {**wanted, "train": 5, "train_checksum": "0"}) == (
         f"train was 4 and is 5; train checksum was {checksums[0]} and is 0"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import resource
 import sys
 from collections.abc import Callable, Iterator
@@ -16,8 +17,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from tinyclsf.deployment import export
 from tinyclsf.deployment.export import Export, export_model
-from tinyclsf.deployment.formats import load_exported
+from tinyclsf.deployment.formats import blaming_the_file, load_exported
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, PluginError, StorageError, TinyclsfError
 from tinyclsf.model_files import save_model
 from tinyclsf.modules import Classifier, Preprocess
@@ -98,11 +100,11 @@ def by_hand(run: Path, pixels: Tensor) -> Tensor:
 
 def check_used_as_it_says(exported: Export, run: Path) -> None:
     """The lines that show how to use a file give the model's logits."""
-    first, second, last = exported.usage.splitlines()
+    first, second, *others = exported.usage.splitlines()
     found: dict[str, Any] = {}
     exec(first + "\n" + second, found)
     found["images"] += 7
-    exec(last, found)
+    exec("\n".join(others), found)
     right = by_hand(run, torch.full((8, *SHAPE), 7, dtype=torch.uint8))
     torch.testing.assert_close(torch.as_tensor(found["logits"]), right, rtol=1e-5, atol=1e-5)
 
@@ -216,7 +218,7 @@ def refusal(kind: type[TinyclsfError], run: Path, to: str, out: Path | None = No
     ("kind", "to", "out", "message"),
     [
         (ConfigurationError, "coreml", None, "there is no export format 'coreml'; choose one of onnx, pt2, safetensors"),
-        (ConfigurationError, "pt2", "m.onnx", "RUN/m.onnx does not end in .pt2, as a pt2 file does; give another name"),
+        (ConfigurationError, "pt2", "m.onnx", "RUN/m.onnx does not end in .pt2, as files of pt2 do; give another name"),
         (
             ConfigurationError,
             "safetensors",
@@ -300,6 +302,14 @@ def test_a_file_that_differs_from_the_model_is_not_kept(make_run: MakeRun) -> No
     )
 
 
+def test_a_file_that_gives_no_numbers_is_not_kept(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run()
+    nothing = torch.full((1, 1), torch.nan)
+    monkeypatch.setitem(export._LOADERS, "pt2", lambda path: lambda images: nothing.expand(len(images), 3))
+    assert refusal(ModelFileError, run, "pt2").startswith("the pt2 file gives logits that differ from the model's by up to nan")
+    assert not (run / "model.pt2").exists()
+
+
 @contextmanager
 def longest_file(size: int) -> Iterator[None]:
     """Let no file of this process grow beyond so many bytes."""
@@ -340,3 +350,19 @@ def test_files_that_were_not_exported(make_run: MakeRun, tmp_path: Path) -> None
     )
     save_file({}, path, {"card": json.dumps(CARD)})
     assert refused(path).startswith("HERE/other.safetensors does not fit its network: Error(s) in loading")
+
+
+def test_what_went_wrong_in_the_first_place_is_said_and_logging_goes_on() -> None:
+    def fail() -> None:
+        assert logging.root.manager.disable == logging.CRITICAL
+        try:
+            raise ValueError("no such operator.\nmany lines more")
+        except ValueError as reason:
+            raise RuntimeError("step 3 of 9 failed") from reason
+
+    with pytest.raises(ModelFileError) as error, blaming_the_file("pt2"):
+        fail()
+    assert logging.root.manager.disable == logging.NOTSET
+    assert str(error.value) == (
+        "the pt2 file that was made cannot be used: ValueError: no such operator; it is not kept, so choose another format"
+    )

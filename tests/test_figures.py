@@ -134,6 +134,15 @@ def test_reliability_shows_accuracy_confidence_and_the_number_of_images() -> Non
     assert_whole(figure)
 
 
+def test_losses_that_hardly_differ_are_written_whole() -> None:
+    rows = [Epoch(epoch, 5.0175 + 1e-5 * epoch, 5.0175 - 1e-5 * epoch, 0.5, 1.0) for epoch in (1, 2, 3)]
+    figure = draw_curves({"a": rows})
+    assert_whole(figure)
+    for ax in figure.axes[:2]:
+        assert ax.yaxis.get_offset_text().get_text() == ""
+        assert {label.get_text()[:4] for label in ax.get_yticklabels()} == {"5.01"}
+
+
 def test_a_figure_is_the_same_whenever_it_is_drawn() -> None:
     reliability = draw_reliability([Bin(0.5, 1.0, 1, 0.75, 0.5)])
     for figure in (draw_curves({"a": history(0.5, 0.75), "b": history(0.5)}), draw_confusion([[1]], ["a"]), reliability):

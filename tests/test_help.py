@@ -59,6 +59,23 @@ def test_help_fits_a_page(name: str) -> None:
     assert name == "fit" or len(lines) <= PAGE
 
 
+def test_every_command_has_its_line_by_what_it_is_for() -> None:
+    text = "\n".join(help_of(""))
+    sections = re.findall(r"^([A-Z][\w ]+):\n((?:  .*\n?)+)", text, re.MULTILINE)
+    assert [(title, re.findall(r"^  (\w+) ", lines, re.MULTILINE)) for title, lines in sections if title != "Options"] == [
+        ("Train", ["fit", "runs"]),
+        ("See what a run learned", ["evaluate", "report", "compare", "summary"]),
+        ("Use it", ["predict", "export", "script"]),
+        ("Before training", ["show", "check"]),
+        ("What there is", ["list", "info"]),
+    ]
+    for command in program.commands.values():
+        assert f"  {command.name} " in text
+        assert str(command.short_help) in text
+    columns = {len(line) - len(line[2:].partition(" ")[2].lstrip()) for _, lines in sections[1:] for line in lines.splitlines()}
+    assert len(columns) == 1
+
+
 @pytest.mark.parametrize("example", examples())
 def test_examples_run(example: str, place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     words = shlex.split(example)

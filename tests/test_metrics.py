@@ -8,7 +8,7 @@ from scipy.stats import binomtest  # type: ignore[import-untyped]
 from sklearn.metrics import accuracy_score  # type: ignore[import-untyped]
 
 from tinyclsf.errors import DataError
-from tinyclsf.metrics import accuracy, has_labels, hits, mean_over, weighted_mean, wilson_interval
+from tinyclsf.metrics import Epoch, accuracy, best_of, has_labels, hits, mean_over, weighted_mean, wilson_interval
 
 NO_BATCH = (
     "the loader gave no batch: the data set is empty, "
@@ -64,6 +64,25 @@ def test_wilson_interval_is_that_of_scipy(successes: int, count: int) -> None:
     assert (low == 0, high == 1) == (successes == 0, successes == count)
     assert (low, high) == pytest.approx((right.low, right.high), abs=1e-12)
     assert 0 <= low < high <= 1
+
+
+def test_none_or_all_have_a_bound_that_is_exact() -> None:
+    for count in range(1, 500):
+        assert wilson_interval(0, count)[0] == 0
+        assert wilson_interval(count, count)[1] == 1
+
+
+def test_the_best_epoch_has_the_highest_accuracy_then_the_lowest_loss_then_comes_first() -> None:
+    def best(*figures: tuple[float, float | None]) -> int:
+        found = best_of([Epoch(number, 0.5, *each, 1.0) for number, each in enumerate(figures, start=1)])
+        assert found is not None
+        return found.epoch
+
+    assert best((0.1, 0.8), (0.9, 0.9), (0.2, 0.7)) == 2
+    assert best((0.3, 0.9), (0.2, 0.9), (0.2, 0.9)) == 2
+    assert best((0.3, None), (0.2, None), (0.4, None)) == 2
+    assert best((0.1, None), (0.9, 0.0)) == 2  # any accuracy is more than none
+    assert best_of([]) is None
 
 
 @pytest.mark.parametrize(("successes", "count"), [(-1, 5), (6, 5), (0, 0), (0, -1)])

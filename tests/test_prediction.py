@@ -84,18 +84,24 @@ def test_pixels_are_given_as_the_data_set_stores_them(here: Path) -> None:
 def test_pieces_and_batches_change_nothing(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [save(f"{at}.png", np.full((4, 4), 9 * at, np.uint8)) for at in range(8)]
     files[4:4] = ["gone.png"]
+    Path("nothing").mkdir()
+    files.append("nothing")
     whole = list(predict_files(brightness(), files))
     words: list[tuple[str, int, int]] = []
     monkeypatch.setattr(prediction, "_PIECE_FILES", 3)
     with listening(lambda *word: words.append(word)):
         pieces = list(predict_files(brightness(), files, batch_size=2))
     assert [each.path for each in pieces] == [each.path for each in whole] == files
-    assert [each.error for each in pieces] == [None] * 4 + ["no such file or directory"] + [None] * 4
+    assert [each.error for each in pieces] == [None] * 4 + [
+        "no such file or directory",
+        *[None] * 4,
+        "no picture in this folder",
+    ]
     for one, other in zip(pieces, whole, strict=True):
-        assert (one.probabilities is None) == (one.path == "gone.png")
+        assert (one.probabilities is None) == (one.path in ("gone.png", "nothing"))
         if one.probabilities is not None and other.probabilities is not None:
             assert torch.equal(one.probabilities, other.probabilities)
-    assert {(what, total) for what, _, total in words} == {("predicting pictures", 9)}
+    assert {(what, total) for what, _, total in words} == {("predicting pictures", 10)}
     assert [done for _, done, _ in words if done % 3 == 0] == [3, 6, 9]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from tinyclsf.progress import listening, part_of, tell
+from tinyclsf.progress import listening, tell, within
 
 
 def test_word_reaches_every_listener_inside_its_block_and_nobody_after() -> None:
@@ -25,10 +25,10 @@ def test_word_reaches_every_listener_inside_its_block_and_nobody_after() -> None
 def test_work_on_a_part_counts_towards_the_whole() -> None:
     words: list[tuple[str, int, int]] = []
     with listening(lambda *word: words.append(word)):
-        with suppress(KeyboardInterrupt), part_of("predicting", 10, 15):
+        with suppress(KeyboardInterrupt), within("predicting", 10, 15):
             tell("reading pictures", 2, 5)
             raise KeyboardInterrupt
         tell("reading labels", 1, 1)
-    with part_of("predicting", 0, 5):
+    with within("predicting", 0, 5):
         tell("reading pictures", 1, 5)
     assert words == [("predicting", 12, 15), ("reading labels", 1, 1)]

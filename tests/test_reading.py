@@ -74,6 +74,7 @@ def test_still_improving() -> None:
     [unlabelled] = remarks(history_of(losses, accuracy=None))
     assert unlabelled.evidence == "from epoch 2 to 6 validation loss fell from 1.6 to 0.85"
     assert remarks(history_of(losses, accuracy=0.997), GOOD) == []
+    assert [remark.what for remark in remarks(history_of(losses, accuracy=0.99), GOOD)] == [what]
     one_out_of_order = history_of([2.0, 1.6, 1.3, 1.1, 1.15, 0.85])
     assert [remark.what for remark in remarks(one_out_of_order, GOOD)] == [what]
     two_out_of_order = history_of([2.0, 1.6, 1.1, 1.3, 1.15, 0.85])
@@ -91,6 +92,8 @@ def test_overfitting() -> None:
         ({"augment": "flip", "patience": 2, "weight_decay": None}, "--epochs 2"),
     ]:
         assert remarks(history, GOOD, settings)[0].suggestion == f"{AGAIN} {flags}"
+    by_an_eighth = history_of([0.9, 0.5, 0.3, 0.2, 0.1, 0.05], [0.8, 0.5, 0.52, 0.54, 0.555, 0.5625])
+    assert [remark.what for remark in remarks(by_an_eighth, GOOD)] == [what]
     rising_with_the_train_loss = history_of([0.9, 0.5, 0.51, 0.52, 0.53, 0.54], [0.8, 0.5, 0.55, 0.6, 0.65, 0.7])
     assert remarks(rising_with_the_train_loss, GOOD) == []
 
@@ -100,9 +103,10 @@ def test_overfitting() -> None:
     [
         ([2.19, 1.94, 2.41, 2.36, 2.34], "train loss rose from 1.94 in epoch 2 to 2.34 in epoch 5; in epoch 1 it was 2.19"),
         ([2.4, 0.5, 2.3], "train loss rose from 0.5 in epoch 2 to 2.3 in epoch 3; in epoch 1 it was 2.4"),
+        ([2.4, 0.5, 1.5], "train loss rose from 0.5 in epoch 2 to 1.5 in epoch 3; in epoch 1 it was 2.4"),
         ([2.4, 22.9, 31.0], "train loss rose from 2.4 in epoch 1 to 31 in epoch 3"),
     ],
-    ids=["lost", "collapsed", "blown-up"],
+    ids=["lost", "collapsed", "half-lost", "blown-up"],
 )
 def test_diverged(losses: list[float], evidence: str) -> None:
     assert remarks(history_of(losses), GOOD) == [
@@ -136,6 +140,14 @@ def test_nothing_is_learned() -> None:
     crawling = history_of([1.38640, 1.38638, 1.38636, 1.38634, 1.38632], accuracy=0.25)
     assert remarks(crawling, CHANCE) == [Remark(low, evidence, f"{AGAIN} --lr 1")]
     assert remarks(crawling, CHANCE, stuck=[0, 1])[0].what == high
+    assert len(remarks(crawling, assessment_of(255, 745, confidence=0.9))) == 1  # of its confidence nothing need be said
+    labels, predicted = torch.arange(1000) % 4, torch.zeros(1000, dtype=torch.int64)
+    predicted[2:42:4] = 1  # ten eels for dogs, and all else for cats
+    one_class = assess(Predictions(torch.eye(4)[predicted], labels), CLASSES)
+    assert len(remarks(crawling, one_class)) == 1
+    never = assessment_of(255, 745, never=[1])
+    assert len(remarks(crawling, never)) == 1
+    assert [each.what for each in remarks(crawling, never, stuck=[1])] == [high, "a class is never predicted"]
     begun = history_of([1.3863, 1.3860, 1.3850, 1.3800, 1.3700], [1.3863] * 5, accuracy=0.25)
     assert remarks(begun, CHANCE) == [
         Remark(
@@ -144,8 +156,19 @@ def test_nothing_is_learned() -> None:
             "tinyclsf fit --resume runs/a --epochs 10",
         )
     ]
-    assert remarks(flat[:2], CHANCE) == []
-    assert remarks(history_of([1.4, 1.3, 1.2], accuracy=0.25), CHANCE) == []
+    assert remarks(flat, assessment_of(600, 400)) == []  # more than twice as often right as that
+
+
+def test_what_cannot_be_told_from_guessing_is_said_of_any_course() -> None:
+    evidence = "accuracy is 25.50 % (95 % interval 22.90 % to 28.29 %) on 1,000 images, of which cat alone has 25.00 %"
+    what = "the model may be no better than always naming the most frequent class"
+    wanted = [Remark(what, evidence, "tinyclsf fit --resume runs/a --epochs 5")]
+    assert remarks(history_of([1.40, 1.3863], accuracy=0.25), CHANCE) == wanted  # too few epochs for more
+    assert remarks(history_of([1.4, 1.3, 1.2], accuracy=0.25), CHANCE) == wanted  # its loss says that it has learned
+    assert remarks([], assessment_of(290, 710)) == []
+    labels = torch.tensor([0] * 18 + [1] * 2)
+    perfect = assess(Predictions(torch.eye(4)[labels] * 9, labels), CLASSES)  # whose interval begins at 84 %
+    assert all(each.what.startswith("there are few") for each in remarks(history_of([0.1] * 3), perfect, {"loss": "mse"}))
 
 
 def test_of_another_loss_only_the_accuracy_tells_that_nothing_is_learned() -> None:
@@ -155,6 +178,13 @@ def test_of_another_loss_only_the_accuracy_tells_that_nothing_is_learned() -> No
         "accuracy is 25.50 % on 1,000 held-out images, and to name always the most frequent class gives 25.00 %"
     )
     assert remarks(history, GOOD, {"loss": "mse"}) == []
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "mse"])
+def test_images_of_a_single_class_do_not_tell_whether_anything_was_learned(loss: str) -> None:
+    logits = torch.tensor([[20.0, 0.0, 0.0, 0.0]]).repeat(1000, 1)
+    found = assess(Predictions(logits, torch.zeros(1000, dtype=torch.int64)), CLASSES)
+    assert remarks(history_of([0.5, 0.3, 0.25], [0.0, 0.0, 0.0]), found, {"loss": loss}) == []
 
 
 def test_a_class_that_is_never_predicted() -> None:
@@ -183,6 +213,20 @@ def test_classes_that_are_rarely_right() -> None:
     assert remarks([], found) == [Remark("a class is rarely right", evidence, "tinyclsf evaluate runs/a")]
 
 
+def test_of_classes_that_are_rarely_right_the_worst_comes_first() -> None:
+    labels = torch.arange(400) % 4
+    predicted = labels.clone()
+    predicted[(labels == 1) & (torch.arange(400) < 340)] = 3  # of the dogs 15 are right, of the eels 5
+    predicted[(labels == 2) & (torch.arange(400) < 380)] = 0
+    found = assess(Predictions(torch.eye(4)[predicted] * 9, labels), CLASSES)._replace(calibration_error=0.0)
+    [remark] = remarks([], found)
+    assert remark.what == "2 classes are rarely right"
+    assert remark.evidence == (
+        "eel (5 of 100 images), dog (15 of 100 images) at an accuracy of 55.00 % over all; "
+        "eel is most often taken for cat (95 times)"
+    )
+
+
 def test_a_model_that_is_too_sure_or_not_sure_enough() -> None:
     evidence = (
         "mean confidence is 95.00 % at an accuracy of 80.00 % (95 % interval 77.41 % to 82.36 %); calibration error 15.00 %"
@@ -201,6 +245,9 @@ def test_a_model_that_is_too_sure_or_not_sure_enough() -> None:
     assert remarks([], under, {"label_smoothing": 0.3})[0].suggestion == f"{AGAIN} --label-smoothing 0"
     improving = history_of([2.0, 1.6, 1.3, 1.1, 0.95])
     assert len(remarks(improving, under)) == 1
+    assert [each.suggestion for each in remarks(improving, under, {"label_smoothing": 0.3})][1:] == [
+        f"{AGAIN} --label-smoothing 0"
+    ]
     assert remarks([], assessment_of(20, 5, confidence=0.9))[0].what.startswith("there are few")  # 90 % is in its interval
 
 
@@ -222,6 +269,8 @@ def test_few_images_and_parts_that_differ() -> None:
         "chance parts them by 4.33 points at most, 99 times of 100",
         "tinyclsf evaluate runs/a --split valid",
     )
+    past_its_best = [row._replace(valid_accuracy=accuracy) for row, accuracy in zip(history, (0.86, 0.79), strict=True)]
+    assert remarks(past_its_best, GOOD, valid_images=1000) == [remark]
     assert remarks(history, GOOD, valid_images=300) == []
     assert remarks(history_of([0.5, 0.5], accuracy=None), GOOD, valid_images=1000) == []
 

@@ -322,10 +322,15 @@ def test_predictions_that_are_missing_or_broken(tmp_path: Path) -> None:
     for content in (b"", b"PK", b"nothing"):
         path.write_bytes(content)
         assert refusal().startswith(f"{path} is broken (")
-    np.savez(path, split="test", logits=np.zeros((2, 3)), labels=np.zeros(3, int))
-    assert refusal() == (
-        f"{path} holds logits float64 (2, 3) and labels int64 (3,); wanted float32 (n, classes) and int64 (n,)"
-    )
+    good = np.zeros((2, 3), np.float32)
+    for logits, labels, found in (
+        (np.zeros((2, 3)), np.zeros(2, int), "logits float64 (2, 3) and labels int64 (2,)"),
+        (good, np.zeros(3, int), "logits float32 (2, 3) and labels int64 (3,)"),
+        (good, np.zeros(2, np.int32), "logits float32 (2, 3) and labels int32 (2,)"),
+        (good[0], np.zeros(3, int), "logits float32 (3,) and labels int64 (3,)"),
+    ):
+        np.savez(path, split="test", logits=logits, labels=labels)
+        assert refusal() == f"{path} holds {found}; wanted float32 (n, classes) and int64 (n,)"
     np.savez(path, split="test", logits=np.array([{}]), labels=np.zeros(1, int))
     assert refusal() == f"{path} is broken (ValueError); wanted what a run writes when it is done"
 

@@ -167,6 +167,13 @@ def test_a_plain_run_is_a_plain_script(runs: Path) -> None:
     )
 
 
+def test_a_run_that_went_on_is_not_said_to_have_the_accuracy_of_earlier_weights(changed: Callable[..., Path]) -> None:
+    folder = changed("plain")
+    (folder / "state.json").unlink()
+    assert "Made from the run plain (tinyclsf 0.1.0, PyTorch " in write_script(folder).text
+    assert ", which has not been scored." in write_script(folder).text
+
+
 def test_data_without_a_short_reader_go_into_a_file_beside_the_script(runs: Path) -> None:
     assert {path.name for path in runs.glob("*.npz")} == {"fraction.npz", "odd.npz"}
     written = write_script(runs / "fraction", runs / "again.py")
@@ -243,6 +250,10 @@ def test_what_makes_a_script_differ_is_told_in_it(changed: Callable[..., Path]) 
     assert "very weights" not in written.text
     for line in ('DEVICE = "cuda:1"', "    model = make_model().to(DEVICE)", "        xb, yb = xb.to(DEVICE), yb.to(DEVICE)"):
         assert line in written.text.splitlines()
+
+
+def test_a_run_that_patience_ended_is_whole(runs: Path) -> None:
+    assert write_script(runs / "mixed").notes == ()
 
 
 def test_a_schedule_that_was_stretched_is_told_of(changed: Callable[..., Path]) -> None:

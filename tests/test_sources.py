@@ -106,6 +106,29 @@ def test_a_function_comes_with_what_it_uses_and_without_what_tinyclsf_needs(make
     assert net((1,), 2)(1) == pytest.approx(2 + 2 * 3.14159265)
 
 
+def test_what_a_docstring_says_of_errors_that_stay_is_kept(make: Make) -> None:
+    text = 'def net():\n    """A net.\n\n    Raises: ValueError if an Iterable is empty.\n    """\n    raise ValueError'
+    assert sources_of(make(model=text).net).definitions["net"] == text
+
+
+def test_a_check_that_does_more_than_raise_is_kept(make: Make) -> None:
+    text = """from tinyclsf.plugin import ConfigurationError
+
+def net(shape):
+    if shape < 1:
+        raise ConfigurationError("none")
+    if shape < 2:
+        raise ConfigurationError("few")
+    else:
+        depth = 3
+    if (wide := 2 * shape) < 9:
+        raise ConfigurationError("narrow")
+    return depth * wide
+"""
+    found = sources_of(make(model=text).net).definitions["net"]
+    assert [word in found for word in ("none", "few", "depth = 3", "narrow")] == [False, True, True, True]
+
+
 def test_imports_are_merged_and_sorted() -> None:
     statements = [
         "from torch import nn",

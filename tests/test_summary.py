@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import prod
+from typing import Any
 
 import pytest
 import torch
@@ -82,6 +83,17 @@ def test_odd_modules_by_hand() -> None:
     )
     assert (found.parameters, found.trainable, found.non_trainable) == (51, 31, 20)
     assert (found.input_bytes, found.activation_bytes, found.parameter_bytes) == (16, 2 * 5 * 16, 4 * 51)
+
+
+class Several(nn.Module):
+    def forward(self, x: Tensor) -> dict[str, Any]:
+        return {"first": x.flatten(1), "more": [x[:, :, :1], (x[:, :, 0, 0],)], "name": "none of these"}
+
+
+def test_all_tensors_of_an_output_take_memory() -> None:
+    found = summarize(Several(), (1, 2, 2))
+    assert found.layers == (Layer("", "Several", 0, (4,), 0, False),)
+    assert found.activation_bytes == 2 * 4 * (4 + 2 + 1)
 
 
 def test_tied_weights_and_half_precision() -> None:

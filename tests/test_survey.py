@@ -75,7 +75,15 @@ def test_a_stream_gives_its_first_images() -> None:
     assert str(error.value) == "the train part is a stream, of which no images can be drawn by a seed; show its first ones"
 
 
+class Nothing(IterableDataset[tuple[Tensor, int]]):
+    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+        return iter([])
+
+
 def test_a_part_that_cannot_be_shown_is_an_error() -> None:
+    with pytest.raises(DataError) as empty:
+        survey(make(Nothing()), seed=None)
+    assert str(empty.value) == "the train part of the data has no images"
     found = survey(make(Files()), images=2, seed=None)
     assert (found.sizes["train"], found.counts, found.paths) == (3, None, ["a.jpg", "b.jpg"])
     with pytest.raises(DataError) as error:

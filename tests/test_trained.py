@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import ConcatDataset, IterableDataset
 
 from tinyclsf.data import Images, Splits
-from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, TinyclsfError
+from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, TinyclsfError, TrainingError
 from tinyclsf.modules import Preprocess
 from tinyclsf.runs import read_predictions
 from tinyclsf.trained import load_run, load_splits, part_of, paths_of, predictions_for
@@ -106,6 +106,9 @@ def test_other_data_has_to_suit_the_model(run: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # other data is not compared with the run's own
         splits = load_splits(found, data_dir=Path("others"))
+        load_splits(found, options={"valid_ratio": "0.5"})
+        del found.config["data"]["content"]
+        load_splits(found)  # nor is data that the run says nothing of
     assert (splits.image_shape, splits.test) == ((1, 8, 8), None)  # with the run's options
     assert refusal(DataError, found, data_dir=Path("others"), options={"size": "9"}) == (
         "data set image-folder has images of 1x9x9 and the model takes 1x8x8; give -d options that make it so"
@@ -115,6 +118,24 @@ def test_other_data_has_to_suit_the_model(run: Path) -> None:
         "which the model does not know"
     )
     assert refusal(ConfigurationError, found, data="digit").startswith("there is no dataset 'digit';")
+    found.model.white = 1.0
+    stored = "data set image-folder stores white as 255 and the model takes 1; scale its images to that"
+    assert refusal(DataError, found) == stored
+    found.model.classes = ("dog", "cat")
+    assert refusal(DataError, found) == (
+        "data set image-folder does not have the model's 2 classes: it has them in another order"
+    )
+
+
+def test_too_little_memory_is_said(run: Path) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    found = load_run(run)
+    found.model.register_forward_pre_hook(fail)
+    with pytest.raises(TrainingError) as error:
+        predictions_for(found, load_splits(found).valid)
+    assert str(error.value).startswith("out of memory in predicting, with batches of 128;")
 
 
 def test_a_run_that_does_not_say_its_data(run: Path) -> None:

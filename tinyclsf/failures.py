@@ -9,21 +9,21 @@ import torch
 
 from tinyclsf.errors import TrainingError
 
+_SMALLER = "use a smaller batch size: half of it with accumulate 2 trains the same"
+
 
 @contextmanager
-def explained(where: Callable[[], str]) -> Iterator[None]:
+def explained(where: Callable[[], str], *, advice: str = _SMALLER) -> Iterator[None]:
     """Turn want of memory, a loader process that died and a compiler that failed into a TrainingError.
 
-    `where` says at what point, and with how many images a batch.
+    `where` says at what point, and with how many images a batch; `advice` what to do where the memory is too small.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         text = " ".join(str(error).split())
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or _of_the_allocator(text):
-            raise TrainingError(
-                f"out of memory in {where()}; use a smaller batch size: half of it with accumulate 2 trains the same"
-            ) from error
+            raise TrainingError(f"out of memory in {where()}; {advice}") from error
         if "cannot be converted to type" in text and "overflow" in text:
             raise TrainingError(f"a number is too large for its type in {where()}; lower the learning rate") from error
         if text.startswith("DataLoader worker"):

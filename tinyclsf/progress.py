@@ -27,7 +27,7 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 @contextmanager
-def part_of(what: str, done: int, total: int) -> Iterator[None]:
+def within(what: str, done: int, total: int) -> Iterator[None]:
     """Inside the block, what is told counts as work on something larger, of which so much was done before."""
     listeners = _listeners[:]
 

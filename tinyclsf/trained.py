@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ from tinyclsf.model_files import load_model
 from tinyclsf.modules import Classifier
 from tinyclsf.options import as_text
 from tinyclsf.parts import build_splits, load_part
+from tinyclsf.progress import tell
 from tinyclsf.recipes import make_loss
 from tinyclsf.registry import find
 from tinyclsf.run_list import read_config, read_history, setting_of
 from tinyclsf.training import LossFunc
 
 SPLITS = ("train", "valid", "test", "all")
+_SILENT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ def load_splits(
     """The data of a run, read again, or another data set of the same classes and image shape; options are given as text.
 
     A DataWarning tells where the run's own data is not what it was.
-    Raises: ConfigurationError for an option that cannot be; DataError if the data cannot be read or does not suit the model;
-    PluginError if the plugin fails.
+    Raises: ModelFileError if the run does not say what data it had; ConfigurationError for an option that cannot be;
+    DataError if the data cannot be read or does not suit the model; PluginError if the plugin fails.
     """
     was = run.config.get("data")
     if not isinstance(was, dict) or not isinstance(was.get("name"), str) or not isinstance(was.get("options"), dict):
@@ -129,9 +132,21 @@ def predictions_for(run: TrainedRun, dataset: Dataset[Any], *, device: str = "au
     """
     chosen = choose_device(device)
     batch_size = 2 * run.setting("batch_size", 64)
-    with explained(lambda: f"predicting, with batches of {batch_size}"):
+    batches, total = loader(dataset, batch_size), len(dataset) if isinstance(dataset, Sized) else None
+    advice = "close other programs, or give another device"
+    with explained(lambda: f"predicting, with batches of {batch_size}", advice=advice):
         place(run.model, chosen, choose_memory_format("auto", run.model, chosen))
-        return predict(run.model, loader(dataset, batch_size), chosen)
+        return predict(run.model, batches if total is None else _told(batches, total), chosen)
+
+
+def _told(dl: Iterable[Any], total: int) -> Iterator[Any]:
+    """The batches of a loader over so many images, and word of how far it has come, once that takes a while."""
+    start, done = time.monotonic(), 0
+    for xb, yb in dl:
+        yield xb, yb
+        done += len(xb)
+        if time.monotonic() - start > _SILENT_SECONDS:
+            tell("predicting images", done, total)
 
 
 def _check_suits(model: Classifier, splits: Splits, data: str) -> None:
@@ -146,4 +161,6 @@ def _check_suits(model: Classifier, splits: Splits, data: str) -> None:
         found, wanted = ("x".join(map(str, shape)) for shape in (splits.image_shape, model.image_shape))
         raise DataError(f"data set {data} has images of {found} and the model takes {wanted}; give -d options that make it so")
     if splits.white != model.white:
-        raise DataError(f"data set {data} stores white as {splits.white:g} and the model takes {model.white:g}")
+        raise DataError(
+            f"data set {data} stores white as {splits.white:g} and the model takes {model.white:g}; scale its images to that"
+        )

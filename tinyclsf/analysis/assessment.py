@@ -63,6 +63,11 @@ class Assessment(NamedTuple):
     calibration_error: float
     reliability: tuple[Bin, ...]
 
+    @property
+    def confidence(self) -> float:
+        """The mean probability of the predicted class."""
+        return math.fsum(each.images * (each.confidence or 0.0) for each in self.reliability) / self.images
+
 
 class Mistake(NamedTuple):
     """An image that was taken for another class; its path is None where it is no file.
@@ -158,7 +163,7 @@ def _check(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
 
 def _confusion(labels: Tensor, predicted: Tensor, num_classes: int) -> NDArray[np.int64]:
     """How many images of a class (row) were taken for a class (column)."""
-    from sklearn.metrics import confusion_matrix  # type: ignore[import-untyped]  # it takes most of a second to import
+    from sklearn.metrics import confusion_matrix  # type: ignore[import-untyped]  # it takes a second to import
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that there is but one class among the images

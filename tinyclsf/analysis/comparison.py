@@ -104,6 +104,14 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
+def p_as_text(p_value: float) -> str:
+    """A p-value in two digits; in more where those do not tell on which side of the limit it is."""
+    rounded = f"{p_value:.2g}"
+    if p_value < 0.001:
+        return "p < 0.001"
+    return f"p = {p_value:.4f}" if float(rounded) == SIGNIFICANT else f"p = {rounded}"
+
+
 def differing(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """For each `config.json` the settings in which they differ, by the names that the command line gives them.
 
@@ -270,7 +278,7 @@ def _sentence(a: _Scored, b: _Scored, test: McNemar, p_value: float) -> str:
     images = f"{sum(test[:4]):,} images"
     if _predicted(a).equal(_predicted(b)):
         return f"{a.name} and {b.name} predict the same for all {images}"
-    p = "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+    p = p_as_text(p_value)
     if p_value >= SIGNIFICANT:
         counts = f"{test.only_a:,} only {a.name} gets right and {test.only_b:,} only {b.name}"
         return f"{a.name} and {b.name}: no difference that {images} can show; {counts}, {p}"

@@ -41,6 +41,11 @@ class Sample(NamedTuple):
     y: Tensor
 
 
+def listed(names: list[str]) -> str:
+    """The first of some names, and how many more there are."""
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
 def trial_of(model: Classifier) -> Classifier:
     """A copy of a model to be tried: with its own modes, buffers and gradients, so that the model itself stays as it is.
 
@@ -70,10 +75,7 @@ def stuck_outputs(logits: Tensor) -> list[int]:
 
 def check_outputs(logits: Tensor, labels: Tensor, loss_func: LossFunc) -> Finding | None:
     """Find outputs that sum to one, as after a softmax, before a loss that takes their softmax itself."""
-    one = torch.ones(len(logits))
-    if not bool((logits >= 0).all()) or not torch.allclose(logits.sum(dim=1), one, atol=1e-4):
-        return None
-    if not _takes_softmax(loss_func, logits, labels):
+    if not _are_shares(logits) or not _takes_softmax(loss_func, logits, labels):
         return None
     return Finding(
         "softmax",
@@ -84,10 +86,7 @@ def check_outputs(logits: Tensor, labels: Tensor, loss_func: LossFunc) -> Findin
 
 def check_log_outputs(logits: Tensor, labels: Tensor, loss_func: LossFunc) -> Finding | None:
     """Find outputs that are logarithms of shares, as after a log-softmax, before a loss that takes their softmax itself."""
-    one = torch.ones(len(logits))
-    if not bool((logits <= 0).all()) or not torch.allclose(logits.exp().sum(dim=1), one, atol=1e-4):
-        return None
-    if not _takes_softmax(loss_func, logits, labels):
+    if not _are_shares(logits.exp()) or not _takes_softmax(loss_func, logits, labels):
         return None
     return Finding(
         "log-softmax",
@@ -151,7 +150,7 @@ def check_gradients(model: Classifier, sample: Sample, loss_func: LossFunc) -> F
         return None
     whole = sum(1 for parameter in model.parameters() if parameter.requires_grad)
     kinds = {"the loss does not depend on": unused, "the gradient is exactly zero for": still}
-    found = "; ".join(f"{what} {_listed(names)}" for what, names in kinds.items() if names)
+    found = "; ".join(f"{what} {listed(names)}" for what, names in kinds.items() if names)
     return Finding(
         "gradients",
         f"{len(unused + still)} of {whole} parameter tensors cannot learn from a batch of {len(sample.x)} images: {found}",
@@ -165,11 +164,11 @@ def check_clipped(logits: Tensor, classes: tuple[str, ...]) -> Finding | None:
     zeros = float((logits == 0).float().mean())
     if zeros < _CLIPPED or float(logits.min()) < 0 or float(logits.max()) == 0:
         return None
-    now = [classes[number] for number in stuck_outputs(logits)]
-    there = f", those of class {_listed(now)} for every image" if now else ""
+    now = [name for name, always in zip(classes, (logits == 0).all(dim=0).tolist(), strict=True) if always]
+    there = f", those of class {listed(now)} for every image" if now else ""
     return Finding(
         "clipped-outputs",
-        f"no output is below 0 and {zeros:.0%} are exactly 0, as after a ReLU, over {len(logits):,} images{there}; "
+        f"no output is below 0 and {zeros * 100:.0f} % are exactly 0, as after a ReLU, over {len(logits):,} images{there}; "
         "a class that stays at 0 for every image gets no gradient and is never predicted",
         "leave out the ReLU before the outputs; or lower the learning rate, and look at each class after training",
     )
@@ -192,9 +191,14 @@ def check_stuck(model: Classifier, logits: Tensor, sample: Sample) -> Finding | 
         return None
     return Finding(
         "stuck-outputs",
-        f"the output of class {_listed(stuck)} is the same for all {len(logits):,} images and has no gradient",
+        f"the output of class {listed(stuck)} is the same for all {len(logits):,} images and has no gradient",
         "let it depend on parameters and on the image; a ReLU before it may be always at 0",
     )
+
+
+def _are_shares(values: Tensor) -> bool:
+    """Whether each row is of numbers that are not negative and sum to one."""
+    return bool((values >= 0).all()) and torch.allclose(values.sum(dim=1), torch.ones(len(values)), atol=1e-4)
 
 
 def _takes_softmax(loss_func: LossFunc, logits: Tensor, labels: Tensor) -> bool:
@@ -215,7 +219,3 @@ def _without_gradient(trial: Classifier, sample: Sample, loss_func: LossFunc) ->
     given = dict(zip(named, torch.autograd.grad(loss, list(named.values()), allow_unused=True), strict=True))
     unused = [name for name, gradient in given.items() if gradient is None]
     return unused, [name for name, gradient in given.items() if gradient is not None and not gradient.any()]
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

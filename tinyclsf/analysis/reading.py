@@ -70,6 +70,10 @@ class _Run(NamedTuple):
         """The command for a new run of the same settings but these."""
         return shlex.join(["tinyclsf", "fit", "--config", f"{self.name}/config.json", *flags])
 
+    def other_seed(self) -> str:
+        """The command for a new run of the next seed."""
+        return self.again("--seed", str((self.setting("seed") or 0) + 1))
+
     def longer(self) -> str:
         """The command that goes on to the epochs that were asked for, and once these are done to twice as many."""
         done, asked = len(self.history), self.setting("epochs") or 0
@@ -96,6 +100,7 @@ def read(
     course = _diverged(run) or in_vain or _overfitting(run) or _still_improving(run)
     found = [course]
     if assessment is not None:
+        found.append(_guessing(run, assessment) if in_vain is None else None)
         found.append(_never_predicted(run, assessment) if stuck or in_vain is None else None)
         found.append(_rarely_right(run, assessment) if in_vain is None else None)
         found.append(_calibration(run, assessment, unfinished=course is not None) if in_vain is None else None)
@@ -128,6 +133,8 @@ def _no_progress(run: _Run) -> Remark | None:
     if found is None or len(run.history) < _FEWEST:
         return None
     shares = [each.images / found.images for each in found.classes if each.images]
+    if len(shares) == 1:  # of one class even a model that knows nothing is always right
+        return None
     commonest, train = max(shares), [row.train_loss for row in run.history]
     lowest = min(row.valid_loss for row in run.history)
     evidence = (
@@ -139,7 +146,7 @@ def _no_progress(run: _Run) -> Remark | None:
         if lowest < _IGNORANT * ignorant or found.accuracy > 2 * commonest:
             return None
         evidence += f"; validation loss was {lowest:.4f} at best, and to know nothing of an image gives {ignorant:.4f}"
-    elif found.interval[0] > commonest:
+    elif found.interval[0] > commonest or found.accuracy > (1 + commonest) / 2:  # with few images the interval is wide
         return None
     falls = _falls(train) and max(train) <= _PEAK * train[0] and not run.stuck
     if falls and train[-1] < (1 - _CRAWL) * train[-min(_SPAN, len(train))]:
@@ -148,6 +155,20 @@ def _no_progress(run: _Run) -> Remark | None:
         )
     what = "the figures suggest that the model learns nothing, with a learning rate that is too"
     return Remark(f"{what} {'low' if falls else 'high'}", evidence, _other_rate(run, 10 if falls else 0.1))
+
+
+def _guessing(run: _Run, found: Assessment) -> Remark | None:
+    """A model that what it was scored on cannot tell from one that always names the most frequent class."""
+    commonest = max(found.classes, key=lambda each: each.images)
+    share = commonest.images / found.images
+    if share == 1 or found.interval[0] > share or found.accuracy > (1 + share) / 2:
+        return None
+    low, high = map(_percent, found.interval)
+    evidence = (
+        f"accuracy is {_percent(found.accuracy)} (95 % interval {low} to {high}) on {found.images:,} images, "
+        f"of which {commonest.name} alone has {_percent(share)}"
+    )
+    return Remark("the model may be no better than always naming the most frequent class", evidence, run.longer())
 
 
 def _overfitting(run: _Run) -> Remark | None:
@@ -194,8 +215,7 @@ def _never_predicted(run: _Run, found: Assessment) -> Remark | None:
             f"; the output for {', '.join(stuck)} is the same for every image, as behind a final ReLU that is stuck at 0"
         )
     what = "a class is never predicted" if len(never) == 1 else f"{len(never)} classes are never predicted"
-    other_seed = run.again("--seed", str((run.setting("seed") or 0) + 1))
-    return Remark(what, evidence, other_seed if stuck else shlex.join(["tinyclsf", "evaluate", run.name]))
+    return Remark(what, evidence, run.other_seed() if stuck else shlex.join(["tinyclsf", "evaluate", run.name]))
 
 
 def _rarely_right(run: _Run, found: Assessment) -> Remark | None:
@@ -221,8 +241,7 @@ def _rarely_right(run: _Run, found: Assessment) -> Remark | None:
 
 
 def _calibration(run: _Run, found: Assessment, *, unfinished: bool) -> Remark | None:
-    confidence = math.fsum(each.images * (each.confidence or 0.0) for each in found.reliability) / found.images
-    low, high = found.interval
+    confidence, (low, high) = found.confidence, found.interval
     if found.calibration_error < _MISCALIBRATED or low <= confidence <= high:
         return None
     evidence = (
@@ -264,10 +283,8 @@ def _few_images(run: _Run, found: Assessment) -> Remark | None:
         f"with {found.images:,} images the 95 % interval of the accuracy reaches from {_percent(low)} to {_percent(high)}, "
         f"so models that are {50 * (high - low):.0f} points apart may be equally good"
     )
-    suggestion = run.again("--seed", str((run.setting("seed") or 0) + 1))
-    return Remark(
-        "there are few held-out images: another seed tells how far such figures move by themselves", evidence, suggestion
-    )
+    what = "there are few held-out images: another seed tells how far such figures move by themselves"
+    return Remark(what, evidence, run.other_seed())
 
 
 def _falls(values: Sequence[float]) -> bool:

@@ -66,15 +66,19 @@ class PageReport(NamedTuple):
 def write_report(folder: str | os.PathLike[str], out: Path | None = None, *, worst: int = 12) -> PageReport:
     """Write the report of a run as one HTML file, by default `report.html` in its folder.
 
-    A run that was never scored has its curves, and what they suggest; where its data can no longer be read, as they were, the
-    mistakes have no pictures.
-    Raises: ModelFileError if a file of the run is missing or broken; StorageError if the page cannot be written.
+    A run that was never scored, or has gone on since, has its curves, and what they suggest; where its data can no longer be
+    read, as they were, the mistakes have no pictures.
+    Raises: ModelFileError if a file of the run is missing or broken; DataError if its predictions have no figures;
+    StorageError if the page cannot be written.
     """
     path, notes = Path(folder), list[str]()
     target = path / REPORT if out is None else out
     check_target(target)
     run, config, history = describe_run(path), read_config(path), read_history(path)
-    scored = _scored(path, config) if (path / PREDICTIONS).exists() else None
+    predicted, done = (path / PREDICTIONS).exists(), run.state == "done"
+    scored = _scored(path, config) if predicted and done else None
+    if predicted and not done:
+        notes.append("The run is not done and its saved predictions are of earlier weights, so it has no figures.")
     remarks = read(
         history,
         None if scored is None else scored.assessment,

@@ -48,7 +48,7 @@ class _Commands(click.Group):
         width = max(map(len, self.commands))
         for title, commands in _SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl([(str(each.name).ljust(width), each.get_short_help_str(100)) for each in commands])
+                formatter.write_dl([(str(each.name).ljust(width), each.short_help or "") for each in commands])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if not ctx.resilient_parsing and args[0] not in self.commands:
@@ -99,8 +99,6 @@ def main(args: Sequence[str] | None = None) -> int:
             return _fail("terminated", "terminated", 143, None, as_json)
         return _fail("interrupted", "interrupted", 130, None, as_json)
     except click.exceptions.NoArgsIsHelpError as error:
-        if as_json:
-            return _fail("configuration", "missing command", 2, None, as_json)
         print(error.format_message(), file=sys.stderr)
         return 2
     except click.exceptions.NoSuchOption as error:

@@ -93,8 +93,8 @@ def _lines(model: str, data: str, found: Examination) -> list[str]:
         ("inputs", f"mean {_number(found.mean, 2)}, standard deviation {_number(found.std, 2)}; 0 and 1 are best"),
     ]
     lines = columns(rows)
-    lines += _wrapped("  looked at ", "; ".join(found.looked_at), indent=4) if found.looked_at else []
-    lines += _wrapped("  not looked at ", "; ".join(found.skipped), indent=4) if found.skipped else []
+    lines += _wrapped("  looked at   ", "; ".join(found.looked_at), indent=14) if found.looked_at else []
+    lines += _wrapped("  skipped     ", "; ".join(found.skipped), indent=14) if found.skipped else []
     lines.append("")
     for number, finding in enumerate(found.findings, start=1):
         lines += _wrapped(f"{number}. ", f"{finding.check}: {finding.evidence}.", indent=3)

@@ -10,26 +10,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinyclsf.cli.completion import complete_run
-from tinyclsf.cli.options import common_options, option, runs_option
-from tinyclsf.cli.output import Output, columns, document, percent
+from tinyclsf.cli.options import FILE, common_options, option, runs_option
+from tinyclsf.cli.output import WIDTH, Output, columns, document, percent, wrapped
 from tinyclsf.options import as_text
 from tinyclsf.run_list import find_run
 
 if TYPE_CHECKING:
     from tinyclsf.analysis.comparison import ComparedRun, Comparison, Pair
 
-_WIDTH = 100
 _SIDE_BY_SIDE = 4  # runs that have a column each; more of them have a row each
 _LONGEST = 40  # letters of a run's name where it has a row
 _LONGEST_VALUE = 24
-_OUT: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "FILE", "default": "comparison.png"}
 
 Table = list[list[str]]
 
 
 @click.command(short_help="Put runs side by side, and tell chance from difference.")
 @click.argument("names", nargs=-1, metavar="RUN RUN...", shell_complete=complete_run)
-@option("--out", help="Where the curves go: .png, .svg or .pdf. [comparison.png]", **_OUT)
+@option("--out", default="comparison.png", help="Where the curves go: .png, .svg or .pdf. [comparison.png]", **FILE)
 @runs_option()
 @common_options
 def compare(names: tuple[str, ...], out: Path, runs: Path) -> Output:
@@ -60,7 +58,7 @@ def _text(found: Comparison, picture: Path | None) -> str:
     figures = [[label, *(column[place] for column in columns)] for place, label in enumerate(_labels(found))]
     blocks = [] if settings else [["the settings are the same"]]
     blocks += _tables(["", *(run.name for run in found.runs)], settings, figures)
-    blocks += [[*(pair.sentence for pair in found.pairs), *found.notes]]
+    blocks += [[line for sentence in (*(pair.sentence for pair in found.pairs), *found.notes) for line in wrapped(sentence)]]
     blocks += [[f"curves  {picture}" if picture else "there is no epoch yet to draw"]]
     return "\n\n".join("\n".join(block) for block in blocks)
 
@@ -72,7 +70,7 @@ def _setting(run: ComparedRun, name: str) -> str:
 
 def _labels(found: Comparison) -> list[str]:
     splits = {run.held_out["split"] for run in found.runs if run.held_out}
-    scored = splits.pop() if len(splits) == 1 else "held-out"
+    scored = "test" if splits == {"test"} else "held-out"  # "valid" would name two rows alike
     return [
         *("epochs", "seconds", "parameters", "best epoch", "train loss", "valid loss", "valid accuracy"),
         *(f"{scored} images", f"{scored} loss", f"{scored} accuracy", "95 % interval"),
@@ -98,7 +96,7 @@ def _tables(header: list[str], settings: Table, figures: Table) -> list[list[str
     """The lines of tables with a column for each run, or, of many runs, a row for each, in as many pieces as the page asks."""
     table = [header, *settings, *figures]
     if len(header) - 1 <= _SIDE_BY_SIDE:
-        room = (_WIDTH - max(len(row[0]) for row in table)) // (len(header) - 1) - 2
+        room = (WIDTH - max(len(row[0]) for row in table)) // (len(header) - 1) - 2
         cut = [[label, *(_cut(cell, room) for cell in cells)] for label, *cells in table]
         lines = columns(cut, indent="", numbers_from=1)
         above = 1 + len(settings)
@@ -116,7 +114,7 @@ def _pieces(rows: Table) -> Iterator[Table]:
     start = 1
     while start < len(widths):
         end, used = start, widths[0]
-        while end < len(widths) and (end == start or used + 2 + widths[end] <= _WIDTH):
+        while end < len(widths) and (end == start or used + 2 + widths[end] <= WIDTH):
             used += 2 + widths[end]
             end += 1
         yield [[row[0], *row[start:end]] for row in rows]

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 import warnings
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from tinyclsf.cli.output import percent
 from tinyclsf.errors import DataWarning
 from tinyclsf.metrics import Epoch
 from tinyclsf.progress import listening
+from tinyclsf.runs import is_occupied
 from tinyclsf.trainer import Trainer
 
 Mode = Literal["auto", "bar", "plain", "none"]
@@ -166,6 +168,12 @@ class Watch(Callback):
                 f"valid accuracy {accuracy}, {row.seconds:.1f} s"
             )
             sys.stderr.flush()
+
+
+def warn_if_training(watch: Watch, folder: Path) -> None:
+    """Warn that a run's weights will change, where it is being trained now."""
+    if is_occupied(folder):
+        watch.warn(f"{folder} is still being trained; these are its best weights so far")
 
 
 def position(trainer: Trainer) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinyclsf.cli.options import DIRECTORY, common_options, option, other_data_options, run_argument, runs_option
-from tinyclsf.cli.output import Output, columns, document, percent
+from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, percent, shortened, wrapped
 from tinyclsf.errors import StorageError
 from tinyclsf.run_list import find_run
 from tinyclsf.storage import check_target
@@ -30,7 +30,6 @@ _MOST_LISTED = 20  # classes of which the table shows each one
 _WORST_CLASSES = 10  # that it shows of more
 _MOST_CROSSED = 12  # classes whose confusion matrix fits on a page
 _CONFUSIONS = 5
-_WIDTH = 100
 _NAME = 24
 _CAPTION = 12  # leaves room beside it for the confidence
 _MOST_NAMED = 10
@@ -68,13 +67,14 @@ def evaluate(
     folder = find_run(runs, run)
     # Not at the top: torch takes seconds to import, which --help need not wait for.
     from tinyclsf.analysis.assessment import assess, mistakes
-    from tinyclsf.cli.console import Watch
+    from tinyclsf.cli.console import Watch, warn_if_training
     from tinyclsf.devices import choose_device
     from tinyclsf.trained import load_run, load_splits, part_of, paths_of, predictions_for
 
     with Watch("auto") as watch:
         choose_device(device)  # what is not there is said before the data is read
         trained = load_run(folder)
+        warn_if_training(watch, folder)
         splits = load_splits(trained, data=data, data_dir=data_dir, options=data_options)
         name, dataset = part_of(splits, split)
         evaluated = trained.config["data"]["name"] if data is None else data
@@ -147,13 +147,12 @@ def _report(
 
 
 def _overall(split: str, found: Assessment) -> list[str]:
-    low, high = map(percent, found.interval)
-    sure = sum(each.images * (each.confidence or 0) for each in found.reliability) / found.images
+    (low, high), error = map(percent, found.interval), percent(found.calibration_error)
     rows = [
         (split, f"accuracy {percent(found.accuracy)} (95 % interval {low} to {high}, {found.images:,} images)"),
         ("top-5", f"accuracy {percent(found.top5)}: the true class is among the five likeliest"),
         ("loss", f"{found.loss:.4f}"),
-        ("confidence", f"{percent(sure)} on average; calibration error {percent(found.calibration_error)} over 15 bins"),
+        ("confidence", f"{percent(found.confidence)} on average; calibration error {error} over 15 bins"),
     ]
     if found.top5 is None:
         del rows[1]
@@ -189,8 +188,8 @@ def _confusions(found: Assessment, names: Sequence[str]) -> list[str]:
 
 def _crossed(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]:
     """The confusion matrix; a dot is no image."""
-    first = max(len(_short(name)) for name in names)
-    room = (_WIDTH - 2 - first) // len(names) - 2
+    first = max(cells(_short(name)) for name in names)
+    room = (WIDTH - 2 - first) // len(names) - 2
     header = ("", *(_short(name, room) for name in names))
     counts = [[f"{count:,}" if count else "." for count in row] for row in confusion]
     rows = [(_short(name), *row) for name, row in zip(names, counts, strict=True)]
@@ -201,8 +200,8 @@ def _remarks(found: Assessment, wrong: Sequence[Mistake], files: Mapping[str, Pa
     unpredicted = [each for each in found.classes if each.images and not each.predicted]
     never = [f"{_short(each.name)} ({each.images:,} image{'s' * (each.images > 1)})" for each in unpredicted]
     without = [_short(each.name) for each in found.classes if not each.images]
-    lines = [f"the model never predicted {_listed(never)}"] if never else []
-    lines += [f"there is no image of {_listed(without)}"] if without else []
+    lines = wrapped(f"the model never predicted {_listed(never)}") if never else []
+    lines += wrapped(f"there is no image of {_listed(without)}") if without else []
     if not wrong:
         lines.append("there are no mistakes: errors.csv has its header alone, and there is no mistakes.png")
     elif files["mistakes"] is None:
@@ -236,7 +235,7 @@ def _listed(names: Sequence[str]) -> str:
 def _short(name: str, room: int = _NAME) -> str:
     """A class's name as a table can hold it."""
     printable = "".join(letter if letter.isprintable() else "?" for letter in name)
-    return printable if len(printable) <= room else printable[: room - 1] + "…"
+    return shortened(printable, room)
 
 
 def _plain(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinyclsf.cli.options import common_options, option, run_argument, runs_option
+from tinyclsf.cli.options import FILE, common_options, option, run_argument, runs_option
 from tinyclsf.cli.output import Output, columns, document
 from tinyclsf.run_list import find_run
 
@@ -22,7 +22,7 @@ _SHOWN_CLASSES = 10
 @click.command(short_help="Write a model as ONNX, PT2 or safetensors.")
 @run_argument()
 @option("--to", type=click.Choice(["onnx", "pt2", "safetensors"]), default="onnx", help=_TO)
-@option("--out", type=click.Path(path_type=Path), metavar="FILE", help=_OUT)
+@option("--out", help=_OUT, **FILE)
 @runs_option()
 @common_options
 def export(run: str, to: str, out: Path | None, runs: Path) -> Output:
@@ -35,11 +35,12 @@ def export(run: str, to: str, out: Path | None, runs: Path) -> Output:
     tinyclsf export overnight --to pt2 --out digits.pt2
     tinyclsf export overnight --to safetensors --json
     """
-    from tinyclsf.cli.console import Watch
+    from tinyclsf.cli.console import Watch, warn_if_training
     from tinyclsf.deployment.export import export_model
 
     folder = find_run(runs, run)
     with Watch("auto") as watch:
+        warn_if_training(watch, folder)
         exported = export_model(folder, to, out)
     return Output(_text(exported), document("export", run=str(folder), warnings=watch.warnings, **_as_json(exported)))
 

@@ -26,6 +26,15 @@ class _Option(click.Option):
 option = functools.partial(click.option, cls=_Option)
 
 
+class _NamedPath(click.Path):
+    """A path that has a name: an empty one, as a shell variable that is not set gives it, would be the present folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty; give a path.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def _assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     for value in values:
@@ -39,7 +48,8 @@ def _assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, 
 
 
 KEY_VALUE: dict[str, Any] = {"metavar": "KEY=VALUE", "multiple": True, "callback": _assignments}
-DIRECTORY: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "DIR"}
+DIRECTORY: dict[str, Any] = {"type": _NamedPath(path_type=Path), "metavar": "DIR"}
+FILE: dict[str, Any] = {"type": _NamedPath(path_type=Path), "metavar": "FILE"}
 DATA_DIR = "Where its files are or go. [$TINYCLSF_DATA, else ~/.cache/tinyclsf]"
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
+import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 DOCUMENT_VERSION = 1
+WIDTH = 100  # columns of a page
 
 
 class Output(NamedTuple):
@@ -23,12 +26,46 @@ def document(command: str, **content: Any) -> dict[str, Any]:
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "  ", *, numbers_from: int | None = None) -> list[str]:
     """Rows of text as lines with the columns under each other; those of numbers, from one column on, are set to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
     edge = len(widths) if numbers_from is None else numbers_from
     return [
-        (indent + "  ".join([*map(str.ljust, row[:edge], widths), *map(str.rjust, row[edge:], widths[edge:])])).rstrip()
+        (indent + "  ".join([*map(to_left, row[:edge], widths), *map(to_right, row[edge:], widths[edge:])])).rstrip()
         for row in rows
     ]
+
+
+def wrapped(sentence: str) -> list[str]:
+    """A sentence as lines that fit the page."""
+    return textwrap.wrap(sentence, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal a text takes: a Chinese letter or an emoji two, an accent that is set on a letter none."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(each) else 1 + (unicodedata.east_asian_width(each) in "WF") for each in text)
+
+
+def to_left(text: str, width: int) -> str:
+    """A text with room after it, so wide in a terminal."""
+    return text + " " * (width - cells(text))
+
+
+def to_right(text: str, width: int) -> str:
+    """A text with room before it, so wide in a terminal."""
+    return " " * (width - cells(text)) + text
+
+
+def shortened(text: str, width: int) -> str:
+    """A text that is no wider than that in a terminal, its end left out for it."""
+    if cells(text) <= width:
+        return text
+    kept = ""
+    for each in text:
+        if cells(kept + each) > width - 1:
+            break
+        kept += each
+    return kept + "…"
 
 
 def percent(share: float | None) -> str:

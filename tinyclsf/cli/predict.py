@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from tinyclsf.cli.options import common_options, option, run_argument, runs_option
-from tinyclsf.cli.output import Output, columns, document, percent
+from tinyclsf.cli.options import FILE, common_options, option, run_argument, runs_option
+from tinyclsf.cli.output import Output, cells, columns, document, percent, to_left, to_right
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.run_list import find_run
 from tinyclsf.storage import check_target, write_whole
@@ -38,7 +38,7 @@ class _Row(NamedTuple):
 @click.argument("files", metavar="FILE|FOLDER...", nargs=-1, required=True)
 @option("--top", type=click.IntRange(1), default=3, metavar="N", help="How many classes to name. [3]")
 @option("--format", "form", type=click.Choice(["table", "csv"]), help="How to print them. [table; nothing with --out]")
-@option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Write them to a file, .csv or .json.")
+@option("--out", help="Write them to a file, .csv or .json.", **FILE)
 @option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps. [auto]")
 @runs_option()
 @common_options
@@ -57,7 +57,7 @@ def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: P
         _check_out(out)
     folder = find_run(runs, run)
 
-    from tinyclsf.cli.console import Watch
+    from tinyclsf.cli.console import Watch, warn_if_training
     from tinyclsf.deployment.prediction import predict_files
     from tinyclsf.picture_folders import listed, shown
     from tinyclsf.trained import load_run
@@ -65,6 +65,7 @@ def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: P
     one = len(files) == 1 and not os.path.isdir(files[0])
     with Watch("none" if one else "auto") as watch:
         trained = load_run(folder)
+        warn_if_training(watch, folder)
         classes = trained.model.classes
         predictions = predict_files(trained.model, files, device=device, batch_size=2 * trained.setting("batch_size", 64))
         rows = [_row(each, classes, top) for each in predictions]
@@ -139,21 +140,20 @@ def _table(rows: Sequence[_Row], top: int) -> list[str]:
     header = ["class", "probability"]
     for place in range(2, top + 1):
         header += [{2: "2nd", 3: "3rd"}.get(place, f"{place}th"), ""]
-    cells = {at: [text for name, share in row.best for text in (name, percent(share))] for at, row in enumerate(rows)}
-    widths = [max(map(len, column)) for column in zip(header, *filter(None, cells.values()), strict=True)]
-    least = min(_LEAST, max(len(row.file) for row in rows))
+    texts = {at: [text for name, share in row.best for text in (name, percent(share))] for at, row in enumerate(rows)}
+    widths = [max(map(cells, column)) for column in zip(header, *filter(None, texts.values()), strict=True)]
+    least = min(_LEAST, max(cells(row.file) for row in rows))
     while len(widths) > 2 and least + sum(widths) + 2 * len(widths) > _ROOM:
         del widths[-2:]
     reasons = {at: f"error: {row.error}" for at, row in enumerate(rows) if row.error is not None}
     taken = max([sum(widths) + 2 * (len(widths) - 1), *map(len, reasons.values())])
     room = max(least, _ROOM - 2 - taken)
     folder, files = _without_folder([row.file for row in rows], room)
-    room = min(room, max(map(len, files)))
+    room = min(room, max(map(cells, files)))
     lines = [f"in {folder}"] if folder else []
     lines.append(f"{'file':<{room}}  {_aligned(header, widths)}")
     for at, file in enumerate(files):
-        name = file if len(file) <= room else "..." + file[3 - room :]
-        lines.append(f"{name:<{room}}  {reasons.get(at) or _aligned(cells[at], widths)}")
+        lines.append(f"{to_left(_end_of(file, room), room)}  {reasons.get(at) or _aligned(texts[at], widths)}")
     if len(widths) < 2 * top:
         lines.append(f"(there is room for {len(widths) // 2} of {top} classes; --format csv has all)")
     return [line.rstrip() for line in lines]
@@ -162,15 +162,25 @@ def _table(rows: Sequence[_Row], top: int) -> list[str]:
 def _without_folder(files: list[str], room: int) -> tuple[str, list[str]]:
     """The folder that all files are in and their names in it, where whole paths are too long."""
     folder = os.path.commonprefix(files).rpartition("/")[0]  # noqa: RUF071  # cut at the last slash
-    if not folder or max(map(len, files)) <= room:
+    if not folder or max(map(cells, files)) <= room:
         return "", files
     return folder, [file[len(folder) + 1 :] for file in files]
 
 
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _end_of(file: str, room: int) -> str:
+    """A file's name that fits, its beginning left out for it."""
+    if cells(file) <= room:
+        return file
+    end = file[3 - room :]
+    while cells(end) > room - 3:
+        end = end[1:]
+    return f"...{end}"
+
+
+def _aligned(texts: Sequence[str], widths: Sequence[int]) -> str:
     """Names to the left and numbers to the right."""
-    pairs = zip(cells, widths, strict=False)
-    return "  ".join(cell.rjust(width) if place % 2 else cell.ljust(width) for place, (cell, width) in enumerate(pairs))
+    pairs = zip(texts, widths, strict=False)
+    return "  ".join((to_right if place % 2 else to_left)(text, width) for place, (text, width) in enumerate(pairs))
 
 
 def _count(number: int) -> str:

@@ -8,19 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinyclsf.cli.options import common_options, option, run_argument, runs_option
+from tinyclsf.cli.options import FILE, common_options, option, run_argument, runs_option
 from tinyclsf.cli.output import Output, columns, document, percent
 from tinyclsf.run_list import find_run
 
 if TYPE_CHECKING:
     from tinyclsf.analysis.report import PageReport
 
-_OUT: dict[str, Any] = {"type": click.Path(path_type=Path), "metavar": "FILE"}
-
 
 @click.command(short_help="Write a page of a run: curves, figures, mistakes.")
 @run_argument()
-@option("--out", help="Where the page goes. [RUN/report.html]", **_OUT)
+@option("--out", help="Where the page goes. [RUN/report.html]", **FILE)
 @option("--worst", type=click.IntRange(1, 100), default=12, metavar="N", help="Mistakes to show as pictures. [12]")
 @runs_option()
 @common_options
@@ -51,10 +49,13 @@ def _text(page: PageReport) -> str:
         low, high = map(percent, found.interval)
         figures = f"accuracy {percent(found.accuracy)} (95 % interval {low} to {high}, {found.images:,} images)"
         lines += [f"{page.scored.split}  {figures}", ""]
+    else:
+        epochs = f"{page.run.epochs_done} of {page.run.epochs or '-'} epochs"
+        lines += [f"{page.run.state}, {epochs}; it has no score on held-out images", ""]
     for remark in page.remarks:
         lines += textwrap.wrap(f"{remark.what}: {remark.evidence}", 96, break_on_hyphens=False)
         lines += [f"  {remark.suggestion}", ""]
-    if not page.remarks:
+    if not page.remarks and page.run.epochs_done:
         lines += ["nothing stands out in its curves and figures, which does not show that all is well", ""]
     return "\n".join([*lines, *columns([("page", str(page.path))], indent="")])
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import click
 
-from tinyclsf.cli.options import common_options, run_argument, runs_option
+from tinyclsf.cli.options import FILE, common_options, option, run_argument, runs_option
 from tinyclsf.cli.output import Output, document
 from tinyclsf.run_list import find_run
+from tinyclsf.storage import check_target
 
 
 @click.command(short_help="Write a run as a plain PyTorch script.")
 @run_argument()
-@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Where to write it. [stdout]")
+@option("--out", help="Where to write it. [stdout]", **FILE)
 @runs_option()
 @common_options
 def script(run: str, out: Path | None, runs: Path) -> Output:
@@ -27,6 +28,8 @@ def script(run: str, out: Path | None, runs: Path) -> Output:
     tinyclsf script overnight --out train.py
     """
     folder = find_run(runs, run)
+    if out is not None:
+        check_target(out)
     from tinyclsf.cli.console import Watch
     from tinyclsf.scripting.script import write_script
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinyclsf.cli.completion import complete_plugin
-from tinyclsf.cli.options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, option
+from tinyclsf.cli.options import DATA_DIR, DIRECTORY, FILE, KEY_VALUE, common_options, option
 from tinyclsf.cli.output import Output, columns, document
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.registry import find
@@ -44,13 +44,7 @@ def _grid(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
 @option("--grid", callback=_grid, default="3x4", metavar="ROWSxCOLUMNS", help="How many images. [3x4]")
 @option("--first", is_flag=True, help="The first images, not random ones.")
 @option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="Seed that draws random images. [0]")
-@option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default="samples.png",
-    metavar="FILE",
-    help="Ends in .png, .svg or .pdf. [samples.png]",
-)
+@option("--out", default="samples.png", help="Ends in .png, .svg or .pdf. [samples.png]", **FILE)
 @common_options
 def show(
     data: str,

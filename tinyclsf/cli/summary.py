@@ -64,12 +64,14 @@ def summary(
 
     from tinyclsf.analysis.summary import summarize
     from tinyclsf.cli.console import Watch
+    from tinyclsf.failures import explained
 
     with Watch("none") as watch:
         if is_plugin:
             if is_run:
                 watch.warn(f"{model} is a model and a run; this is the model, and {runs / model} is the run")
-            built, folder = _from_plugin(model, model_options, classes or _CLASSES, shape or _SHAPE), None
+            with explained(lambda: f"the summary of {model}", advice="give a smaller --image-shape"):
+                built, folder = _from_plugin(model, model_options, classes or _CLASSES, shape or _SHAPE), None
         else:
             given = {"--image-shape": shape, "--classes": classes, "-m": model_options or None}
             folder = _run_folder(runs, model, [name for name, value in given.items() if value is not None])

@@ -89,13 +89,14 @@ class Export:
 
     @property
     def usage(self) -> str:
-        """Three lines of Python that use the file."""
+        """A few lines of Python that use the file."""
         shape, path = ", ".join(map(str, (8, *self.image_shape))), str(self.path)
         if self.format == "onnx":
             return (
                 "import numpy, onnxruntime\n"
                 f'images = numpy.zeros(({shape}), "uint8")  # yours go here\n'
-                f'logits = onnxruntime.InferenceSession({path!r}).run(["logits"], {{"images": images}})[0]'
+                f"model = onnxruntime.InferenceSession({path!r})\n"
+                'logits = model.run(["logits"], {"images": images})[0]'
             )
         if self.format == "pt2":
             module, call = "torch", f"torch.export.load({path!r}).module()(images)"
@@ -140,7 +141,7 @@ def _check_place(path: Path, to: str) -> None:
     """Find out before the work whether the file can be written, and that it is none of a run's own."""
     suffix = Path(FILES[to]).suffix
     if path.suffix != suffix:
-        raise ConfigurationError(f"{path} does not end in {suffix}, as a {to} file does; give another name")
+        raise ConfigurationError(f"{path} does not end in {suffix}, as files of {to} do; give another name")
     if path.name == WEIGHTS and (path.parent / CARD).exists():
         raise ConfigurationError(f"{path} holds the weights of a run, which an export does not write over; give another name")
     check_target(path)

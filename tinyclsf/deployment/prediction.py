@@ -18,7 +18,7 @@ from tinyclsf.errors import ConfigurationError
 from tinyclsf.evaluation import outputs
 from tinyclsf.modules import Classifier
 from tinyclsf.picture_folders import pictures_in
-from tinyclsf.progress import part_of
+from tinyclsf.progress import within
 
 _PIECE_FILES, _PIECE_BYTES = 1024, 64 << 20  # the most that is decoded before the model sees it
 
@@ -47,11 +47,11 @@ def predict_files(
     channels, size = _square(model)
     chosen = choose_device(device)
     place(model.eval(), chosen, choose_memory_format("auto", model, chosen))
-    paths, reasons = find_pictures([files] if isinstance(files, (str, os.PathLike)) else files)
+    paths, reasons = _find_pictures([files] if isinstance(files, (str, os.PathLike)) else files)
     return _predictions(model, paths, reasons, size, channels, chosen, batch_size)
 
 
-def find_pictures(files: Iterable[str | os.PathLike[str]]) -> tuple[list[str], dict[int, str]]:
+def _find_pictures(files: Iterable[str | os.PathLike[str]]) -> tuple[list[str], dict[int, str]]:
     """The paths of files, a folder replaced by the pictures in it; and why some cannot be read, by their place."""
     paths: list[str] = []
     reasons: dict[int, str] = {}
@@ -88,7 +88,7 @@ def _predictions(
         files = paths[start : start + piece]
         known = {row: reasons[start + row] for row in range(len(files)) if start + row in reasons}
         pixels = np.empty((len(files), channels, size, size), np.uint8)
-        with part_of("predicting pictures", start, len(paths)):
+        with within("predicting pictures", start, len(paths)):
             # A folder or device is not opened: an empty name is no file's.
             names = ["" if row in known else path for row, path in enumerate(files)]
             failed = decode(names, size, channels, pixels).reasons | known

@@ -56,6 +56,7 @@ def look() -> Iterator[None]:
             ("axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"), "medium"
         ),
         "axes.facecolor": "none",
+        "axes.formatter.useoffset": False,
         "axes.spines.right": False,
         "axes.spines.top": False,
         "figure.facecolor": "white",

@@ -32,6 +32,7 @@ class Loop:
         self.moves = self.device != "cpu"
         self.schedule = settings["schedule"]
         self.by_epoch = self.schedule in STEPPED_BY_EPOCH
+        self.by_batch = self.schedule != "none" and not self.by_epoch
         self.augments = parse_augment(settings["augment"])
         self.imports = ["import copy", "import sys", "import torch", "from torch import nn"]
         self.imports.append("from torch.utils.data import DataLoader, TensorDataset")
@@ -115,9 +116,8 @@ class Loop:
 
     def _train_epoch(self) -> str:
         accumulate, clip, averages = self.of["accumulate"] > 1, self.of["clip_norm"], self.of["ema_decay"] is not None
-        by_batch = self.schedule != "none" and not self.by_epoch
         parameters = ["model: nn.Module", "train_dl: DataLoader", "opt: torch.optim.Optimizer"]
-        if by_batch:
+        if self.by_batch:
             parameters.append("schedule: LRScheduler")
             self.imports.append("from torch.optim.lr_scheduler import LRScheduler")
         if averages:
@@ -125,7 +125,7 @@ class Loop:
         step = ["opt.step()", "opt.zero_grad()"]
         if clip is not None:
             step.insert(0, f"nn.utils.clip_grad_norm_(model.parameters(), {clip!r})  # no longer step than that")
-        if by_batch:
+        if self.by_batch:
             step.append("schedule.step()  # a new learning rate for every step")
         if averages:
             step.append("average.update_parameters(model)")
@@ -204,8 +204,7 @@ class Loop:
                 f"average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn({decay!r}))",
             ]
             trained = "average.module"
-        by_batch = self.schedule != "none" and not self.by_epoch
-        arguments = ["model", "train_dl", "opt", *(["schedule"] if by_batch else []), *(["average"] if averages else [])]
+        arguments = ["model", "train_dl", "opt", *(["schedule"] if self.by_batch else []), *(["average"] if averages else [])]
         lines += [
             "",
             "best, best_epoch, best_weights = (-1.0, 0.0), 0, {}" if self._patience else "best, best_weights = (-1.0, 0.0), {}",

@@ -17,7 +17,7 @@ import torch
 from tinyclsf.data import Images, Splits, fingerprint
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError
 from tinyclsf.modules import Preprocess
-from tinyclsf.runs import read_predictions
+from tinyclsf.run_list import describe_run, value_at
 from tinyclsf.scripting.data import Reader, reader_from_file, reader_of
 from tinyclsf.scripting.loop import Loop
 from tinyclsf.scripting.model import model_sources
@@ -140,7 +140,10 @@ class _Writer:
         parts = {name: getattr(splits, name) for name in ("train", "valid", "test") if getattr(splits, name) is not None}
         name = self.run.config["data"]["name"]
         if not all(isinstance(part, Images) for part in parts.values()):
-            raise ConfigurationError(f"data set {name} is not held in memory, and a script has all of its images there")
+            raise ConfigurationError(
+                f"data set {name} is not held in memory, and a script has all of its images there; "
+                "give a smaller size, or train with in_memory=true"
+            )
         if self.path is None or self.path.suffix == ".npz":
             raise ConfigurationError(
                 f"the images of data set {name} with these options go into an .npz file beside the script; give --out FILE.py"
@@ -196,11 +199,9 @@ class _Writer:
         versions = f"tinyclsf {config.get('tinyclsf')}, PyTorch {config.get('torch')}"
         lines = [f"Train {model} on {data}, in plain PyTorch.", ""]
         lines.append(f"Made from the run {run.folder.name} ({versions}), {self._score(held_out)}.")
-        threads = f"{config['threads']} threads" if "threads" in config else "as many threads"
+        threads = _counted(config["threads"]) if "threads" in config else "as many threads"
         if not self.notes:
-            lines += [
-                f"On the CPU, with that PyTorch and {threads}, it ends with the very weights of that run.",
-            ]
+            lines.append(f"On the CPU, with that PyTorch and {threads}, it ends with the very weights of that run.")
         for note in self.notes:
             lines += textwrap.wrap(f"Note: {note}.", 120, break_long_words=False, break_on_hyphens=False)
         lines += [
@@ -212,12 +213,10 @@ class _Writer:
         return f'"""{content}\n"""'
 
     def _score(self, held_out: str) -> str:
-        try:
-            _, predictions = read_predictions(self.run.folder)
-        except ModelFileError:
+        accuracy = value_at(float, describe_run(self.run.folder).held_out, "accuracy")
+        if accuracy is None:
             return "which has not been scored"
-        share = int((predictions.logits.argmax(dim=1) == predictions.labels).sum()) / len(predictions.labels)
-        return f"which reached a {held_out} accuracy of {100 * share:.2f} %"
+        return f"which reached a {held_out} accuracy of {100 * accuracy:.2f} %"
 
 
 def _check_possible(settings: dict[str, Any]) -> None:
@@ -227,6 +226,10 @@ def _check_possible(settings: dict[str, Any]) -> None:
         raise ConfigurationError(
             "the run was trained in float16, with losses scaled as it went; a plain script cannot repeat that"
         )
+
+
+def _counted(threads: int) -> str:
+    return "1 thread" if threads == 1 else f"{threads} threads"
 
 
 def _imports(*sources: Sources) -> list[str]:

@@ -17,6 +17,7 @@ from tinyclsf.errors import ConfigurationError
 _OWN = ("tinyclsf", "tinyclsf_plugins")
 _MARKS = {"recipe", "prepared"}  # decorators that tell tinyclsf something and leave the object as it is
 _ERRORS = "tinyclsf.errors"
+_RAISED = [name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, errors.TinyclsfError)]
 _SECTION = re.compile(r"\s*([A-Z]\w+:|\"\"\"$)")
 
 
@@ -231,7 +232,7 @@ def _raises(lines: list[str], text: ast.stmt) -> list[int]:
         if begins or (found and found[-1] == at - 1 and not _SECTION.match(line)):
             found.append(at)
     told = " ".join(lines[at - 1] for at in found)
-    return found if any(name in told for name in vars(errors)) else []
+    return found if any(name in told for name in _RAISED) else []
 
 
 def _tidied(lines: list[str]) -> list[str]:
