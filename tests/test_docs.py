@@ -16,6 +16,7 @@ FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
 # plugin: built, installed and run by test_packaging; network, gpu, mnist, shell: needs what a test machine may lack.
 NOT_HERE = {"plugin", "network", "gpu", "mnist", "shell"}
+# test_cli trains as the first does and looks at its figures; the second is how these tests are run.
 README_BLOCKS = [
     "python -m pip install . && tinyclsf fit mnist-cnn --epochs 2\n",
     "python -m pip install -e '.[test]' && python -m pytest\n",
@@ -27,7 +28,7 @@ def snippets(kind: str) -> list[Any]:
     for page in PAGES:
         for number, (info, text) in enumerate(FENCE.findall(page.read_text())):
             words = info.split()
-            if words and words[0] == kind and not NOT_HERE & set(words) and text not in README_BLOCKS[1:]:
+            if words and words[0] == kind and not NOT_HERE & set(words) and text not in README_BLOCKS:
                 found.append(pytest.param(text, id=f"{page.stem}-{number}"))
     return found
 
@@ -56,8 +57,7 @@ def photos(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("photos")
 def test_commands_run(text: str, cli: Any) -> None:
     for line in text.splitlines():
-        command = line.removeprefix("python -m pip install . && ")  # installing is test_packaging's and the gate's
-        words = shlex.split(command, comments=True)
+        words = shlex.split(line, comments=True)
         assert words[0] == "tinyclsf", f"not a command that a test can run: {line}"
         assert cli(*words[1:]).code == 0
 
