@@ -23,6 +23,8 @@ from tinyclsf.storage import write_whole
 from tinyclsf.training import LossFunc
 
 BINS = 15
+MOST_SHOWN = 20  # classes of which a table or page shows each one
+_WORST = 10  # that it shows first of more
 _LARGEST = 1e30  # beyond it a loss leaves float32
 
 
@@ -62,6 +64,14 @@ class Assessment(NamedTuple):
     confusion: list[list[int]]
     calibration_error: float
     reliability: tuple[Bin, ...]
+
+    @property
+    def worst_classes(self) -> list[ClassFigures]:
+        """The ten classes of lowest accuracy, of those with images; none where there are so few that all can be shown."""
+        if len(self.classes) <= MOST_SHOWN:
+            return []
+        known = [each for each in self.classes if each.accuracy is not None]
+        return sorted(known, key=lambda each: each.accuracy or 0.0)[:_WORST]
 
     @property
     def confidence(self) -> float:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jinja2
 from PIL import Image
 
-from tinyclsf.analysis.assessment import Assessment, ClassFigures, Mistake, assess, mistakes
+from tinyclsf.analysis.assessment import MOST_SHOWN, Assessment, Mistake, assess, mistakes
 from tinyclsf.analysis.checks import stuck_outputs
 from tinyclsf.analysis.reading import Remark, read
 from tinyclsf.drawing.figures import draw_confusion, draw_reliability, draw_single_curves
@@ -30,8 +30,6 @@ from tinyclsf.storage import check_target, write_whole
 from tinyclsf.trained import how_changed, load_run, load_splits, part_of, paths_of
 
 REPORT = "report.html"
-_MOST_IN_A_TABLE = 20  # classes: of more the confusion is drawn, and the worst of them are listed first
-_WORST_CLASSES = 10
 _ENLARGED = 96  # pixels: smaller pictures are drawn as squares
 
 
@@ -101,7 +99,6 @@ def write_report(folder: str | os.PathLike[str], out: Path | None = None, *, wor
         pictures=[] if scored is None else _pictures(path, scored, worst, notes),
         reliability=None if scored is None else as_svg(draw_reliability(scored.assessment.reliability)),
         confusion=None if scored is None else _drawn_confusion(scored.assessment),
-        worst_classes=[] if scored is None else _worst_classes(scored.assessment),
         notes=notes,
     )
     write_whole(target, lambda file: file.write(text.encode()))
@@ -176,15 +173,7 @@ def _settings(config: dict[str, Any]) -> list[tuple[str, str, str]]:
 def _drawn_confusion(assessment: Assessment) -> str | None:
     """The confusion matrix as a drawing, where it is too large for a table."""
     names = [each.name for each in assessment.classes]
-    return as_svg(draw_confusion(assessment.confusion, names)) if len(names) > _MOST_IN_A_TABLE else None
-
-
-def _worst_classes(assessment: Assessment) -> list[ClassFigures]:
-    """The classes that a page lists first where there are many."""
-    if len(assessment.classes) <= _MOST_IN_A_TABLE:
-        return []
-    with_images = [each for each in assessment.classes if each.accuracy is not None]
-    return sorted(with_images, key=lambda each: each.accuracy or 0.0)[:_WORST_CLASSES]
+    return as_svg(draw_confusion(assessment.confusion, names)) if len(names) > MOST_SHOWN else None
 
 
 def _template() -> jinja2.Template:

@@ -20,14 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.utils.data import Dataset
 
-    from tinyclsf.analysis.assessment import Assessment, ClassFigures, Mistake
+    from tinyclsf.analysis.assessment import Assessment, Mistake
     from tinyclsf.trained import TrainedRun
 
 _SPLIT = "train, valid, test or all. [test, else valid]"
 _WORST: dict[str, Any] = {"type": click.IntRange(1, 100), "default": 12, "metavar": "N"}
 _OUT = "Where the files go. [RUN/evaluation-SPLIT, of other data RUN/evaluation-DATA-SPLIT]"
-_MOST_LISTED = 20  # classes of which the table shows each one
-_WORST_CLASSES = 10  # that it shows of more
 _MOST_CROSSED = 12  # classes whose confusion matrix fits on a page
 _CONFUSIONS = 5
 _NAME = 24
@@ -139,7 +137,7 @@ def _report(
         warnings=warnings,
     )
     content["reliability"] = [each._asdict() for each in assessment.reliability]
-    blocks = [_overall(split, assessment), _by_class(assessment.classes), _confusions(assessment, names)]
+    blocks = [_overall(split, assessment), _by_class(assessment), _confusions(assessment, names)]
     if len(names) <= _MOST_CROSSED:
         blocks.append(_crossed(assessment.confusion, names))
     blocks += [_remarks(assessment, wrong, files), columns(_written(files), indent="")]
@@ -159,13 +157,11 @@ def _overall(split: str, found: Assessment) -> list[str]:
     return columns(rows, indent="")
 
 
-def _by_class(classes: Sequence[ClassFigures]) -> list[str]:
+def _by_class(found: Assessment) -> list[str]:
     rows = [("class", "images", "right", "accuracy", "95 % interval", "predicted")]
-    chosen, title = list(classes), []
-    if len(classes) > _MOST_LISTED:
-        known = [each for each in classes if each.accuracy is not None]
-        chosen = sorted(known, key=lambda each: each.accuracy or 0.0)[:_WORST_CLASSES]
-        title = [f"the {len(chosen)} worst of {len(classes)} classes; --json has all"]
+    chosen, title = found.worst_classes or found.classes, []
+    if found.worst_classes:
+        title = [f"the {len(chosen)} worst of {len(found.classes)} classes; --json has all"]
     for each in chosen:
         interval = "-" if each.interval is None else " to ".join(map(percent, each.interval))
         counts = f"{each.images:,}", f"{each.correct:,}", percent(each.accuracy), interval, f"{each.predicted:,}"
