@@ -10,8 +10,8 @@ from pairs import compare
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
+from tinyclsf.batches.loaders import loader
 from tinyclsf.data import Images
-from tinyclsf.loading import loader
 from tinyclsf.recipes import make_augment
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 from tinyclsf import Trainer, get_data
-from tinyclsf.checkpoint import load_checkpoint, save_checkpoint
+from tinyclsf.runs.checkpoints import load_checkpoint, save_checkpoint
 from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN
 from tinyclsf_plugins.models.vgg import VGG
 

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tinyclsf import Trainer, fit, get_data
 from tinyclsf.cli.console import Watch
-from tinyclsf.logs import JsonLines
+from tinyclsf.runs.keeping import history_lines
 from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN
 from tinyclsf_plugins.models.mnist_logistic import Mnist_Logistic
 
@@ -57,7 +57,7 @@ def measure(way: str, name: str) -> None:
     seconds = []
     with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), Watch("bar") as watch:
         trainer = Trainer(model, F.cross_entropy, opt, device="cpu", memory_format="auto" if "Trainer" in way else "contiguous")
-        trainer.callbacks += [JsonLines(Path(folder, "metrics.jsonl")), watch]
+        trainer.callbacks += [history_lines(Path(folder, "metrics.jsonl")), watch]
         epoch = {
             WAYS[0]: lambda: tutorial_loop.fit(1, model, F.cross_entropy, opt, *plain),
             WAYS[1]: lambda: bare(model, opt, train_ds, valid_ds),

@@ -28,9 +28,9 @@ from torch.optim import SGD
 from torch.utils.data import TensorDataset
 
 from tinyclsf import Epoch, Trainer, get_data
-from tinyclsf.callbacks import Callback, Checkpoints
 from tinyclsf.cli.console import Watch
-from tinyclsf.logs import JsonLines
+from tinyclsf.runs.keeping import Checkpoints, history_lines
+from tinyclsf.trainer import Callback
 
 LIMITS = {"Mnist_CNN": 0.05, "Mnist_Logistic": 0.15}
 BATCH_SIZE = 64
@@ -66,7 +66,7 @@ def watched_trainer(model: nn.Module, opt: torch.optim.Optimizer) -> Iterator[Tr
         contextlib.redirect_stderr(nowhere),
         Watch("bar") as watch,
     ):
-        callbacks = [JsonLines(Path(folder, "metrics.jsonl")), watch, Checkpoints(Path(folder))]
+        callbacks = [history_lines(Path(folder, "metrics.jsonl")), watch, Checkpoints(Path(folder))]
         yield Trainer(model, F.cross_entropy, opt, device="cpu", callbacks=callbacks)
 
 

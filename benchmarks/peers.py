@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from tinyclsf import Epoch, Trainer, accuracy, get_data
-from tinyclsf.callbacks import Callback
+from tinyclsf.trainer import Callback
 
 
 class Job(NamedTuple):

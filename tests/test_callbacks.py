@@ -16,9 +16,11 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau, StepLR
 
 from tinyclsf import Epoch, Trainer
-from tinyclsf.callbacks import BestModel, Callback, Checkpoints, EarlyStopping, EpochSchedule
-from tinyclsf.checkpoint import PREVIOUS, load_checkpoint
+from tinyclsf.callbacks import EarlyStopping, EpochSchedule
 from tinyclsf.errors import ConfigurationError, StorageError
+from tinyclsf.runs.checkpoints import PREVIOUS, load_checkpoint
+from tinyclsf.runs.keeping import BestModel, Checkpoints
+from tinyclsf.trainer import Callback
 
 BATCHES = [(torch.eye(4)[:3], torch.tensor([0, 1, 2]))] * 7
 VALID = BATCHES[:1]

@@ -20,9 +20,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from tinyclsf.checkpoint import load_checkpoint, save_checkpoint
 from tinyclsf.cli.app import main
 from tinyclsf.errors import ModelFileError
+from tinyclsf.runs.checkpoints import load_checkpoint, save_checkpoint
 
 # A callback that leaves no room when a run is where FULL says, for files longer than so many bytes or on its disk.
 FULL = """

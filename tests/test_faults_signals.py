@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tinyclsf.checkpoint import load_checkpoint
+from tinyclsf.runs.checkpoints import load_checkpoint
 
 # A data set and a callback that send their own process signals at the place that SIGNALS names: "training 2 3:SIGTERM".
 PROBES = """
@@ -83,7 +83,7 @@ import json, os, signal, sys
 import filelock, torch, torch._dynamo
 import probes, tinyclsf.cli.experiment
 from pathlib import Path
-from tinyclsf.checkpoint import save_checkpoint
+from tinyclsf.runs.checkpoints import save_checkpoint
 from tinyclsf.cli.app import main
 
 def save_forever(folder, count):

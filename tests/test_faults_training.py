@@ -15,7 +15,7 @@ import safetensors
 import torch
 from PIL import Image
 
-from tinyclsf.checkpoint import load_checkpoint
+from tinyclsf.runs.checkpoints import load_checkpoint
 from tinyclsf_plugins.datasets.image_folder import PictureFiles
 
 # A model that fails as FAILURE says: from a batch of training on, "training 11:nan", or from one of evaluation on.

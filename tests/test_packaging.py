@@ -60,7 +60,7 @@ def test_every_entry_point_is_there_and_named_after_its_module(wheel: zipfile.Zi
     entries = configparser.ConfigParser(delimiters="=")
     entries.read_string(wheel.read(file).decode())
     assert set(entries.sections()) == {"console_scripts", "tinyclsf.callbacks", "tinyclsf.datasets", "tinyclsf.models"}
-    assert all(target == f"tinyclsf.logs:{name}" for name, target in entries["tinyclsf.callbacks"].items())
+    assert all(target == f"tinyclsf_plugins.callbacks.{name}:{name}" for name, target in entries["tinyclsf.callbacks"].items())
     for group, folder in (("tinyclsf.datasets", "datasets"), ("tinyclsf.models", "models")):
         for name, target in entries[group].items():
             module, _, _ = target.partition(":")

@@ -14,8 +14,8 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 from torch.utils.data import IterableDataset, TensorDataset
 
 from tinyclsf import Epoch, Lambda, Trainer, fit, get_data
-from tinyclsf.callbacks import Callback
 from tinyclsf.errors import ModelFileError, TrainingError
+from tinyclsf.trainer import Callback
 from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN
 from tinyclsf_plugins.models.mnist_logistic import Mnist_Logistic
 

@@ -11,25 +11,25 @@ if TYPE_CHECKING:
     from tinyclsf.analysis.comparison import compare
     from tinyclsf.analysis.report import write_report
     from tinyclsf.analysis.summary import summarize
+    from tinyclsf.batches.loaders import WrappedDataLoader
     from tinyclsf.data import Images, Splits
     from tinyclsf.deployment.export import export_model
-    from tinyclsf.deployment.formats import load_exported
+    from tinyclsf.deployment.exported_files import load_exported
     from tinyclsf.deployment.prediction import predict_files
     from tinyclsf.drawing.samples import show_samples
-    from tinyclsf.duration import DurationTime
     from tinyclsf.estimator import TorchClassifier
-    from tinyclsf.loading import WrappedDataLoader
+    from tinyclsf.machine.duration import DurationTime
     from tinyclsf.metrics import Epoch, accuracy
-    from tinyclsf.model_files import load_model, save_model
     from tinyclsf.modules import Classifier, Lambda, Preprocess
+    from tinyclsf.runs.models import load_model, save_model
+    from tinyclsf.runs.trained_run import load_run, load_splits
     from tinyclsf.scripting.script import write_script
-    from tinyclsf.trained import load_run, load_splits
     from tinyclsf.trainer import Trainer
     from tinyclsf.training import fit, get_data, loss_batch
 
 _HOME = {
     "Classifier": "modules",
-    "DurationTime": "duration",
+    "DurationTime": "machine.duration",
     "Epoch": "metrics",
     "Images": "data",
     "Lambda": "modules",
@@ -37,7 +37,7 @@ _HOME = {
     "Splits": "data",
     "TorchClassifier": "estimator",
     "Trainer": "trainer",
-    "WrappedDataLoader": "loading",
+    "WrappedDataLoader": "batches.loaders",
     "accuracy": "metrics",
     "assess": "analysis.assessment",
     "check": "analysis.checks",
@@ -45,13 +45,13 @@ _HOME = {
     "export_model": "deployment.export",
     "fit": "training",
     "get_data": "training",
-    "load_exported": "deployment.formats",
-    "load_model": "model_files",
-    "load_run": "trained",
-    "load_splits": "trained",
+    "load_exported": "deployment.exported_files",
+    "load_model": "runs.models",
+    "load_run": "runs.trained_run",
+    "load_splits": "runs.trained_run",
     "loss_batch": "training",
     "predict_files": "deployment.prediction",
-    "save_model": "model_files",
+    "save_model": "runs.models",
     "show_samples": "drawing.samples",
     "summarize": "analysis.summary",
     "write_report": "analysis.report",

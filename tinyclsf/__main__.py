@@ -4,8 +4,8 @@ import atexit
 import os
 import sys
 
-from tinyclsf import launch
 from tinyclsf.cli.app import main
+from tinyclsf.machine import launch
 
 if __name__ == "__main__":
     code = main()

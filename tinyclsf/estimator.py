@@ -21,14 +21,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data  # type: ign
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tinyclsf.callbacks import Callback
 from tinyclsf.data import Images
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.metrics import Epoch
 from tinyclsf.modules import Classifier, Preprocess
 from tinyclsf.preparation import Preparation
 from tinyclsf.recipes import make_optimizer
-from tinyclsf.trainer import Trainer
+from tinyclsf.trainer import Callback, Trainer
 from tinyclsf.training import get_data, loss_batch
 
 

@@ -26,6 +26,16 @@ class Epoch(NamedTuple):
     seconds: float
 
 
+class Bin(NamedTuple):
+    """The images whose confidence is above `low` and at most `high`: its mean, and their accuracy; None without images."""
+
+    low: float
+    high: float
+    images: int
+    confidence: float | None
+    accuracy: float | None
+
+
 def rank(row: Epoch) -> tuple[float, float]:
     """How good an epoch was, to be compared: highest validation accuracy, then lowest validation loss."""
     return (-math.inf if row.valid_accuracy is None else row.valid_accuracy, -row.valid_loss)

@@ -14,19 +14,41 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from tinyclsf import distributed
-from tinyclsf.callbacks import Callback
-from tinyclsf.devices import PRECISIONS, choose_device, choose_memory_format, choose_precision, place
+from tinyclsf.batches.loaders import batches_from, batches_of, on_device
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.evaluation import Evaluation, Predictions, evaluate, predict
-from tinyclsf.failures import explained
-from tinyclsf.loading import batches_from, batches_of, on_device
+from tinyclsf.loop.evaluation import Evaluation, Predictions, evaluate, predict
+from tinyclsf.loop.state import callback_states, check_state, load_callbacks, load_parts, part_states
+from tinyclsf.loop.steps import Optimization
+from tinyclsf.loop.training_loss import TrainingLoss, not_finite
+from tinyclsf.machine import distributed
+from tinyclsf.machine.devices import PRECISIONS, choose_device, choose_memory_format, choose_precision, place
+from tinyclsf.machine.randomness import RandomState, random_state, set_random_state
+from tinyclsf.machine.torch_errors import explained
 from tinyclsf.metrics import Epoch
-from tinyclsf.optimization import Optimization
-from tinyclsf.randomness import RandomState, random_state, set_random_state
-from tinyclsf.state import callback_states, check_state, load_callbacks, load_parts, part_states
-from tinyclsf.sums import TrainingLoss, not_finite
 from tinyclsf.training import Batches, LossFunc
+
+
+class Callback:
+    """Four moments of `Trainer.fit`, and what has to survive a stop; a subclass overrides those that it needs."""
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        """Before the first epoch."""
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        """After each training batch; what costs time here costs it at every step."""
+
+    def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
+        """After an epoch's validation, with the epoch's figures."""
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """After the last epoch, or where training was stopped."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed fit has to hand back: numbers, text, None, tensors, and lists, tuples and dictionaries of those."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave, before `on_fit_start`."""
 
 
 class Trainer:

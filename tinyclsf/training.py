@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
-from tinyclsf.loading import loader
+from tinyclsf.batches.loaders import loader
 from tinyclsf.metrics import Epoch, has_labels, hits, weighted_mean
 
 LossFunc = Callable[[Tensor, Tensor], Tensor]

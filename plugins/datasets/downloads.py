@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+from tinyclsf.machine.progress import tell
 from tinyclsf.plugin import DataError
-from tinyclsf.progress import tell
 
 _SILENCE = 60.0  # seconds that a server may send nothing
 _DISK = {

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tinyclsf.decoding import Decoding, decode, processors
-from tinyclsf.loading import loader
-from tinyclsf.picture_folders import listed, shown
-from tinyclsf.pictures import PictureError, read_picture
+from tinyclsf.batches.loaders import loader
+from tinyclsf.machine.progress import tell
+from tinyclsf.pictures.decoding import Decoding, decode, processors
+from tinyclsf.pictures.folders import listed, shown
+from tinyclsf.pictures.picture import PictureError, read_picture
 from tinyclsf.plugin import ConfigurationError, DataError, DataWarning, Images, Preparation, Preprocess, Splits, prepared
-from tinyclsf.progress import tell
 from tinyclsf_plugins.datasets.picture_files import Files, find_pictures
 
 _MEASURED_BYTES = 1 << 18  # of pixels at a time

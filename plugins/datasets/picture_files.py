@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyclsf.picture_folders import Content, content_of, is_named_as_picture, listed, pictures_in, shown
+from tinyclsf.pictures.folders import Content, content_of, is_named_as_picture, listed, pictures_in, shown
 from tinyclsf.plugin import DataError, DataWarning
 
 _PARTS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # folders, and the parts that they are

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import torch
 
+from tinyclsf.machine.progress import tell
 from tinyclsf.plugin import ConfigurationError, DataError, Images, Preparation, Splits, prepared
-from tinyclsf.progress import tell
 from tinyclsf_plugins.datasets.downloads import download, explained
 from tinyclsf_plugins.datasets.torchvision_sets import Arguments, Source, source_of
 

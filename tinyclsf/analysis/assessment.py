@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tinyclsf.errors import DataError
-from tinyclsf.evaluation import Predictions
-from tinyclsf.metrics import has_labels, no_samples, wilson_interval
-from tinyclsf.storage import write_whole
+from tinyclsf.loop.evaluation import Predictions
+from tinyclsf.machine.storage import write_whole
+from tinyclsf.metrics import Bin, has_labels, no_samples, wilson_interval
 from tinyclsf.training import LossFunc
 
 BINS = 15
@@ -37,16 +37,6 @@ class ClassFigures(NamedTuple):
     correct: int
     accuracy: float | None
     interval: tuple[float, float] | None
-
-
-class Bin(NamedTuple):
-    """The images whose confidence is above `low` and at most `high`: its mean, and their accuracy; None without images."""
-
-    low: float
-    high: float
-    images: int
-    confidence: float | None
-    accuracy: float | None
 
 
 class Assessment(NamedTuple):

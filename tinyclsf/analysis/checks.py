@@ -36,8 +36,8 @@ from tinyclsf.analysis.model_checks import (
 )
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import TinyclsfError
+from tinyclsf.machine.randomness import random_state, set_random_state
 from tinyclsf.modules import Classifier
-from tinyclsf.randomness import random_state, set_random_state
 from tinyclsf.training import LossFunc
 
 __all__ = ["Examination", "Finding", "check", "examine", "quick_check", "stuck_outputs"]

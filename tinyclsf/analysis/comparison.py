@@ -15,10 +15,10 @@ from torch import Tensor
 
 from tinyclsf.analysis.significance import SIGNIFICANT, McNemar, holm, mcnemar, p_as_text
 from tinyclsf.errors import ConfigurationError, ModelFileError
-from tinyclsf.evaluation import Predictions
+from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.metrics import Epoch, best_of, rank
-from tinyclsf.run_list import describe_run, read_config, read_history, value_at
-from tinyclsf.runs import read_predictions
+from tinyclsf.runs.folder import read_predictions
+from tinyclsf.runs.listing import describe_run, read_config, read_history, value_at
 
 ALL_PAIRS = 4  # runs of which each is tested against each; of more, the best one against the others
 

@@ -15,19 +15,19 @@ from PIL import Image
 
 from tinyclsf.analysis.assessment import MOST_SHOWN, Assessment, Mistake, assess, mistakes
 from tinyclsf.analysis.checks import stuck_outputs
-from tinyclsf.analysis.reading import Remark, read
+from tinyclsf.analysis.remarks import Remark, read
 from tinyclsf.drawing.figures import draw_confusion, draw_reliability, draw_single_curves
 from tinyclsf.drawing.samples import as_pictures
 from tinyclsf.drawing.style import as_svg
 from tinyclsf.errors import DataWarning, TinyclsfError
+from tinyclsf.machine.storage import check_target, write_whole
 from tinyclsf.metrics import best_of
-from tinyclsf.model_files import read_card
-from tinyclsf.options import as_text
 from tinyclsf.recipes import make_loss
-from tinyclsf.run_list import RunSummary, describe_run, read_config, read_history, setting_of, value_at
-from tinyclsf.runs import PREDICTIONS, read_predictions
-from tinyclsf.storage import check_target, write_whole
-from tinyclsf.trained import how_changed, load_run, load_splits, part_of, paths_of
+from tinyclsf.registry.options import as_text
+from tinyclsf.runs.folder import PREDICTIONS, read_predictions
+from tinyclsf.runs.listing import RunSummary, describe_run, read_config, read_history, setting_of, value_at
+from tinyclsf.runs.models import read_card
+from tinyclsf.runs.trained_run import how_changed, load_run, load_splits, part_of, paths_of
 
 REPORT = "report.html"
 _ENLARGED = 96  # pixels: smaller pictures are drawn as squares

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import click
 
-from tinyclsf import launch
 from tinyclsf.cli.check import check
 from tinyclsf.cli.compare import compare
 from tinyclsf.cli.evaluate import evaluate
@@ -29,8 +28,9 @@ from tinyclsf.cli.script import script
 from tinyclsf.cli.show import show
 from tinyclsf.cli.summary import summary
 from tinyclsf.errors import ConfigurationError, TinyclsfError, did_you_mean
-from tinyclsf.registry import own_version
-from tinyclsf.signals import SignalReceived
+from tinyclsf.machine import launch
+from tinyclsf.machine.signals import SignalReceived
+from tinyclsf.registry.plugins import own_version
 
 _SECTIONS = {
     "Train": (fit, runs),

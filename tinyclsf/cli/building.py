@@ -10,25 +10,25 @@ from typing import Any
 
 import torch
 
-from tinyclsf import distributed
 from tinyclsf.analysis.checks import quick_check
-from tinyclsf.callbacks import BestModel, Callback, Checkpoints, EarlyStopping, EpochSchedule
+from tinyclsf.batches.loaders import batches_of, loader
+from tinyclsf.batches.sharing import Share
+from tinyclsf.callbacks import EarlyStopping, EpochSchedule
 from tinyclsf.cli.console import Watch
 from tinyclsf.cli.request import Request
 from tinyclsf.cli.settings import Settings, arguments_of
 from tinyclsf.data import Splits, fingerprint
 from tinyclsf.errors import ConfigurationError, DataError
-from tinyclsf.loading import batches_of, loader
-from tinyclsf.logs import JsonLines
-from tinyclsf.model_files import WEIGHTS
+from tinyclsf.machine import distributed
+from tinyclsf.machine.randomness import seed_all
 from tinyclsf.modules import Classifier
-from tinyclsf.options import Setting
-from tinyclsf.parts import build_model, build_splits
-from tinyclsf.randomness import seed_all
 from tinyclsf.recipes import STEPPED_BY_EPOCH, make_augment, make_loss, make_optimizer, make_schedule
-from tinyclsf.runs import METRICS
-from tinyclsf.sharing import Share
-from tinyclsf.trainer import Trainer
+from tinyclsf.registry.components import build_model, build_splits
+from tinyclsf.registry.options import Setting
+from tinyclsf.runs.folder import METRICS
+from tinyclsf.runs.keeping import BestModel, Checkpoints, history_lines
+from tinyclsf.runs.models import WEIGHTS
+from tinyclsf.trainer import Callback, Trainer
 from tinyclsf.training import get_data
 
 
@@ -143,7 +143,7 @@ def _callbacks(settings: Settings, folder: Path, more: list[Callback]) -> list[C
     """What steers is in every process, what writes and shows in the first; Checkpoints come last, as they hold the rest."""
     patience = settings["patience"].value
     steering = [EarlyStopping(patience)] if patience is not None else []
-    writing = [BestModel(folder / WEIGHTS), JsonLines(folder / METRICS), *more] if distributed.rank() == 0 else []
+    writing = [BestModel(folder / WEIGHTS), history_lines(folder / METRICS), *more] if distributed.rank() == 0 else []
     return [*steering, *writing, Checkpoints(folder, settings["checkpoint_every"].value)]
 
 

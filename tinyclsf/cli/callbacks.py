@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyclsf.callbacks import Callback
 from tinyclsf.errors import ConfigurationError, did_you_mean
-from tinyclsf.parts import Part, load_part
-from tinyclsf.registry import Plugin, blamed_on, check_result, find
+from tinyclsf.registry.components import Part, load_part
+from tinyclsf.registry.plugins import Plugin, blamed_on, check_result, find
+from tinyclsf.trainer import Callback
 
 # What a trainer calls of a callback.
 _MOMENTS = [name for name in vars(Callback) if not name.startswith("_")]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from tinyclsf.cli.completion import complete_plugin
-from tinyclsf.cli.options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, option
 from tinyclsf.cli.output import Output, columns, document
-from tinyclsf.registry import find
+from tinyclsf.cli.shared_options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, option
+from tinyclsf.registry.plugins import find
 
 if TYPE_CHECKING:
     from tinyclsf.analysis.checks import Examination
@@ -53,10 +53,10 @@ def check(
     from tinyclsf.analysis.checks import examine
     from tinyclsf.cli.console import Watch
     from tinyclsf.cli.settings import arguments_of, resolve
-    from tinyclsf.options import Setting
-    from tinyclsf.parts import build_model, build_splits, load_part
-    from tinyclsf.randomness import seed_all
+    from tinyclsf.machine.randomness import seed_all
     from tinyclsf.recipes import make_loss
+    from tinyclsf.registry.components import build_model, build_splits, load_part
+    from tinyclsf.registry.options import Setting
 
     model_part = load_part(plugins[0], model_options)
     data_part = load_part(plugins[1], data_options, data_dir=data_dir)

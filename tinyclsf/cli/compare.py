@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinyclsf.cli.completion import complete_run
-from tinyclsf.cli.options import FILE, common_options, option, runs_option
 from tinyclsf.cli.output import WIDTH, Output, columns, document, percent, wrapped
-from tinyclsf.options import as_text
-from tinyclsf.run_list import find_run
+from tinyclsf.cli.shared_options import FILE, common_options, option, runs_option
+from tinyclsf.registry.options import as_text
+from tinyclsf.runs.listing import find_run
 
 if TYPE_CHECKING:
     from tinyclsf.analysis.comparison import ComparedRun, Comparison, Pair

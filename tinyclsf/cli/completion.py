@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from tinyclsf.registry import KINDS, plugins
-from tinyclsf.run_list import list_runs
+from tinyclsf.registry.plugins import KINDS, plugins
+from tinyclsf.runs.listing import list_runs
 
 
 def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from tinyclsf.errors import ConfigurationError, did_you_mean
-from tinyclsf.options import as_text
+from tinyclsf.registry.options import as_text
 
 _KEYS = ("version", "tinyclsf", "python", "torch", "threads", "created", "commands", "model", "data", "callbacks", "settings")
 _PLUGIN_KEYS = ("name", "package", "package_version", "options", "content", "parameters")

@@ -16,13 +16,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from tinyclsf.callbacks import Callback
 from tinyclsf.cli.output import percent
 from tinyclsf.errors import DataWarning
+from tinyclsf.machine.progress import listening
 from tinyclsf.metrics import Epoch
-from tinyclsf.progress import listening
-from tinyclsf.runs import is_occupied
-from tinyclsf.trainer import Trainer
+from tinyclsf.runs.folder import is_occupied
+from tinyclsf.trainer import Callback, Trainer
 
 Mode = Literal["auto", "bar", "plain", "none"]
 _REFRESH_SECONDS = 0.1

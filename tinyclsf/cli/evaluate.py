@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinyclsf.cli.options import DIRECTORY, common_options, option, other_data_options, run_argument, runs_option
 from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, percent, shortened, wrapped
+from tinyclsf.cli.shared_options import DIRECTORY, common_options, option, other_data_options, run_argument, runs_option
 from tinyclsf.errors import StorageError
-from tinyclsf.run_list import find_run
-from tinyclsf.storage import check_target
+from tinyclsf.machine.storage import check_target
+from tinyclsf.runs.listing import find_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.utils.data import Dataset
 
     from tinyclsf.analysis.assessment import Assessment, Mistake
-    from tinyclsf.trained import TrainedRun
+    from tinyclsf.runs.trained_run import TrainedRun
 
 _SPLIT = "train, valid, test or all. [test, else valid]"
 _WORST: dict[str, Any] = {"type": click.IntRange(1, 100), "default": 12, "metavar": "N"}
@@ -66,8 +66,8 @@ def evaluate(
     # Not at the top: torch takes seconds to import, which --help need not wait for.
     from tinyclsf.analysis.assessment import assess, mistakes
     from tinyclsf.cli.console import Watch, warn_if_training
-    from tinyclsf.devices import choose_device
-    from tinyclsf.trained import load_run, load_splits, part_of, paths_of, predictions_for
+    from tinyclsf.machine.devices import choose_device
+    from tinyclsf.runs.trained_run import load_run, load_splits, part_of, paths_of, predictions_for
 
     with Watch("auto") as watch:
         choose_device(device)  # what is not there is said before the data is read

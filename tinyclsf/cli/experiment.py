@@ -12,23 +12,25 @@ from typing import Any
 
 import torch
 
-from tinyclsf import distributed, launch
-from tinyclsf.checkpoint import CHECKPOINT
+from tinyclsf.batches.loaders import loader
 from tinyclsf.cli.building import Built, build
 from tinyclsf.cli.console import Watch, position
 from tinyclsf.cli.output import Output
 from tinyclsf.cli.request import Request
 from tinyclsf.cli.results import report, score, settings_rows
 from tinyclsf.cli.resuming import check_content, state_of, stretch, warn_of_versions
-from tinyclsf.devices import choose_device
 from tinyclsf.errors import Interrupted, StorageError, TrainingError
-from tinyclsf.failures import explained
-from tinyclsf.loading import loader
+from tinyclsf.loop.state import check_state
+from tinyclsf.machine import distributed, launch
+from tinyclsf.machine.devices import choose_device
+from tinyclsf.machine.signals import SignalReceived, StopSignals, ended
+from tinyclsf.machine.storage import remove_torn
+from tinyclsf.machine.torch_errors import explained
 from tinyclsf.metrics import best_of
-from tinyclsf.model_files import CARD, WEIGHTS, read_weights, save_card
-from tinyclsf.options import as_json
-from tinyclsf.registry import own_version
-from tinyclsf.runs import (
+from tinyclsf.registry.options import as_json
+from tinyclsf.registry.plugins import own_version
+from tinyclsf.runs.checkpoints import CHECKPOINT
+from tinyclsf.runs.folder import (
     CONFIG,
     LOCK,
     METRICS,
@@ -41,9 +43,7 @@ from tinyclsf.runs import (
     write_predictions,
     write_state,
 )
-from tinyclsf.signals import SignalReceived, StopSignals, ended
-from tinyclsf.state import check_state
-from tinyclsf.storage import remove_torn
+from tinyclsf.runs.models import CARD, WEIGHTS, read_weights, save_card
 
 
 def run_experiment(request: Request, signals: StopSignals) -> Output | None:

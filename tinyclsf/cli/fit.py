@@ -12,15 +12,15 @@ from typing import Any
 
 import click
 
-from tinyclsf import launch
 from tinyclsf.cli.completion import complete_plugin
 from tinyclsf.cli.config import read_config
-from tinyclsf.cli.options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, option, runs_option
 from tinyclsf.cli.output import Output
+from tinyclsf.cli.shared_options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, option, runs_option
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.registry import find, own_version
-from tinyclsf.run_list import find_run
-from tinyclsf.signals import SignalReceived, StopSignals, ended
+from tinyclsf.machine import launch
+from tinyclsf.machine.signals import SignalReceived, StopSignals, ended
+from tinyclsf.registry.plugins import find, own_version
+from tinyclsf.runs.listing import find_run
 
 
 class _Number(click.FloatRange):

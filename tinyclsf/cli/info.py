@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from tinyclsf.cli.completion import complete_plugin
-from tinyclsf.cli.options import common_options
 from tinyclsf.cli.output import Output, columns, document
+from tinyclsf.cli.shared_options import common_options
 from tinyclsf.errors import ConfigurationError, did_you_mean
-from tinyclsf.options import REQUIRED, Option, as_json, as_text, flag_of, options_of
-from tinyclsf.registry import KINDS, Plugin, find, load, plugins
+from tinyclsf.registry.options import REQUIRED, Option, as_json, as_text, flag_of, options_of
+from tinyclsf.registry.plugins import KINDS, Plugin, find, load, plugins
 
 
 @click.command(short_help="Show what a data set, model or callback is and takes.")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from tinyclsf.cli.options import common_options
 from tinyclsf.cli.output import Output, columns, document
-from tinyclsf.registry import KINDS, plugins
+from tinyclsf.cli.shared_options import common_options
+from tinyclsf.registry.plugins import KINDS, plugins
 
 
 @click.command(name="list", short_help="List the data sets, models and callbacks there are.")

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from tinyclsf.cli.options import FILE, common_options, option, run_argument, runs_option
 from tinyclsf.cli.output import Output, cells, columns, document, percent, to_left, to_right
+from tinyclsf.cli.shared_options import FILE, common_options, option, run_argument, runs_option
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.run_list import find_run
-from tinyclsf.storage import check_target, write_whole
+from tinyclsf.machine.storage import check_target, write_whole
+from tinyclsf.runs.listing import find_run
 
 if TYPE_CHECKING:
     from tinyclsf.deployment.prediction import FilePrediction
@@ -59,8 +59,8 @@ def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: P
 
     from tinyclsf.cli.console import Watch, warn_if_training
     from tinyclsf.deployment.prediction import predict_files
-    from tinyclsf.picture_folders import listed, shown
-    from tinyclsf.trained import load_run
+    from tinyclsf.pictures.folders import listed, shown
+    from tinyclsf.runs.trained_run import load_run
 
     one = len(files) == 1 and not os.path.isdir(files[0])
     with Watch("none" if one else "auto") as watch:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinyclsf.cli.options import FILE, common_options, option, run_argument, runs_option
 from tinyclsf.cli.output import Output, columns, document, percent
-from tinyclsf.run_list import find_run
+from tinyclsf.cli.shared_options import FILE, common_options, option, run_argument, runs_option
+from tinyclsf.runs.listing import find_run
 
 if TYPE_CHECKING:
     from tinyclsf.analysis.report import PageReport

@@ -12,10 +12,10 @@ from tinyclsf.cli.config import Config, Named
 from tinyclsf.cli.console import Mode
 from tinyclsf.cli.settings import NAMES, Settings, flag, resolve
 from tinyclsf.errors import ModelFileError
-from tinyclsf.options import Setting, as_text
-from tinyclsf.parts import Part, load_part
-from tinyclsf.registry import Plugin
-from tinyclsf.runs import check_run_name
+from tinyclsf.registry.components import Part, load_part
+from tinyclsf.registry.options import Setting, as_text
+from tinyclsf.registry.plugins import Plugin
+from tinyclsf.runs.folder import check_run_name
 
 # What a run that goes on may have otherwise than it had.
 _FREE = ("epochs", "patience", "checkpoint_every")

@@ -11,10 +11,10 @@ import torch
 from tinyclsf.cli.building import Built
 from tinyclsf.cli.output import Output, columns, document, percent
 from tinyclsf.cli.request import Request
-from tinyclsf.evaluation import Predictions
+from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.metrics import Epoch, hits, wilson_interval
-from tinyclsf.options import Setting, as_json, as_text
-from tinyclsf.registry import own_version
+from tinyclsf.registry.options import Setting, as_json, as_text
+from tinyclsf.registry.plugins import own_version
 from tinyclsf.training import LossFunc
 
 # Settings that most runs leave as they are: one row for all of those.

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from tinyclsf.checkpoint import CHECKPOINT, PREVIOUS, load_checkpoint
 from tinyclsf.cli.config import Config
 from tinyclsf.cli.console import Watch
 from tinyclsf.data import differences
 from tinyclsf.errors import ConfigurationError, ModelFileError
+from tinyclsf.runs.checkpoints import CHECKPOINT, PREVIOUS, load_checkpoint
 from tinyclsf.trainer import Trainer
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from tinyclsf.cli.options import common_options, runs_option
 from tinyclsf.cli.output import Output, columns, document, percent
-from tinyclsf.run_list import RunSummary, list_runs
+from tinyclsf.cli.shared_options import common_options, runs_option
+from tinyclsf.runs.listing import RunSummary, list_runs
 
 _HEADER = ("run", "state", "model", "data", "epochs", "best valid accuracy", "test", "started")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from tinyclsf.cli.options import FILE, common_options, option, run_argument, runs_option
 from tinyclsf.cli.output import Output, document
-from tinyclsf.run_list import find_run
-from tinyclsf.storage import check_target
+from tinyclsf.cli.shared_options import FILE, common_options, option, run_argument, runs_option
+from tinyclsf.machine.storage import check_target
+from tinyclsf.runs.listing import find_run
 
 
 @click.command(short_help="Write a run as a plain PyTorch script.")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinyclsf.cli.completion import complete_plugin
-from tinyclsf.cli.options import DATA_DIR, DIRECTORY, FILE, KEY_VALUE, common_options, option
 from tinyclsf.cli.output import Output, columns, document
+from tinyclsf.cli.shared_options import DATA_DIR, DIRECTORY, FILE, KEY_VALUE, common_options, option
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.registry import find
+from tinyclsf.registry.plugins import find
 
 if TYPE_CHECKING:
-    from tinyclsf.analysis.survey import Survey, Values
+    from tinyclsf.analysis.dataset_statistics import Survey, Values
 
 _MOST_LISTED = 20  # classes: of more only the rarest and the most frequent are named
 _NAMED = 5
@@ -66,12 +66,12 @@ def show(
     if first and seed is not None:
         raise ConfigurationError("--first shows no random images; leave out --seed")
     plugin = find("dataset", data)
-    from tinyclsf.analysis.survey import is_stream, survey
+    from tinyclsf.analysis.dataset_statistics import is_stream, survey
     from tinyclsf.cli.console import Watch
     from tinyclsf.drawing.samples import show_samples
     from tinyclsf.drawing.style import check_path
-    from tinyclsf.parts import build_splits, load_part
-    from tinyclsf.trained import part_of
+    from tinyclsf.registry.components import build_splits, load_part
+    from tinyclsf.runs.trained_run import part_of
 
     check_path(out)
     part = load_part(plugin, data_options, data_dir=data_dir)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinyclsf.cli.completion import complete_plugin, complete_run
-from tinyclsf.cli.options import KEY_VALUE, common_options, option, runs_option
 from tinyclsf.cli.output import Output, columns, document
+from tinyclsf.cli.shared_options import KEY_VALUE, common_options, option, runs_option
 from tinyclsf.errors import ConfigurationError, PluginError, did_you_mean
-from tinyclsf.registry import find, plugins
-from tinyclsf.run_list import find_run, list_runs
-from tinyclsf.runs import CONFIG
+from tinyclsf.registry.plugins import find, plugins
+from tinyclsf.runs.folder import CONFIG
+from tinyclsf.runs.listing import find_run, list_runs
 
 if TYPE_CHECKING:
     from tinyclsf.analysis.summary import Layer, Summary
@@ -64,7 +64,7 @@ def summary(
 
     from tinyclsf.analysis.summary import summarize
     from tinyclsf.cli.console import Watch
-    from tinyclsf.failures import explained
+    from tinyclsf.machine.torch_errors import explained
 
     with Watch("none") as watch:
         if is_plugin:
@@ -75,7 +75,7 @@ def summary(
         else:
             given = {"--image-shape": shape, "--classes": classes, "-m": model_options or None}
             folder = _run_folder(runs, model, [name for name, value in given.items() if value is not None])
-            from tinyclsf.model_files import load_model
+            from tinyclsf.runs.models import load_model
 
             built = load_model(folder)
         found = summarize(built)
@@ -103,7 +103,7 @@ def _from_plugin(name: str, options: dict[str, str], classes: int, shape: tuple[
 
     from tinyclsf.data import Images, Splits
     from tinyclsf.modules import Preprocess
-    from tinyclsf.parts import build_model, load_part
+    from tinyclsf.registry.components import build_model, load_part
 
     blank = Images(torch.zeros(1, *shape), torch.zeros(1, dtype=torch.int64))
     splits = Splits(blank, blank, None, tuple(map(str, range(classes))), shape, Preprocess())

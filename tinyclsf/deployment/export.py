@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from tinyclsf.deployment.formats import (
+from tinyclsf.deployment.exported_files import (
     PixelClassifier,
     blaming_the_file,
     load_exported,
@@ -29,11 +29,11 @@ from tinyclsf.deployment.formats import (
     write_safetensors,
 )
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, TinyclsfError
-from tinyclsf.model_files import CARD, WEIGHTS, read_card
+from tinyclsf.machine.storage import check_target, write_whole
 from tinyclsf.modules import Classifier
-from tinyclsf.registry import own_version
-from tinyclsf.storage import check_target, write_whole
-from tinyclsf.trained import TrainedRun, load_run, load_splits, part_of
+from tinyclsf.registry.plugins import own_version
+from tinyclsf.runs.models import CARD, WEIGHTS, read_card
+from tinyclsf.runs.trained_run import TrainedRun, load_run, load_splits, part_of
 
 FILES = {"onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "export.safetensors"}
 _WRITERS: dict[str, Callable[[PixelClassifier, Path, dict[str, Any]], int | None]] = {

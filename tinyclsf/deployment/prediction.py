@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tinyclsf.decoding import decode
-from tinyclsf.devices import choose_device, choose_memory_format, place
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.evaluation import outputs
+from tinyclsf.loop.evaluation import outputs
+from tinyclsf.machine.devices import choose_device, choose_memory_format, place
+from tinyclsf.machine.progress import within
 from tinyclsf.modules import Classifier
-from tinyclsf.picture_folders import pictures_in
-from tinyclsf.progress import within
+from tinyclsf.pictures.decoding import decode
+from tinyclsf.pictures.folders import pictures_in
 
 _PIECE_FILES, _PIECE_BYTES = 1024, 64 << 20  # the most that is decoded before the model sees it
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from tinyclsf.analysis.assessment import Bin
+    from tinyclsf.metrics import Bin
 
 __all__ = ["as_svg", "draw_confusion", "draw_curves", "draw_reliability", "draw_samples", "save_figure", "show_samples"]
 

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.storage import check_target, write_whole
+from tinyclsf.machine.storage import check_target, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.options import as_text
-from tinyclsf.parts import Part, load_part
-from tinyclsf.randomness import random_state, seed_all, set_random_state
-from tinyclsf.registry import blamed_on, find
+from tinyclsf.machine.randomness import random_state, seed_all, set_random_state
+from tinyclsf.registry.components import Part, load_part
+from tinyclsf.registry.options import as_text
+from tinyclsf.registry.plugins import blamed_on, find
+from tinyclsf.runs.trained_run import TrainedRun
 from tinyclsf.scripting.data import text
 from tinyclsf.scripting.sources import Sources, import_lines, sources_of
-from tinyclsf.trained import TrainedRun
 
 _TRIED = 4  # images
 _PREPROCESS = '''class Preprocess(nn.Module):

@@ -16,14 +16,14 @@ import torch
 
 from tinyclsf.data import Images, Splits, fingerprint
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError
+from tinyclsf.machine.storage import write_whole
 from tinyclsf.modules import Preprocess
-from tinyclsf.run_list import describe_run, value_at
+from tinyclsf.runs.listing import describe_run, value_at
+from tinyclsf.runs.trained_run import TrainedRun, load_run, load_splits
 from tinyclsf.scripting.data import Reader, reader_from_file, reader_of
 from tinyclsf.scripting.loop import Loop
 from tinyclsf.scripting.model import model_sources
 from tinyclsf.scripting.sources import Sources, import_lines
-from tinyclsf.storage import write_whole
-from tinyclsf.trained import TrainedRun, load_run, load_splits
 
 _STRETCHED = {"cosine", "one-cycle"}  # schedules that depend on the number of epochs
 _OWN_CALLBACKS = {"csv", "tensorboard"}  # they watch, and change nothing

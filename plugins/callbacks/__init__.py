@@ -1,0 +1,1 @@
+"""The callbacks that come along, registered by the entry points in setup.cfg."""

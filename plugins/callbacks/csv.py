@@ -1,0 +1,19 @@
+"""A run's figures as comma-separated values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinyclsf.plugin import Epoch, LineEachEpoch
+
+
+def csv(folder: Path, model_name: str) -> LineEachEpoch:
+    """Write every epoch's figures to `metrics.csv` in the run folder.
+
+    An accuracy that is None is an empty field. A resumed run goes on below the rows that it resumes from.
+    """
+    return LineEachEpoch(folder / "metrics.csv", _line, head=",".join(Epoch._fields) + "\n")
+
+
+def _line(row: Epoch) -> str:
+    return ",".join("" if value is None else str(value) for value in row) + "\n"

@@ -1,0 +1,245 @@
+"""Runs side by side: what differs, what is tested against what, and whole sentences for folders made by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from scipy.stats import binomtest  # type: ignore[import-untyped]
+from torch.nn import functional as F
+
+from tinyclsf.analysis.comparison import compare, differing
+from tinyclsf.errors import ConfigurationError, ModelFileError
+from tinyclsf.loop.evaluation import Predictions
+from tinyclsf.metrics import Epoch
+from tinyclsf.runs.folder import write_config, write_predictions, write_state
+
+CONTENT = {"train": 9, "valid": 3, "test": 20, "classes": ["a", "b"], "image_shape": [1, 2, 2], "test_checksum": "0a"}
+LABELS = [0, 1] * 10
+ONE_A_SETTING = "the tests are of these trained models: one run a setting does not tell its effect from that of the seed"
+
+
+def config_of(**settings: Any) -> dict[str, Any]:
+    content = settings.pop("content", CONTENT)
+    return {
+        "version": 1,
+        "tinyclsf": "0.1.0",
+        "python": "3.11.7",
+        "torch": "2.15.0",
+        "created": f"2026-01-01T00:00:{len(settings):02}+00:00",
+        "model": {"name": "net", "package": "gone", "package_version": "1", "options": {"width": 8}},
+        "data": {"name": "set", "package": "tinyclsf", "package_version": "0.1.0", "options": {}, "content": content},
+        "callbacks": [],
+        "settings": {name: {"value": value, "source": "--x"} for name, value in settings.items()},
+    }
+
+
+def make_run(
+    folder: Path, predicted: Sequence[int] | None, *, split: str = "test", labels: Sequence[int] = LABELS, **settings: Any
+) -> Path:
+    """A run that is done and predicts these classes, or that was stopped."""
+    folder.mkdir(parents=True)
+    write_config(folder, config_of(**settings))
+    row = Epoch(1, 0.5, 0.25, settings.get("lr", 0.5), 2.0)
+    (folder / "metrics.jsonl").write_text(json.dumps(row._asdict()) + "\n")
+    if predicted is None:
+        write_state(folder, "stopped")
+        return folder
+    logits = F.one_hot(torch.tensor(predicted), 2).float()
+    write_predictions(folder, split, Predictions(logits, torch.tensor(labels)))
+    write_state(folder, "done", held_out={"split": split, "images": len(labels)})
+    return folder
+
+
+def flipped(*wrong: int) -> list[int]:
+    return [1 - label if number in wrong else label for number, label in enumerate(LABELS)]
+
+
+def test_only_what_differs_is_told() -> None:
+    first = {**config_of(epochs=2, lr=0.1, weight_decay=0, seed=0, run="runs/a", momentum=0.9), "threads": 1}
+    second = config_of(epochs=2, lr=0.2, weight_decay=0.0, seed=0, run="runs/b", clip_norm=None)
+    second["model"] |= {"options": {"depth": 3}, "package_version": "2"}
+    second["callbacks"] = [{"name": "csv", "options": {"file": "x"}}]
+    second |= {"torch": "2.16.0", "threads": 2}
+    a, b = differing([first, second])
+    assert list(a.items()) == [
+        ("-m width", 8),
+        ("lr", 0.1),
+        ("momentum", 0.9),
+        ("threads", 1),
+        ("version of gone", "1"),
+        ("version of torch", "2.15.0"),
+    ]
+    assert b == {
+        "-m depth": 3,
+        "lr": 0.2,
+        "clip-norm": None,
+        "callback csv": True,
+        "-c csv.file": "x",
+        "version of gone": "2",
+        "version of torch": "2.16.0",
+        "threads": 2,
+    }
+    assert differing([first, first]) == [{}, {}]
+    assert differing([{}, {"model": "net", "settings": [], "callbacks": [{}]}]) == [{}, {"callback None": True}]
+
+
+def test_the_better_of_two_is_named(tmp_path: Path) -> None:
+    a, b = make_run(tmp_path / "a", flipped(*range(9)), lr=0.1), make_run(tmp_path / "b", flipped(8, 10), lr=0.2)
+    found = compare([a, b])
+    [pair] = found.pairs
+    assert pair.test is not None
+    assert pair.test[:4] == (10, 1, 8, 1)
+    assert pair.p_value == pair.test.p_value == pytest.approx(binomtest(1, 9).pvalue)
+    assert pair.sentence == "b is better than a: of the 20 images 8 only b gets right and 1 only a, p = 0.039"
+    assert compare([b, a]).pairs[0].sentence == pair.sentence
+    assert found.notes == (ONE_A_SETTING,)
+    assert found.differing == ("lr",)
+    one, two = found.runs
+    assert (one.name, one.folder, one.state, one.settings, two.settings) == ("a", a, "done", {"lr": 0.1}, {"lr": 0.2})
+    assert one.best == Epoch(1, 0.5, 0.25, 0.1, 2.0)
+    assert one.held_out == {"split": "test", "images": 20}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "sentence"),
+    [
+        (flipped(1), flipped(1), "a and b predict the same for all 20 images"),
+        ([1] * 20, [0] * 20, "a and b: no difference that 20 images can show; 10 only a gets right and 10 only b, p = 1"),
+        (flipped(1, 2), flipped(3), "a and b: no difference that 20 images can show; 1 only a gets right and 2 only b, p = 1"),
+        (flipped(*range(8)), LABELS, "b is better than a: of the 20 images 8 only b gets right and 0 only a, p = 0.0078"),
+        (LABELS, flipped(*range(20)), "a is better than b: of the 20 images 20 only a gets right and 0 only b, p < 0.001"),
+        (
+            flipped(*range(5)),
+            LABELS,
+            "a and b: no difference that 20 images can show; 0 only a gets right and 5 only b, p = 0.062",
+        ),
+    ],
+    ids=["same", "as-many", "few", "better", "tiny", "one-sided"],
+)
+def test_what_a_test_says(tmp_path: Path, a: list[int], b: list[int], sentence: str) -> None:
+    found = compare([make_run(tmp_path / "a", a, seed=0), make_run(tmp_path / "b", b, seed=1)])
+    assert found.pairs[0].sentence == sentence
+    assert found.notes == ("the runs differ in the seed alone: what lies between them is chance, not the effect of a setting",)
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"predicted": None}, "b was stopped, and predictions are saved at a run's end"),
+        ({"split": "valid"}, "a was scored on test images and b on valid images"),
+        (
+            {"content": {**CONTENT, "train": 8, "test": 19, "classes": ["a", "c"], "test_checksum": "0b"}},
+            "their test images differ: test 20 and 19, test checksum 0a and 0b, classes",
+        ),
+        ({"content": {**CONTENT, "image_shape": [1, 4, 4]}}, "their test images differ: image shape"),
+        ({"content": None}, "the config.json of b does not say what is in its data"),
+        ({"labels": LABELS[::-1]}, "the labels of their images differ"),
+    ],
+    ids=["stopped", "split", "data", "shape", "unknown", "labels"],
+)
+def test_without_the_same_images_there_is_no_test(tmp_path: Path, other: dict[str, Any], reason: str) -> None:
+    runs = [make_run(tmp_path / "a", LABELS), make_run(tmp_path / "b", **{"predicted": flipped(1), **other})]
+    found = compare(runs)
+    assert found.pairs == (("a", "b", None, None, f"no test of a against b: {reason}"),)
+    assert found.notes == ()
+    assert [run.best is not None for run in found.runs] == [True, True]
+
+
+def test_other_images_to_train_on_do_not_keep_runs_from_a_test(tmp_path: Path) -> None:
+    more = {**CONTENT, "train": 900, "train_checksum": "ff", "valid": 30}
+    runs = [make_run(tmp_path / "a", LABELS), make_run(tmp_path / "b", flipped(1), content=more)]
+    assert compare(runs).pairs[0].test is not None
+
+
+def test_runs_without_test_images_are_held_to_those_that_validated(tmp_path: Path) -> None:
+    contents = [{**CONTENT, "test_checksum": None, "valid_checksum": checksum} for checksum in ("0a", "0b")]
+    runs = [make_run(tmp_path / name, LABELS, split="valid", content=each) for name, each in zip("ab", contents, strict=True)]
+    found = compare(runs)
+    assert found.pairs[0].sentence == "no test of a against b: their valid images differ: valid checksum 0a and 0b"
+
+
+def test_just_above_the_level_is_no_difference(tmp_path: Path) -> None:
+    labels = [0, 1] * 16
+    wrong = [[1 - label if (number < 10) == first else label for number, label in enumerate(labels)] for first in (True, False)]
+    runs = [make_run(tmp_path / name, each, labels=labels) for name, each in zip("ab", wrong, strict=True)]
+    [pair] = compare(runs).pairs
+    assert pair.p_value == pytest.approx(0.0501, abs=1e-4)
+    assert pair.sentence.startswith("a and b: no difference that 32 images can show; 22 only a gets right and 10 only b, p")
+
+
+def test_predictions_of_earlier_weights_are_not_tested(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / "a", LABELS), make_run(tmp_path / "b", LABELS)]
+    write_state(runs[1], "failed", error="the loss is nan")
+    assert compare(runs).pairs[0].sentence == ("no test of a against b: b failed, and predictions are saved at a run's end")
+    write_state(runs[1], "done")
+    (runs[1] / "predictions.npz").write_bytes(b"")
+    assert compare(runs).pairs[0].sentence.startswith(f"no test of a against b: {runs[1] / 'predictions.npz'} is broken (")
+
+
+def test_three_runs_are_tested_in_pairs_and_corrected(tmp_path: Path) -> None:
+    wrong = {"a": range(9), "b": range(8, 10), "c": range(7, 12)}
+    runs = [make_run(tmp_path / name, flipped(*each), lr=0.1, seed=each.stop) for name, each in wrong.items()]
+    found = compare(runs)
+    assert [(pair.a, pair.b) for pair in found.pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
+    raw = [binomtest(1, 9).pvalue, binomtest(3, 10).pvalue, binomtest(0, 3).pvalue]
+    assert [pair.p_value for pair in found.pairs] == pytest.approx([3 * raw[0], 2 * raw[2], 2 * raw[2]])
+    assert found.pairs[0].sentence == (
+        "a and b: no difference that 20 images can show; 1 only a gets right and 8 only b, p = 0.12"
+    )
+    assert found.notes[0] == "each p is corrected for 3 tests by Holm's method"
+
+
+def test_of_many_runs_the_best_by_validation_is_tested_against_the_others(tmp_path: Path) -> None:
+    accuracies = {"a": 0.1, "b": 0.7, "c": 0.2, "d": 0.3, "best-but-stopped": 0.9}
+    runs = [make_run(tmp_path / name, None if "stopped" in name else LABELS, lr=lr) for name, lr in accuracies.items()]
+    assert len(compare(runs[:4]).pairs) == 6  # as many are tested each against each
+    found = compare(runs)
+    assert [(pair.a, pair.b) for pair in found.pairs] == [("b", "a"), ("b", "c"), ("b", "d"), ("b", "best-but-stopped")]
+    assert found.notes == (
+        "b is the best by validation, so it is tested against each of the others",
+        "each p is corrected for 3 tests by Holm's method",
+        ONE_A_SETTING,
+    )
+
+
+def test_of_runs_some_of_which_differ_in_the_seed_alone_nothing_is_said_in_general(tmp_path: Path) -> None:
+    settings: list[dict[str, Any]] = [{"lr": 0.1, "seed": 0}, {"lr": 0.1, "seed": 1}, {"lr": 0.2, "seed": 0}]
+    found = compare([make_run(tmp_path / name, LABELS, **each) for name, each in zip("abc", settings, strict=True)])
+    assert found.notes == ("each p is corrected for 3 tests by Holm's method",)
+
+
+def test_parameters_are_those_that_the_run_wrote_down(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / "a", LABELS), make_run(tmp_path / "b", LABELS)]
+    config = config_of()
+    write_config(runs[0], {**config, "model": {**config["model"], "parameters": 7850}})
+    assert [run.parameters for run in compare(runs).runs] == [7850, None]
+
+
+def test_runs_of_one_name_go_by_their_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(make_run(tmp_path / "here" / "a", LABELS))
+    make_run(tmp_path / "there" / "a", LABELS)
+    make_run(tmp_path / "there" / "b", LABELS)
+    found = compare([Path(), Path("../../there/a"), Path("../../there/b")])
+    assert [run.name for run in found.runs] == [".", "../../there/a", "b"]
+
+
+def test_what_cannot_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    a, b = make_run(Path("a"), LABELS), make_run(Path("b"), LABELS)
+    Path("link").symlink_to("a")
+    for given, message in [
+        ([], "to compare takes two runs or more; 'tinyclsf runs' shows all"),
+        ([a], "to compare takes two runs or more, and got only a; 'tinyclsf runs' shows all"),
+        ([a, b, Path("link")], "run link is given twice; give each run once"),
+    ]:
+        with pytest.raises(ConfigurationError) as error:
+            compare(given)
+        assert str(error.value) == message
+    (b / "config.json").write_text("[]")
+    with pytest.raises(ModelFileError, match=r"b/config\.json holds a list"):
+        compare([a, b])

@@ -1,0 +1,118 @@
+"""Loaders give PyTorch's own batches, and go on within an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+
+from tinyclsf import Images, WrappedDataLoader
+from tinyclsf.batches.loaders import WholeBatchLoader, batches_from, loader
+
+CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here"))
+
+
+def test_wrapped_loader_passes_every_batch_through_the_function() -> None:
+    x, y = torch.arange(10.0).reshape(5, 2), torch.arange(5)
+    wrapped = WrappedDataLoader(DataLoader(TensorDataset(x, y), 2), lambda xb, yb: (xb * 10, yb + 1))
+    for _ in range(2):
+        batches = list(wrapped)
+        assert len(batches) == len(wrapped) == 3
+        assert torch.equal(torch.cat([xb for xb, _ in batches]), x * 10)
+        assert torch.equal(torch.cat([yb for _, yb in batches]), y + 1)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("device", ["cpu", CUDA])
+def test_whole_batches_are_those_of_the_ordinary_loader(shuffle: bool, device: str) -> None:
+    dataset = TensorDataset(torch.randn(11, 1, 2, 2, device=device), torch.arange(11, device=device))
+    torch.manual_seed(3)
+    right = [batch for _ in range(2) for batch in DataLoader(dataset, 4, shuffle=shuffle)]
+    state = torch.get_rng_state()
+    torch.manual_seed(3)
+    dl = loader(dataset, 4, shuffle=shuffle)
+    found = [batch for _ in range(2) for batch in dl]
+    assert isinstance(dl, WholeBatchLoader)
+    assert len(dl) == 3
+    assert [len(batch) for batch in found] == [2] * 6
+    assert all(torch.equal(a, b) for one, two in zip(found, right, strict=True) for a, b in zip(one, two, strict=True))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+class Doubled(TensorDataset):
+    """A data set that fetches its samples in its own way."""
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        x, y = (tensor[index] for tensor in self.tensors)
+        return x * 2, y
+
+
+class Stream(IterableDataset[Any]):
+    """Five samples in an order of their own, without a length."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
+        return ((torch.tensor([float(i)]), i) for i in (4, 2, 0, 1, 3))
+
+
+X, Y = torch.arange(5.0).reshape(5, 1), torch.arange(5)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "xs", "ys"),
+    [
+        (TensorDataset(X, Y), [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]),
+        (Subset(TensorDataset(X, Y), [3, 1, 4]), [3, 1, 4], [3, 1, 4]),
+        (Doubled(X, Y), [0, 2, 4, 6, 8], [0, 1, 2, 3, 4]),
+        (Stream(), [4, 2, 0, 1, 3], [4, 2, 0, 1, 3]),
+    ],
+    ids=["TensorDataset", "Subset", "Doubled", "Stream"],
+)
+def test_every_kind_of_data_set_is_loaded_in_its_order(dataset: Dataset[Any], xs: list[int], ys: list[int]) -> None:
+    batches = list(loader(dataset, 2))
+    assert torch.cat([xb for xb, _ in batches]).flatten().tolist() == xs
+    assert torch.cat([yb for _, yb in batches]).tolist() == ys
+    if not isinstance(dataset, Stream):
+        torch.manual_seed(0)
+        assert torch.cat([yb for _, yb in loader(dataset, 2, shuffle=True)]).sort().values.tolist() == sorted(ys)
+
+
+def test_a_stream_keeps_its_order_where_shuffling_is_asked_for() -> None:
+    assert torch.cat([yb for _, yb in loader(Stream(), 2, shuffle=True)]).tolist() == [4, 2, 0, 1, 3]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 5])
+def test_changing_a_batch_leaves_the_data_alone(batch_size: int) -> None:
+    x = torch.ones(5, 1, 2, 2)
+    for xb, yb in loader(Images(x, Y), batch_size):
+        xb.zero_()
+        yb.fill_(9)
+    assert torch.equal(x, torch.ones(5, 1, 2, 2))
+    assert Y.tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("kind", [TensorDataset, Doubled])
+def test_other_loaders_go_on_from_any_batch_as_well(kind: type[TensorDataset]) -> None:
+    data = kind(torch.arange(11.0).reshape(11, 1), torch.arange(11))
+    torch.manual_seed(3)
+    dl = loader(data, 4, shuffle=True)
+    whole, after = ([yb.tolist() for _, yb in dl] for _ in range(2))
+    for start in range(4):
+        torch.manual_seed(3)
+        dl = loader(data, 4, shuffle=True)
+        assert [yb.tolist() for _, yb in batches_from(dl, start)] == whole[start:]
+        assert [yb.tolist() for _, yb in dl] == after
+    assert [xb for xb, _ in batches_from([(1, 2), (3, 4)], 1)] == [3]
+
+
+def test_what_was_before_is_not_copied_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    dl = loader(TensorDataset(X, Y), 2)
+    assert isinstance(dl, WholeBatchLoader)
+    fetch = dl._fetch
+    monkeypatch.setattr(dl, "_fetch", lambda batches: fetch(asked.append(len(batch)) or batch for batch in batches))  # type: ignore[func-returns-value]
+    assert [yb.tolist() for _, yb in dl.batches_from(2)] == [[4]]
+    assert asked == [1]

@@ -1,0 +1,324 @@
+"""`tinyclsf evaluate`: the figures of a run against scikit-learn, its files, and data without mistakes, images or length."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.metrics import (  # type: ignore[import-untyped]
+    accuracy_score,
+    confusion_matrix,
+    precision_recall_fscore_support,
+    top_k_accuracy_score,
+)
+
+from tinyclsf.cli.app import main
+from tinyclsf.runs.folder import occupied
+
+FILES = ["confusion.png", "errors.csv", "mistakes.png"]
+# What the model takes the images for, blank images of every class, a stream, and a part that cannot be read.
+DATA = """
+import dataclasses
+import torch
+from torch.utils.data import Dataset, IterableDataset
+from tinyclsf import load_model
+from tinyclsf.plugin import Images, Preprocess, Splits
+from tinyclsf_plugins.datasets.digits import digits
+
+def made(test):
+    found = digits(train_size=640)
+    return dataclasses.replace(found, test=test(found.test))
+
+class Stream(IterableDataset):
+    def __init__(self, images):
+        self.images = images
+    def __iter__(self):
+        return (self.images[row] for row in range(len(self.images)))
+
+class Broken(Dataset):
+    def __len__(self):
+        return 3
+    def __getitem__(self, row):
+        raise AssertionError("the model predicts already")
+
+def agreed():
+    return made(lambda test: Images(test.x, load_model("runs/first")(test.x).argmax(1)))
+
+def blank():
+    return made(lambda test: Images(torch.zeros_like(test.x[:9]), torch.arange(9)))
+
+def stream():
+    return made(Stream)
+
+def broken():
+    return made(lambda test: Broken())
+
+def few():
+    names = [f"{letter} is the first letter of a name" for letter in "abcd"]
+    images = Images(torch.ones(20, 1, 4, 4), torch.arange(20) % 4, [f"{row}.png" for row in range(20)])
+    return Splits(images, images, None, tuple(names), (1, 4, 4), Preprocess(std=1.0), 4.0)
+
+def many():
+    names = ["long " * 8, "new\\nline", *(f"class {number}" for number in range(2, 30))]
+    images = Images(torch.zeros(60, 1, 4, 4), torch.arange(60) % 29)
+    return Splits(images, images, None, tuple(names), (1, 4, 4), Preprocess(std=1.0), 1.0)
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that is fitted once."""
+    runs = tmp_path_factory.mktemp("trained")
+    small = ("-d", "train_size=640", "--epochs", "1", "--progress", "none")
+    assert main(["fit", "mnist-logistic", *small, "--runs", str(runs), "--run", "first"]) == 0
+    return runs / "first"
+
+
+@pytest.fixture
+def run(trained: Path, cli: Any) -> Path:
+    """A copy of that run, in the folder where commands run."""
+    return Path(shutil.copytree(trained, "runs/first"))
+
+
+@pytest.fixture
+def theirs(install: Callable[..., None]) -> None:
+    found = ("agreed", "blank", "stream", "broken", "few", "many")
+    install("theirs", DATA, module="theirs", datasets={name: f"theirs:{name}" for name in found})
+
+
+def saved(run: Path) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
+    """The labels, the logits and the predicted classes that the run wrote when it was done."""
+    with np.load(run / "predictions.npz") as found:
+        return found["labels"], found["logits"], found["logits"].argmax(axis=1)
+
+
+def percent(share: float) -> str:
+    return f"{share * 100:.2f} %"
+
+
+def test_the_text_says_how_good_each_class_is(cli: Any, run: Path) -> None:
+    y, out, predicted = saved(run)
+    result = cli("evaluate", "first")
+    assert (result.code, result.err) == (0, "")
+    blocks = [block.splitlines() for block in result.out.split("\n\n")]
+    held_out = json.loads((run / "state.json").read_text())["held_out"]
+    low, high = map(percent, held_out["interval"])
+    assert blocks[0][:3] == [
+        f"test        accuracy {percent(accuracy_score(y, predicted))} (95 % interval {low} to {high}, 360 images)",
+        f"top-5       accuracy {percent(top_k_accuracy_score(y, out, k=5))}: the true class is among the five likeliest",
+        f"loss        {held_out['loss']:.4f}",
+    ]
+    assert blocks[0][3].startswith("confidence  ")
+    _, recall, _, images = precision_recall_fscore_support(y, predicted, labels=range(10), zero_division=0.0)
+    matrix = confusion_matrix(y, predicted, labels=range(10))
+    assert blocks[1][0].split() == ["class", "images", "right", "accuracy", "95", "%", "interval", "predicted"]
+    for number, line in enumerate(blocks[1][1:]):
+        words = line.split()
+        right = f"{number} {images[number]} {matrix[number, number]} {percent(recall[number])}"
+        assert (" ".join(words[:5]), words[-1]) == (right, str(matrix[:, number].sum()))
+    wrong = matrix * (1 - np.eye(10, dtype=int))
+    header, *pairs = blocks[2]
+    assert header == "  true -> predicted  times"
+    assert [int(line.split()[-1]) for line in pairs] == sorted(wrong.ravel().tolist(), reverse=True)[:5]
+    for true, arrow, guess, times in (line.split() for line in pairs):
+        assert (arrow, wrong[int(true), int(guess)]) == ("->", int(times))
+    assert blocks[3][0] == "true class by row, predicted class by column"
+    rows = [[str(number), *(str(count or ".") for count in row)] for number, row in enumerate(matrix.tolist())]
+    assert [line.split() for line in blocks[3][2:]] == rows
+    folder = "runs/first/evaluation-test"
+    assert blocks[-1] == [
+        f"errors     {folder}/errors.csv",
+        f"mistakes   {folder}/mistakes.png",
+        f"confusion  {folder}/confusion.png",
+    ]
+    assert max(map(len, result.out.splitlines())) <= 100
+
+
+def test_the_document_has_everything_and_agrees_with_fit(cli: Any, run: Path) -> None:
+    y, out, predicted = saved(run)
+    result = cli("evaluate", "first", "--json", "--worst", "1")
+    assert (result.code, result.err) == (0, "")
+    found = result.document
+    held_out = json.loads((run / "state.json").read_text())["held_out"]
+    assert {key: found[key] for key in held_out} == held_out
+    assert list(found) == [
+        *(
+            "version",
+            "command",
+            "run",
+            "data",
+            "split",
+            "images",
+            "loss",
+            "accuracy",
+            "interval",
+            "top5",
+            "classes",
+            "confusion",
+        ),
+        *("calibration_error", "reliability", "mistakes", "files", "warnings"),
+    ]
+    assert (found["command"], found["run"], found["data"], found["warnings"]) == ("evaluate", "runs/first", "digits", [])
+    assert found["confusion"] == confusion_matrix(y, predicted, labels=range(10)).tolist()
+    assert list(found["classes"][3]) == ["name", "images", "predicted", "correct", "accuracy", "interval"]
+    assert list(found["reliability"][0]) == ["low", "high", "images", "confidence", "accuracy"]
+    shares = np.exp(out.astype(float)) / np.exp(out.astype(float)).sum(axis=1, keepdims=True)
+    wrong = np.flatnonzero(y != predicted)
+    worst_first = wrong[np.argsort(shares[wrong, y[wrong]], kind="stable")]
+    assert [each["index"] for each in found["mistakes"]] == worst_first.tolist()
+    worst = worst_first[0]
+    first = dict(found["mistakes"][0])
+    assert first.pop("confidence") == pytest.approx(shares[worst].max())
+    assert first.pop("loss") == pytest.approx(-np.log(shares[worst, y[worst]]))
+    assert first == {"index": worst, "path": None, "true": str(y[worst]), "predicted": str(predicted[worst])}
+    with Path(found["files"]["errors"]).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows] == [str(index) for index in worst_first]
+    assert list(rows[0]) == ["image", "true", "predicted", "confidence", "loss"]
+
+
+def test_the_picture_has_as_many_of_the_worst_as_asked_for(cli: Any, run: Path) -> None:
+    sizes = []
+    for worst in ("1", "4"):
+        assert cli("evaluate", "first", "--worst", worst, "--out", worst).code == 0
+        assert sorted(path.name for path in Path(worst).iterdir()) == FILES
+        with Image.open(Path(worst, "mistakes.png")) as picture:
+            sizes.append(picture.size)
+    one, four = sizes
+    assert four[0] > 1.7 * one[0]
+    assert four[1] > 1.7 * one[1]
+    assert not (run / "evaluation-test").exists()
+
+
+def test_other_data_has_a_folder_of_its_own(cli: Any, run: Path) -> None:
+    assert cli("evaluate", "first", "--split", "valid").code == 0
+    result = cli("evaluate", "first", "-d", "train_size=8", "--split", "all", "--json")
+    assert (result.document["split"], result.document["images"]) == ("all", 8 + 360 + 360)
+    assert sorted(path.name for path in run.glob("evaluation*")) == ["evaluation-digits-all", "evaluation-valid"]
+
+
+@pytest.mark.usefixtures("run", "theirs")
+def test_where_nothing_is_wrong_the_table_is_empty_and_an_old_picture_goes(cli: Any) -> None:
+    folder = Path("runs/first/evaluation-agreed-test")
+    folder.mkdir()
+    (folder / "mistakes.png").write_text("old")
+    result = cli("evaluate", "first", "--data", "agreed")
+    assert (result.code, result.err) == (0, "")
+    assert sorted(path.name for path in folder.iterdir()) == ["confusion.png", "errors.csv"]
+    assert (folder / "errors.csv").read_text() == "image,true,predicted,confidence,loss\n"
+    assert "\nthere are no mistakes: errors.csv has its header alone, and there is no mistakes.png\n\n" in result.out
+    assert result.out.splitlines()[-2:] == [f"errors     {folder}/errors.csv", f"confusion  {folder}/confusion.png"]
+    assert "true -> predicted" not in result.out
+
+
+@pytest.mark.usefixtures("run", "theirs")
+def test_classes_that_are_never_predicted_or_have_no_image_are_said(cli: Any) -> None:
+    out = cli("evaluate", "first", "--data", "blank").out
+    document = cli("evaluate", "first", "--data", "blank", "--json").document
+    taken = [each["name"] for each in document["classes"] if each["predicted"]]
+    assert len(taken) == 1  # all images are the same
+    never = ", ".join(f"{number} (1 image)" for number in range(9) if str(number) not in taken)
+    assert f"the model never predicted {never} there is no image of 9 errors" in " ".join(out.split())
+    assert next(line for line in out.splitlines() if line.split()[:2] == ["9", "0"]).split()[:5] == ["9", "0", "0", "-", "-"]
+    assert document["classes"][9]["accuracy"] is None
+
+
+@pytest.mark.usefixtures("run", "theirs")
+def test_a_stream_has_figures_and_no_picture(cli: Any) -> None:
+    result = cli("evaluate", "first", "--data", "stream", "--json")
+    assert (result.code, result.err) == (0, "")
+    known = cli("evaluate", "first", "--json").document
+    assert result.document == {
+        **known,
+        "data": "stream",
+        "files": {
+            "errors": "runs/first/evaluation-stream-test/errors.csv",
+            "mistakes": None,
+            "confusion": "runs/first/evaluation-stream-test/confusion.png",
+        },
+    }
+    out = cli("evaluate", "first", "--data", "stream").out
+    assert "there is no mistakes.png: the images come as a stream, which gives none of them a second time\n" in out
+
+
+@pytest.mark.usefixtures("run", "theirs")
+def test_a_folder_that_cannot_be_written_is_found_before_predicting(cli: Any) -> None:
+    Path("taken").write_text("")
+    result = cli("evaluate", "first", "--data", "broken", "--out", "taken/here")
+    assert (result.code, result.out) == (7, "")
+    assert result.err == "error: cannot make taken/here: Not a directory; choose another --out\n"
+
+
+@pytest.mark.usefixtures("theirs")
+def test_images_that_are_files_go_by_their_names(cli: Any) -> None:
+    assert cli("fit", "mnist-logistic", "--data", "few", "--loss", "mse", "--epochs", "1", "--run", "few").code == 0
+    result = cli("evaluate", "few", "--worst", "1")
+    assert result.code == 0
+    found = cli("evaluate", "few", "--json", "--worst", "1").document
+    assert found["loss"] == json.loads(Path("runs/few/state.json").read_text())["held_out"]["loss"]
+    assert (found["top5"], "top-5" in result.out) == (None, False)
+    assert [each["path"] for each in found["mistakes"]] == [f"{each['index']}.png" for each in found["mistakes"]]
+    with Path(found["files"]["errors"]).open(newline="") as file:
+        assert [row["image"] for row in csv.DictReader(file)] == [each["path"] for each in found["mistakes"]]
+    with Image.open(found["files"]["mistakes"]) as picture:
+        grey = picture.convert("L").getpixel((picture.width // 2, picture.height - 120))
+    assert grey == 64  # stored as 1, and white is 4
+    assert max(len(line) for line in result.out.splitlines() if line.startswith("  ")) <= 100
+
+
+@pytest.mark.usefixtures("theirs")
+def test_of_many_classes_the_text_has_the_worst(cli: Any) -> None:
+    assert cli("fit", "mnist-logistic", "--data", "many", "--epochs", "1", "--run", "many").code == 0
+    result = cli("evaluate", "many")
+    assert result.code == 0
+    blocks = [block.splitlines() for block in result.out.split("\n\n")]
+    assert blocks[0][0].startswith("valid       accuracy ")
+    assert blocks[1][0] == "the 10 worst of 30 classes; --json has all"
+    assert [line.split("  ")[1] for line in blocks[1][2:5]] == ["long long long long lon…", "new?line", "class 2"]
+    assert len(blocks[1]) == 12
+    never = next(block for block in blocks if block[0].startswith("the model never predicted "))
+    assert " ".join(" ".join(never).split()).endswith(" and 18 more there is no image of class 29")
+    assert max(map(len, result.out.split("\n\nerrors")[0].splitlines())) <= 100
+    assert "by column" not in result.out
+    assert len(cli("evaluate", "many", "--json").document["classes"]) == 30
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("--worst", "0"), "invalid value for '--worst': 0 is not in the range 1<=x<=100"),
+        (("--split", "tst"), "invalid value for '--split': 'tst' is not one of 'train', 'valid', 'test', 'all'"),
+        (("--device", "tpu", "--data", "not-read"), "'tpu' is not a device; use auto, cpu, cuda, cuda:0 or mps"),
+    ],
+)
+@pytest.mark.usefixtures("run")
+def test_what_cannot_be_is_an_error(cli: Any, args: tuple[str, ...], message: str) -> None:
+    result = cli("evaluate", "first", *args)
+    assert (result.code, result.out, result.err) == (2, "", f"error: {message}\n")
+
+
+@pytest.mark.parametrize("option", ["--out", "--data-dir", "--runs"])
+@pytest.mark.usefixtures("run")
+def test_an_empty_path_is_not_the_present_folder(cli: Any, option: str) -> None:
+    result = cli("evaluate", "first", option, "")
+    message = f"invalid value for '{option}': it is empty; give a path"
+    assert (result.code, result.out, result.err) == (2, "", f"error: {message}\n")
+
+
+def test_a_run_that_is_being_trained_is_told(cli: Any, run: Path) -> None:
+    warning = "runs/first is still being trained; these are its best weights so far"
+    picture = run / "a.png"
+    Image.new("L", (28, 28)).save(picture)
+    commands = ("evaluate", "first"), ("export", "first", "--to", "safetensors"), ("predict", "first", str(picture))
+    with occupied(run):
+        for command in commands:
+            assert cli(*command).err == f"warning: {warning}\n"
+        assert cli("evaluate", "first", "--json").document["warnings"] == [warning]

@@ -1,0 +1,87 @@
+"""Figures and logits over a loader, against scikit-learn."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, log_loss  # type: ignore[import-untyped]
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import TensorDataset
+
+from tinyclsf import Trainer, get_data
+from tinyclsf.errors import DataError
+from tinyclsf.loop.evaluation import evaluate, outputs, predict
+
+CPU = torch.device("cpu")
+
+
+def images(n: int) -> TensorDataset:
+    generator = torch.Generator().manual_seed(1)
+    return TensorDataset(torch.rand(n, 20, generator=generator), torch.randint(10, (n,), generator=generator))
+
+
+def regularised() -> nn.Module:
+    """Layers that do one thing in training and another in evaluation."""
+    torch.manual_seed(7)
+    return nn.Sequential(nn.Linear(20, 16), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.Linear(16, 10))
+
+
+def test_each_sample_is_counted_once() -> None:
+    model = regularised()
+    trainer = Trainer(model, F.cross_entropy, torch.optim.SGD(model.parameters(), lr=0.1), device="cpu")
+    data = images(131)
+    _, dl = get_data(data, data, 32)
+    model.train()
+    found = trainer.evaluate(dl)
+    model.train()
+    predictions = trainer.predict(dl)
+    assert not model.training
+    labels = data.tensors[1].numpy()
+    with torch.no_grad():
+        out = model(data.tensors[0])
+    assert found.samples == 131
+    assert found.accuracy == accuracy_score(labels, out.argmax(1).numpy())
+    assert found.loss == pytest.approx(log_loss(labels, out.double().softmax(1).numpy(), labels=list(range(10))), rel=1e-6)
+    assert torch.equal(predictions.labels, data.tensors[1])
+    assert torch.allclose(predictions.logits, out, atol=1e-6)
+    assert not predictions.logits.requires_grad
+
+
+@pytest.mark.parametrize("sizes", [[1], [3, 1], [2, 2, 5, 1, 9], [1] * 40])
+def test_predictions_are_those_of_all_batches_in_their_order(sizes: list[int]) -> None:
+    x, y = images(sum(sizes)).tensors
+    model = regularised().eval()
+    found = predict(model, list(zip(torch.split(x, sizes), torch.split(y, sizes), strict=True)), CPU)
+    with torch.no_grad():
+        assert torch.allclose(found.logits, model(x), atol=1e-6)
+    assert torch.equal(found.labels, y)
+    assert found.labels.dtype == torch.int64
+
+
+def test_targets_that_are_no_labels_have_no_accuracy() -> None:
+    x = torch.rand(8, 3)
+    batches = [(x[:5], x[:5, :1]), (x[5:], x[5:, :1])]
+    found = evaluate(nn.Linear(3, 1), F.mse_loss, batches, CPU)
+    assert (found.accuracy, found.samples) == (None, 8)
+    mixed = evaluate(nn.Linear(3, 3), lambda out, yb: out.mean(), [(x, torch.zeros(8).long()), (x, x)], CPU)
+    assert mixed.accuracy is None
+
+
+def test_no_gradient_is_kept() -> None:
+    def loss(out: Tensor, yb: Tensor) -> Tensor:
+        assert not out.requires_grad
+        return out.sum() * 0 + 2
+
+    x, y = images(4).tensors
+    found = evaluate(regularised().eval(), loss, [(x, y)], CPU)
+    assert (found.loss, found.samples) == (2.0, 4)
+    assert all(not out.requires_grad for out, _ in outputs(regularised(), [(x, y)], CPU))
+
+
+def test_a_loader_that_gives_nothing_is_an_error() -> None:
+    model = regularised()
+    trainer = Trainer(model, F.cross_entropy, torch.optim.SGD(model.parameters(), lr=0.1), device="cpu")
+    for method in (trainer.evaluate, trainer.predict):
+        with pytest.raises(DataError, match=r"^the loader gave no batch: "):
+            method([])

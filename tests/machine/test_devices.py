@@ -1,0 +1,62 @@
+"""Devices, memory layouts and precisions by their names, and what is chosen where nobody says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from tinyclsf.errors import ConfigurationError
+from tinyclsf.machine.devices import choose_device, choose_memory_format, choose_precision
+
+CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
+CONVOLUTIONS = nn.Sequential(nn.Sequential(nn.Conv2d(1, 1, 3)))
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "mps:7", "xpu"])
+def test_a_device_that_is_not_there_is_an_error(device: str) -> None:
+    kind, count = device.split(":")[0], torch.cuda.device_count() if device.startswith("cuda") else 0
+    if kind == "mps" and torch.backends.mps.is_available():
+        count = 1
+    with pytest.raises(ConfigurationError) as error:
+        choose_device(device)
+    assert str(error.value) == (
+        f"device {device} was asked for and PyTorch {torch.__version__} finds {count} {kind} devices here; "
+        "use --device auto or cpu"
+    )
+
+
+def test_a_word_that_is_no_device_is_an_error() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        choose_device("gpu")
+    assert str(error.value) == "'gpu' is not a device; use auto, cpu, cuda, cuda:0 or mps"
+
+
+def test_a_device_is_the_one_that_was_asked_for() -> None:
+    assert choose_device("cpu") == CPU
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert choose_device("auto") == torch.device(best)
+
+
+def test_memory_format_is_channels_last_only_where_there_are_convolutions() -> None:
+    for device in (CPU, CUDA):
+        assert choose_memory_format("auto", CONVOLUTIONS, device) == "channels_last"
+        assert choose_memory_format("auto", nn.Linear(2, 2), device) == "contiguous"
+    assert choose_memory_format("auto", CONVOLUTIONS, MPS) == "contiguous"
+    assert choose_memory_format("contiguous", CONVOLUTIONS, CPU) == "contiguous"
+    assert choose_memory_format("channels_last", nn.Linear(2, 2), CPU) == "channels_last"
+    with pytest.raises(ConfigurationError) as error:
+        choose_memory_format("nhwc", CONVOLUTIONS, CPU)
+    assert str(error.value) == "'nhwc' is not a memory format; use auto, channels_last or contiguous"
+
+
+def test_precision_is_float32_where_nothing_else_is_fast() -> None:
+    assert choose_precision("auto", CPU) == choose_precision("auto", MPS) == "float32"
+    fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    if torch.cuda.is_available():
+        assert choose_precision("auto", CUDA) == ("bfloat16" if fast else "float32")
+    for precision in ("float32", "bfloat16", "float16"):
+        assert choose_precision(precision, CPU) == precision
+    with pytest.raises(ConfigurationError) as error:
+        choose_precision("half", CPU)
+    assert str(error.value) == "'half' is not a precision; use auto, float32, bfloat16, float16"

@@ -1,0 +1,291 @@
+"""Several processes: shares of batches in one process, and real runs of two that are compared, stopped, resumed and killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+from tinyclsf.batches.loaders import loader
+from tinyclsf.batches.sharing import Share
+from tinyclsf.errors import ConfigurationError
+from tinyclsf.machine import distributed, launch
+
+# 650 images in batches of 64: ten full ones and one of 10.
+RUN = (
+    *("fit", "linear", "-d", "train_size=650", "--epochs", "25", "--batch-size", "64"),
+    *("--lr", "0.1", "--momentum", "0.9", "--schedule", "none"),
+)
+POINTS = """
+import os
+import sys
+
+import torch
+from torch.nn import functional as F
+from torch.utils.data import TensorDataset
+
+from tinyclsf.machine import distributed
+from tinyclsf.cli.app import main
+from tinyclsf.loop.evaluation import evaluate
+from tinyclsf.batches.loaders import loader
+from tinyclsf.batches.sharing import Share
+from tinyclsf.modules import Lambda
+
+rank, cpu = int(os.environ["RANK"]), torch.device("cpu")
+code = main(["fit", "linear", "-d", f"seed={rank}", "-d", "train_size=100", "--run", "never", "--json"])
+# The processes are still joined, as they are after an error.
+torch.manual_seed(0)
+x, y = torch.randn(37, 5), torch.randint(5, (37,))
+share = Share(distributed.rank(), distributed.size(), torch.Generator())
+found = evaluate(Lambda(lambda xb: xb), F.cross_entropy, loader(TensorDataset(x, y), 8, share=share), cpu)
+assert found.samples == 37 and found.accuracy == (x.argmax(1) == y).sum().item() / 37, found
+torch.testing.assert_close(found.loss, F.cross_entropy(x.double(), y).item(), rtol=1e-6, atol=0)
+one = evaluate(Lambda(lambda xb: xb), F.cross_entropy, loader(TensorDataset(x[:1], y[:1]), 8, share=share), cpu)
+assert one.samples == 1  # process 1 has none of it
+assert distributed.gathered(rank) == [0, 1] and distributed.from_first(rank) == 0
+assert distributed.any_of(rank == 1) and not distributed.any_of(False)
+if rank == 0:
+    print("the points hold", file=sys.stderr, flush=True)
+distributed.gathered(None)  # torchrun ends the others once the first has ended
+os._exit(code)
+"""
+
+
+def shares(dataset: Dataset[Any], batch_size: int, size: int, *, shuffle: bool) -> list[list[Any]]:
+    """The batches of each process."""
+    generators = [torch.Generator().set_state(torch.get_rng_state()) for _ in range(size)]
+    return [
+        list(loader(dataset, batch_size, shuffle=shuffle, share=Share(rank, size, generator)))
+        for rank, generator in enumerate(generators)
+    ]
+
+
+@pytest.mark.parametrize("count", [64, 65, 66, 67, 68, 100])
+@pytest.mark.parametrize("size", [2, 3])
+def test_processes_share_the_batches_of_a_single_one(count: int, size: int) -> None:
+    dataset = TensorDataset(torch.arange(count))
+    torch.manual_seed(3)
+    parts = [[xb.tolist() for (xb,) in batches] for batches in shares(dataset, 16, size, shuffle=True)]
+    torch.manual_seed(3)
+    single = [xb.tolist() for (xb,) in loader(dataset, 16, shuffle=True)]
+    if 0 < count % 16 < 2 * size:  # too few for two each
+        single[-2:] = [single[-2] + single[-1]]
+    together = [sorted(chain(*batches)) for batches in zip(*parts, strict=True)]
+    assert together == [sorted(batch) for batch in single]
+    assert min(len(batch) for batches in parts for batch in batches) >= 2
+    assert sorted(chain(*together)) == list(range(count))
+
+
+def test_the_order_changes_with_the_epoch_alike_in_all() -> None:
+    dataset = TensorDataset(torch.arange(32))
+    loaders = [loader(dataset, 8, shuffle=True, share=Share(rank, 2, torch.Generator().manual_seed(1))) for rank in (0, 1)]
+    epochs = [torch.cat([torch.cat([xb for (xb,) in dl]) for dl in loaders]).tolist() for _ in range(3)]
+    assert all(sorted(epoch) == list(range(32)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+class Drawing(Dataset[Any]):
+    """Gives what it draws at random, read by a worker."""
+
+    loader_workers = 1
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> Any:
+        return torch.rand(())
+
+
+def test_workers_of_processes_draw_other_numbers() -> None:
+    drawn = [batch.tolist() for batches in shares(Drawing(), 4, 2, shuffle=True) for batch in batches]
+    assert len(set(chain(*drawn))) == 8
+
+
+class Stream(IterableDataset[Any]):
+    """A data set without a length."""
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(8))
+
+
+def test_what_cannot_be_shared_is_refused() -> None:
+    share = Share(0, 4, torch.Generator())
+    with pytest.raises(ConfigurationError) as small:
+        loader(TensorDataset(torch.arange(1000)), 3, shuffle=True, share=share)
+    assert str(small.value) == (
+        "batches of 3 from 1,000 images cannot be shared by 4 processes; give a larger batch size, or fewer processes"
+    )
+    with pytest.raises(ConfigurationError) as stream:
+        loader(Stream(), 3, share=share)
+    assert str(stream.value) == "a data set that is a stream cannot be shared by several processes; train with one"
+
+
+def test_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": 4, "RANK": 3, "LOCAL_WORLD_SIZE": 2, "LOCAL_RANK": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    assert (launch.processes(), launch.rank(), launch.processes_here(), launch.rank_here()) == (4, 3, 2, 1)
+    assert launch.command() == "torchrun --nnodes 2 --nproc-per-node 2 -m -- tinyclsf"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert [distributed.own_device(device) for device in ("auto", "cuda", "cpu")] == ["cuda:1", "cuda:1", "cpu"]
+    with pytest.raises(ConfigurationError) as one_gpu:
+        distributed.own_device("cuda:0")
+    assert str(one_gpu.value) == "device cuda:0 was asked for by 2 processes; use --device cuda, and each takes its own"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert distributed.own_device("auto") == "cpu"
+    with pytest.raises(ConfigurationError) as mps, distributed.joined(torch.device("mps")):
+        pass
+    assert str(mps.value) == "several processes train on the CPU or on CUDA, not on mps; use --device cpu"
+    monkeypatch.delenv("WORLD_SIZE")
+    assert (launch.processes(), launch.rank(), launch.processes_here(), launch.rank_here()) == (1, 0, 1, 0)
+    assert launch.command() == "tinyclsf"
+    assert distributed.own_device("cuda:0") == "cuda:0"
+
+
+@contextmanager
+def two(folder: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
+    """Start two processes with torchrun; none is left afterwards."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TINYCLSF")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *command],
+        cwd=folder,
+        env={**environment, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=60)
+
+
+def finish(folder: Path, *command: str) -> tuple[int, str, str]:
+    with two(folder, *command) as process:
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err
+
+
+def workers(process: subprocess.Popen[str]) -> list[int]:
+    """The processes that torchrun started, by rank."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            rank = re.search(rb"(?:^|\0)RANK=(\d)", (path / "environ").read_bytes()) if parent == process.pid else None
+        except OSError:
+            continue
+        if rank is not None:
+            found[int(rank[1])] = int(path.name)
+    return [found[0], found[1]]
+
+
+def until_epochs(process: subprocess.Popen[str], run: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while not (run / "metrics.jsonl").exists() or len(rows(run)) < count:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the finished run of two processes."""
+    folder = tmp_path_factory.mktemp("together")
+    code, out, err = finish(folder, "-m", "--", "tinyclsf", *RUN, "--run", "two", "--json", "--progress", "none")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["run"] == "runs/two"
+    return folder
+
+
+def test_two_processes_train_as_one(together: Path, cli: Any) -> None:
+    assert cli(*RUN, "--run", "one", "--progress", "none").code == 0
+    one, two = Path("runs/one"), together / "runs/two"
+    assert os.listdir(two.parent) == ["two"]
+    assert sorted(os.listdir(one)) == sorted(os.listdir(two))
+    for alone, shared in zip(rows(one), rows(two), strict=True):
+        assert shared["train_loss"] == pytest.approx(alone["train_loss"], abs=1e-4)
+        assert shared["valid_loss"] == pytest.approx(alone["valid_loss"], abs=1e-4)
+        assert shared["valid_accuracy"] == pytest.approx(alone["valid_accuracy"], abs=1.5 / 360)
+    assert rows(two)[-1]["valid_accuracy"] > 0.8
+    config = json.loads((two / "config.json").read_text())["settings"]
+    assert (config["processes"], config["device"]) == (
+        {"value": 2, "source": "torchrun"},
+        {"value": "cpu", "source": "auto"},
+    )
+    state = torch.load(two / "checkpoint.pt", weights_only=True)
+    for name, value in torch.load(one / "checkpoint.pt", weights_only=True)["model"].items():
+        torch.testing.assert_close(state["model"][name], value, rtol=0, atol=1e-4)
+    first, second = (random["torch"] for random in state["random"])
+    assert not torch.equal(first, second)  # so each augments in its own way
+
+
+def test_a_run_that_is_stopped_goes_on_as_if_nothing_had_been(together: Path, tmp_path: Path, cli: Any) -> None:
+    run = tmp_path / "runs" / "two"
+    with two(tmp_path, "-m", "--", "tinyclsf", *RUN, "--run", "two", "--progress", "none") as process:
+        until_epochs(process, run, 2)
+        process.terminate()
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode != 0, out) == (True, "")
+    state = json.loads((run / "state.json").read_text())
+    assert state["state"] == "stopped"
+    assert re.fullmatch(r"terminated (in|after) epoch .*; the run is saved in runs/two", state["error"])
+    for rank in (0, 1):
+        assert f"error in process {rank}: {state['error']}\n" in err
+    assert "tip: torchrun --nproc-per-node 2 -m -- tinyclsf fit --resume runs/two\n" in err
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+
+    alone = cli("fit", "--resume", "two")
+    message = "training was stopped with 2 processes and cannot go on with 1; resume with as many"
+    assert (alone.code, alone.out, alone.err) == (2, "", f"error: {message}\n")
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+    code, out, err = finish(tmp_path, "-m", "--", "tinyclsf", "fit", "--resume", "two", "--progress", "none")
+    assert (code, err, len(re.findall("^best", out, re.MULTILINE))) == (0, "", 1)
+    assert [row["valid_loss"] for row in rows(run)] == [row["valid_loss"] for row in rows(together / "runs/two")]
+    weights, wanted = (load_file(folder / "model.safetensors") for folder in (run, together / "runs/two"))
+    assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
+
+
+def test_a_process_that_is_killed_ends_all(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "two"
+    endless = ("--epochs", "100000", "--run", "two", "--progress", "none")
+    with two(tmp_path, "-m", "--", "tinyclsf", *RUN, *endless) as process:
+        until_epochs(process, run, 1)
+        pids = workers(process)
+        os.kill(pids[1], signal.SIGKILL)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode != 0, out) == (True, "")
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    # The first process has time to say so unless torchrun ends it before.
+    assert "this is a bug of tinyclsf" not in err
+
+
+def test_other_data_is_refused_and_evaluation_counts_each_image_once(tmp_path: Path) -> None:
+    (tmp_path / "points.py").write_text(POINTS)
+    code, out, err = finish(tmp_path, "points.py")
+    assert code != 0
+    assert "the points hold\n" in err
+    message = "the processes have different data; give them all the same files and options"
+    assert f"error in process 1: {message}\n" in err
+    assert json.loads(out)["error"] == {"kind": "data", "exit_code": 3, "message": message, "tip": None}
+    assert not list((tmp_path / "runs").iterdir())

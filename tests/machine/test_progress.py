@@ -1,0 +1,34 @@
+"""Word of long work reaches whoever listens, while they listen."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from tinyclsf.machine.progress import listening, tell, within
+
+
+def test_word_reaches_every_listener_inside_its_block_and_nobody_after() -> None:
+    outer: list[tuple[str, int, int]] = []
+    inner: list[tuple[str, int, int]] = []
+    tell("reading pictures", 0, 2)
+    with listening(lambda *word: outer.append(word)):
+        tell("reading pictures", 1, 2)
+        with suppress(KeyboardInterrupt), listening(lambda *word: inner.append(word)):
+            tell("reading pictures", 2, 2)
+            raise KeyboardInterrupt
+        tell("reading labels", 1, 1)
+    tell("reading labels", 2, 2)
+    assert outer == [("reading pictures", 1, 2), ("reading pictures", 2, 2), ("reading labels", 1, 1)]
+    assert inner == [("reading pictures", 2, 2)]
+
+
+def test_work_on_a_part_counts_towards_the_whole() -> None:
+    words: list[tuple[str, int, int]] = []
+    with listening(lambda *word: words.append(word)):
+        with suppress(KeyboardInterrupt), within("predicting", 10, 15):
+            tell("reading pictures", 2, 5)
+            raise KeyboardInterrupt
+        tell("reading labels", 1, 1)
+    with within("predicting", 0, 5):
+        tell("reading pictures", 1, 5)
+    assert words == [("predicting", 12, 15), ("reading labels", 1, 1)]

@@ -1,0 +1,71 @@
+"""Every generator that training draws from goes on with the same numbers."""
+
+from __future__ import annotations
+
+import io
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from tinyclsf.machine.randomness import RandomState, random_state, set_random_state
+
+CPU, DATA = torch.device("cpu"), TensorDataset(torch.zeros(2))
+
+
+def draws(generator: torch.Generator | None = None) -> list[Any]:
+    """Numbers of every generator, an odd number of normal ones among them, of which NumPy and Python keep the second."""
+    return [
+        torch.rand(3).tolist(),
+        torch.randn(1, generator=generator).item(),
+        random.random(),
+        random.gauss(0, 1),
+        np.random.normal(),
+        np.random.rand(),
+    ]
+
+
+def through_a_file(state: RandomState) -> RandomState:
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    found: RandomState = torch.load(file, weights_only=True)
+    return found
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_all_generators_go_on_from_a_saved_state(own: bool) -> None:
+    generator = torch.Generator().manual_seed(5) if own else None
+    loader: Any = DataLoader(DATA, generator=generator)
+    draws(generator)
+    state = through_a_file(random_state(CPU, loader))
+    assert (state["loader"] is not None, state["device"]) == (own, None)
+    wanted = draws(generator)
+    torch.manual_seed(99)
+    random.seed(99)
+    np.random.seed(99)
+    if generator is not None:
+        generator.manual_seed(99)
+    set_random_state(state, CPU, loader)
+    assert draws(generator) == wanted
+
+
+def test_a_state_with_a_generator_that_the_loader_does_not_have_sets_the_others() -> None:
+    own, none = DataLoader(DATA, generator=torch.Generator()), [1, 2]
+    for before, after in ((own, none), (none, own)):
+        state = random_state(CPU, before)
+        wanted = draws()
+        set_random_state(state, CPU, after)
+        assert draws() == wanted
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_generator_of_a_device_goes_on_too() -> None:
+    device = torch.device("cuda")
+    state = through_a_file(random_state(device, None))
+    wanted = torch.rand(3, device=device)
+    set_random_state(state, device, None)
+    assert torch.equal(torch.rand(3, device=device), wanted)

@@ -1,0 +1,540 @@
+"""Downloads by torchvision's own code from a small server: whole, broken in every way, hostile, and two at once."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import gzip
+import hashlib
+import io
+import json
+import os
+import pickle
+import platform
+import resource
+import socket
+import struct
+import subprocess
+import sys
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinyclsf.errors import DataError
+from tinyclsf.machine.progress import listening
+from tinyclsf.plugin import Images, Splits
+from tinyclsf_plugins.datasets import downloads
+from tinyclsf_plugins.datasets.cifar10 import cifar10
+from tinyclsf_plugins.datasets.cifar100 import cifar100
+from tinyclsf_plugins.datasets.fashion_mnist import fashion_mnist
+from tinyclsf_plugins.datasets.kmnist import kmnist
+from tinyclsf_plugins.datasets.mnist import mnist
+from tinyclsf_plugins.datasets.mnist_files import FILES
+from tinyclsf_plugins.datasets.torchvision import torchvision
+
+Tar = Sequence[tuple[str | tarfile.TarInfo, bytes]]
+
+
+class Site(ThreadingHTTPServer):
+    """A server of files by their names; what is named `faulty` comes with a fault."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files: dict[str, bytes] = {}
+        self.fault, self.faulty = "", ""
+        self.asked: list[str] = []
+        self.over = threading.Event()
+        self.together: threading.Barrier | None = None
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Site
+
+    def do_GET(self) -> None:
+        name = self.path[1:]
+        self.server.asked.append(name)
+        if self.server.together:
+            self.server.together.wait(100)
+        fault = self.server.fault if name == self.server.faulty else ""
+        self.close_connection = True
+        if fault == "speaks no HTTP":
+            self.wfile.write(b"hello\r\n")
+            return
+        if fault == "is absent":
+            self.send_error(404)
+            return
+        body = self.server.files[name]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if fault in ("hangs up", "stalls") else body[::-1] if fault else body)
+        if fault == "stalls":
+            self.wfile.flush()
+            self.server.over.wait(30)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A running server without a file."""
+    with Site() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        yield server
+        server.over.set()
+        server.shutdown()
+        thread.join()
+
+
+@dataclass
+class Published:
+    """A set on the site: how it is loaded, its folder and files on disk, and what its last download is called on the site."""
+
+    load: Callable[..., Splits]
+    name: str
+    layout: str
+    files: dict[str, bytes]
+    last: str
+    changes: dict[str, dict[str, Any]] = field(default_factory=dict)  # attributes of torchvision's classes
+
+    def expected(self, data_dir: Path, why: str, advice: str | None = None) -> str:
+        """The sentence that a download ends with."""
+        folder = data_dir if self.layout.startswith("it ") else data_dir / self.layout
+        advice = advice or f"check the network, or point --data-dir at a folder that holds {self.layout}"
+        return f"{self.name} is not in {folder} and cannot be downloaded {why}; {advice}"
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data).hexdigest()
+
+
+def images(count: int) -> bytes:
+    return bytes([0, 0, 8, 3]) + struct.pack(">3I", count, 28, 28) + bytes(7 * n % 256 for n in range(count * 784))
+
+
+def labels(*values: int) -> bytes:
+    return bytes([0, 0, 8, 1]) + struct.pack(">I", len(values)) + bytes(values)
+
+
+def tar(members: Tar) -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        for member, data in members:
+            info = member if isinstance(member, tarfile.TarInfo) else tarfile.TarInfo(member)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return content.getvalue()
+
+
+def idx_set(site: Site, name: str, load: Callable[..., Splits]) -> Published:
+    raw = dict(zip(FILES, (images(5), labels(0, 9, 4, 1, 2), images(3), labels(3, 2, 1)), strict=True))
+    zipped = {f"{file}.gz": gzip.compress(data) for file, data in raw.items()}
+    site.files |= zipped
+    sums = [(file, md5(data)) for file, data in zipped.items()]
+    changes = {name: {"mirrors": [site.address], "resources": sums}}
+    files = {f"{name}/raw/{file}": data for file, data in raw.items()}
+    return Published(partial(load, valid_size=2), name, f"{name}/raw", files, f"{FILES[3]}.gz", changes)
+
+
+def cifar_set(site: Site, name: str, load: Callable[..., Splits], extra: Tar | None = None, drop: str = "") -> Published:
+    """CIFAR with 2 images in each batch, in an archive with extra members."""
+    key, names = ("labels", "label_names") if name == "CIFAR10" else ("fine_labels", "fine_label_names")
+    train = [f"data_batch_{n}" for n in range(1, 6)] if name == "CIFAR10" else ["train"]
+    test, meta = ("test_batch", "batches.meta") if name == "CIFAR10" else ("test", "meta")
+    folder, archive = (
+        "-".join(["cifar", name[5:], kind]) for kind in ("batches-py" if name == "CIFAR10" else "python", "python")
+    )
+    batch = pickle.dumps({"data": np.arange(6144).astype(np.uint8).reshape(2, 3072), key: [0, 1]}, 2)
+    files = {**dict.fromkeys([*train, test], batch), meta: pickle.dumps({names: ["one", "two"]}, 2)}
+    content = tar([*((f"{folder}/{file}", data) for file, data in files.items() if file != drop), *(extra or [])])
+    site.files[f"{archive}.tar.gz"] = content
+    changes: dict[str, Any] = {"url": f"{site.address}{archive}.tar.gz", "tgz_md5": md5(content)}
+    changes |= {"train_list": [[file, md5(batch)] for file in train], "test_list": [[test, md5(batch)]]}
+    changes["meta"] = {"filename": meta, "key": names, "md5": md5(files[meta])}
+    on_disk = {f"{folder}/{file}": data for file, data in files.items()}
+    return Published(partial(load, valid_size=1), name, folder, on_disk, f"{archive}.tar.gz", {name: changes})
+
+
+def svhn(site: Site) -> Published:
+    from scipy.io import savemat  # type: ignore[import-untyped]
+
+    split_list, files = {}, {}
+    for split, count in {"train": 4, "test": 2}.items():
+        content = io.BytesIO()
+        pixels = np.arange(32 * 32 * 3 * count).astype(np.uint8).reshape(32, 32, 3, count)
+        savemat(content, {"X": pixels, "y": np.array([[1], [10], [2], [1]][:count])})
+        file = f"{split}_32x32.mat"
+        files[file] = site.files[file] = content.getvalue()
+        split_list[split] = [site.address + file, file, md5(files[file])]
+    load = partial(torchvision, name="SVHN", valid_size=1)
+    return Published(
+        load, "SVHN", "it as torchvision lays it out", files, "test_32x32.mat", {"SVHN": {"split_list": split_list}}
+    )
+
+
+def dtd(site: Site) -> Published:
+    picture = io.BytesIO()
+    Image.new("RGB", (40, 36), (200, 100, 50)).save(picture, "JPEG")
+    parts = {"train": "dotted/a.jpg\nwoven/b.jpg\n", "val": "woven/c.jpg\n", "test": "dotted/d.jpg\n"}
+    members = {f"dtd/labels/{part}1.txt": lines.encode() for part, lines in parts.items()}
+    members |= {f"dtd/images/{line}": picture.getvalue() for lines in parts.values() for line in lines.split()}
+    content = site.files["dtd-r1.0.1.tar.gz"] = tar(list(members.items()))
+    changes = {"DTD": {"_URL": f"{site.address}dtd-r1.0.1.tar.gz", "_MD5": md5(content)}}
+    files = {f"dtd/{file}": data for file, data in {**members, "dtd-r1.0.1.tar.gz": content}.items()}
+    layout = "it as torchvision lays it out"
+    return Published(partial(torchvision, name="DTD"), "DTD", layout, files, "dtd-r1.0.1.tar.gz", changes)
+
+
+SETS: dict[str, Callable[[Site], Published]] = {
+    "mnist": lambda site: idx_set(site, "MNIST", mnist),
+    "fashion-mnist": lambda site: idx_set(site, "FashionMNIST", fashion_mnist),
+    "kmnist": lambda site: idx_set(site, "KMNIST", kmnist),
+    "cifar10": lambda site: cifar_set(site, "CIFAR10", cifar10),
+    "cifar100": lambda site: cifar_set(site, "CIFAR100", cifar100),
+    "torchvision, SVHN": svhn,
+    "torchvision, DTD": dtd,
+}
+Publish = Callable[[Published], Published]
+
+
+@pytest.fixture
+def publish(monkeypatch: pytest.MonkeyPatch) -> Publish:
+    """Have torchvision take the site for the home of a set."""
+    from torchvision import datasets  # type: ignore[import-untyped]
+
+    def change(found: Published) -> Published:
+        for name, attributes in found.changes.items():
+            for key, value in attributes.items():
+                monkeypatch.setattr(getattr(datasets, name), key, value)
+        return found
+
+    return change
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """All that is in a folder, with an empty folder as what cannot be a file's content."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b"?" for path in leaves(folder)}
+
+
+def leaves(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if not path.is_dir() or not any(path.iterdir())]
+
+
+def sizes(splits: Splits) -> list[int]:
+    return [len(part) for part in (splits.train, splits.valid, splits.test) if isinstance(part, Images)]
+
+
+def message(read: Callable[[], object]) -> str:
+    with pytest.raises(DataError) as error:
+        read()
+    return str(error.value)
+
+
+def published_classes(name: str) -> list[str]:
+    """The names that torchvision gives a set's classes."""
+    from torchvision import datasets
+
+    names: list[str] = getattr(datasets, name).classes
+    return names
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_download_lays_out_the_files_once_and_quietly(
+    tmp_path: Path, site: Site, publish: Publish, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    published = publish(SETS[name](site))
+    told: list[tuple[str, int, int]] = []
+    with listening(lambda *word: told.append(word)):
+        first = published.load(data_dir=tmp_path / "new")
+    downloads = [word for word in told if word[0].startswith("downloading ")]
+    assert [word[1:] for word in downloads] == [(0, 1), (1, 1)] * (len(downloads) // 2)
+    assert downloads
+    assert tree(tmp_path / "new") == published.files
+    asked = len(site.asked)
+    again = published.load(data_dir=tmp_path / "new")
+    assert len(site.asked) == asked > 0
+    wanted = {"torchvision, SVHN": [3, 1, 2], "torchvision, DTD": [2, 1, 1], "cifar10": [9, 1, 2], "cifar100": [1, 1, 2]}
+    assert sizes(first) == sizes(again) == wanted.get(name, [3, 2, 3])
+    assert capsys.readouterr() == ("", "")
+    if name in ("fashion-mnist", "kmnist"):
+        assert list(first.classes) == published_classes(published.name)
+    assert socket.getdefaulttimeout() is None
+    assert tarfile.TarFile.extraction_filter is None
+
+
+def test_what_is_missing_or_broken_is_downloaded_again(tmp_path: Path, site: Site, publish: Publish) -> None:
+    for name, file in {"cifar10": "cifar-10-batches-py/test_batch", "torchvision, SVHN": "test_32x32.mat"}.items():
+        published = publish(SETS[name](site))
+        published.load(data_dir=tmp_path / name)
+        (tmp_path / name / file).unlink()
+        published.load(data_dir=tmp_path / name)
+        assert tree(tmp_path / name) == published.files
+    (tmp_path / name / file).write_bytes(b"cut short")
+    published.load(data_dir=tmp_path / name)
+    assert tree(tmp_path / name) == published.files
+
+
+SHORT = "what came is cut short or damaged: its checksum is wrong"
+FAULTS = {
+    "hangs up": SHORT,
+    "sends others": SHORT,
+    "is absent": "HTTP Error 404: Not Found",
+    "speaks no HTTP": "BadStatusLine: hello",
+    "stalls": "the server sent nothing for 0.3 seconds",
+}
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of http.client, where an answer is no HTTP
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", SETS)
+def test_a_download_that_fails_leaves_nothing(
+    tmp_path: Path, site: Site, publish: Publish, monkeypatch: pytest.MonkeyPatch, name: str, fault: str
+) -> None:
+    if fault == "stalls":
+        monkeypatch.setattr(downloads, "_SILENCE", 0.3)
+    published = publish(SETS[name](site))
+    site.fault, site.faulty = fault, published.last
+    whys = [f"from {site.address}{published.last} ({FAULTS[fault]})"]
+    if name.endswith("mnist"):  # where it goes on to other mirrors, which differs by fault and version, it tells of them all
+        whys.append(f"(Error downloading {published.last}: Tried {site.address}, got: {FAULTS[fault]})")
+    found = message(lambda: published.load(data_dir=tmp_path / "new"))
+    assert found in [published.expected(tmp_path / "new", why) for why in whys]
+    if fault == "speaks no HTTP":
+        gc.collect()  # so that the warning falls here
+    # Of SVHN, each file is a download of its own.
+    if name == "torchvision, SVHN":
+        assert tree(tmp_path) == {"new/train_32x32.mat": published.files["train_32x32.mat"]}
+    else:
+        assert list(tmp_path.iterdir()) == []
+    assert socket.getdefaulttimeout() is None
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_server_that_is_not_there_is_named(tmp_path: Path, site: Site, publish: Publish, name: str) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        site.server_port = closed.getsockname()[1]
+    published = publish(SETS[name](site))
+    first = next(file for file in site.files if not file.startswith("test"))
+    refused = f"[Errno {errno.ECONNREFUSED}] {os.strerror(errno.ECONNREFUSED)}"
+    why = f"from {site.address}{first} ({refused})"
+    if name.endswith("mnist"):
+        why = f"(Error downloading {first}: Tried {site.address}, got: <urlopen error {refused}>)"
+    assert message(lambda: published.load(data_dir=tmp_path / "new")) == published.expected(tmp_path / "new", why)
+    assert list(tmp_path.iterdir()) == []
+
+
+DISK = "point --data-dir at a folder that can be written and has room"
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path, site: Site, publish: Publish) -> None:
+    published = publish(SETS["mnist"](site))
+    (tmp_path / "MNIST").write_text("a file where a folder is wanted")
+    why = f"([Errno 20] Not a directory: '{tmp_path / 'MNIST' / 'raw'}')"
+    assert message(lambda: published.load(data_dir=tmp_path)) == published.expected(tmp_path, why, DISK)
+    assert site.asked == []
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "torchvision, DTD"])
+def test_a_disk_without_room_is_named(tmp_path: Path, site: Site, publish: Publish, name: str) -> None:
+    published = publish(SETS[name](site))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40, before[1]))
+    try:
+        found = message(lambda: published.load(data_dir=tmp_path / "new"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    first = next(iter(site.files))
+    why = f"from {site.address}{first} ([Errno {errno.EFBIG}] {os.strerror(errno.EFBIG)})"
+    assert found == published.expected(tmp_path / "new", why, DISK)
+    assert list(tmp_path.iterdir()) == []
+
+
+def link(name: str, target: str, kind: bytes) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+Attack = Callable[[Path], Tar]
+ATTACKS: dict[str, tuple[Attack, str]] = {
+    "a path out": (lambda out: [("../../../outside/evil", b"evil")], "OutsideDestinationError: "),
+    "a path out from within": (
+        lambda out: [("cifar-10-batches-py/../../../../outside/evil", b"evil")],
+        "OutsideDestinationError: ",
+    ),
+    "an absolute link": (lambda out: [(link("here", str(out), tarfile.SYMTYPE), b"")], "AbsoluteLinkError: "),
+    "a relative link": (
+        lambda out: [(link("here", "../../../outside", tarfile.SYMTYPE), b"")],
+        "LinkOutsideDestinationError: ",
+    ),
+    "a link to write through": (
+        lambda out: [(link("here", "../../../outside", tarfile.SYMTYPE), b""), ("here/evil", b"evil")],
+        "LinkOutsideDestinationError: ",
+    ),
+    "a hard link": (
+        lambda out: [(link("here", "../../../outside/kept", tarfile.LNKTYPE), b"")],
+        "LinkOutsideDestinationError: ",
+    ),
+    "a device": (lambda out: [(link("here", "", tarfile.CHRTYPE), b"")], "SpecialFileError: "),
+}
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["torchvision here", "torchvision 0.25"])
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_archive_that_reaches_outside_is_refused(
+    tmp_path: Path, site: Site, publish: Publish, monkeypatch: pytest.MonkeyPatch, attack: str, old: bool
+) -> None:
+    if old:
+        unpack_as_torchvision_025(monkeypatch)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("kept")
+    members, error = ATTACKS[attack]
+    published = publish(cifar_set(site, "CIFAR10", cifar10, extra=members(outside)))
+    found = message(lambda: published.load(data_dir=tmp_path / "new"))
+    assert f" cannot be downloaded from {site.address}{published.last} ({error}" in found
+    assert tree(tmp_path) == {"outside/kept": b"kept"}
+    assert (outside / "kept").stat().st_nlink == 1
+    assert tarfile.TarFile.extraction_filter is None
+
+
+def unpack_as_torchvision_025(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unpack as torchvision did before 0.29, which leaves it to Python what may be unpacked."""
+    from torchvision.datasets import utils  # type: ignore[import-untyped]
+
+    def extract(source: str, target: str, compression: str) -> None:
+        with tarfile.open(source, "r:gz") as archive:
+            archive.extractall(target)
+
+    monkeypatch.setitem(utils._ARCHIVE_EXTRACTORS, ".tar", extract)
+
+
+def test_an_absolute_name_in_an_archive_lands_inside(tmp_path: Path, site: Site, publish: Publish) -> None:
+    evil = tmp_path / "outside" / "evil"
+    published = publish(cifar_set(site, "CIFAR10", cifar10, extra=[(str(evil), b"evil")]))
+    published.load(data_dir=tmp_path / "new")
+    assert tree(tmp_path) == {f"new/{file}": data for file, data in published.files.items()}
+
+
+def test_a_batch_that_is_a_link_is_refused(tmp_path: Path, site: Site, publish: Publish) -> None:
+    inside = [(link("cifar-10-batches-py/data_batch_3", "data_batch_1", tarfile.SYMTYPE), b"")]
+    published = publish(cifar_set(site, "CIFAR10", cifar10, extra=inside, drop="data_batch_3"))
+    found = message(lambda: published.load(data_dir=tmp_path / "new"))
+    assert found == published.expected(tmp_path / "new", "(data_batch_3 in the archive is a link)")
+
+
+def test_an_archive_without_a_batch_is_refused(tmp_path: Path, site: Site, publish: Publish) -> None:
+    published = publish(cifar_set(site, "CIFAR100", cifar100, drop="test"))
+    found = message(lambda: published.load(data_dir=tmp_path / "new"))
+    assert found == published.expected(tmp_path / "new", "(test is missing in the archive or damaged)")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_archive_that_is_none_is_refused(tmp_path: Path, site: Site, publish: Publish) -> None:
+    published = publish(SETS["torchvision, DTD"](site))
+    site.files[published.last] = b"no archive"
+    published.changes["DTD"]["_MD5"] = md5(b"no archive")
+    publish(published)
+    found = message(lambda: published.load(data_dir=tmp_path / "new"))
+    why = f"from {site.address}{published.last} (ReadError: not a gzip file)"
+    assert found == published.expected(tmp_path / "new", why)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_zip_archive_cannot_reach_outside(tmp_path: Path, site: Site, publish: Publish) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("../../../outside", b"evil")
+        archive.writestr("/outside", b"evil")
+    site.files["CLEVR_v1.0.zip"] = content.getvalue()
+    changes = {"CLEVRClassification": {"_URL": f"{site.address}CLEVR_v1.0.zip", "_MD5": md5(content.getvalue())}}
+    layout = "it as torchvision lays it out"
+    load = partial(torchvision, name="CLEVRClassification")
+    published = publish(Published(load, "CLEVRClassification", layout, {}, "", changes))
+    found = message(lambda: published.load(data_dir=tmp_path / "new"))
+    why = "(Dataset not found or corrupted. You can use download=True to download it)"
+    assert found == published.expected(tmp_path / "new", why)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_python_that_cannot_unpack_safely_does_not_unpack(
+    tmp_path: Path, site: Site, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(tarfile, "data_filter")
+    published = publish(SETS["cifar10"](site))
+    found = message(lambda: published.load(data_dir=tmp_path / "new"))
+    version = platform.python_version()
+    why = f"from {site.address}{published.last} (Python {version} cannot unpack safely; use 3.10.12, 3.11.4 or later)"
+    assert found == published.expected(tmp_path / "new", why)
+    assert list(tmp_path.iterdir()) == []
+    assert len(publish(SETS["mnist"](site)).load(data_dir=tmp_path / "new").classes) == 10
+
+
+class Terminal(io.StringIO):
+    """A stderr that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_how_far_a_download_is(
+    tmp_path: Path, site: Site, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = publish(SETS["cifar100"](site))
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", Terminal())
+        published.load(data_dir=tmp_path)
+        assert isinstance(sys.stderr, Terminal)
+        assert "100" in sys.stderr.getvalue()
+
+
+PROCESS = """
+import json, sys
+from pathlib import Path
+from torchvision import datasets
+from tinyclsf_plugins.datasets.cifar10 import cifar10
+from tinyclsf_plugins.datasets.torchvision import torchvision
+for name, attributes in json.loads(sys.stdin.read()).items():
+    for key, value in attributes.items():
+        setattr(getattr(datasets, name), key, value)
+cifar10(data_dir=Path(sys.argv[1]), valid_size=1)
+torchvision(name="DTD", data_dir=Path(sys.argv[1]))
+"""
+
+
+def test_two_that_download_at_once_both_end_with_whole_files(tmp_path: Path, site: Site) -> None:
+    published = [SETS["cifar10"](site), SETS["torchvision, DTD"](site)]
+    site.together = threading.Barrier(2)
+    changes = json.dumps({name: each for one in published for name, each in one.changes.items()})
+    with contextlib.ExitStack() as stack:
+        command = [sys.executable, "-c", PROCESS, str(tmp_path)]
+        both = [
+            stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+            for _ in range(2)
+        ]
+        for process in both:
+            assert process.stdin
+            process.stdin.write(changes)
+            process.stdin.close()
+        assert [(process.wait(200), process.stderr and process.stderr.read()) for process in both] == [(0, ""), (0, "")]
+    assert tree(tmp_path) == published[0].files | published[1].files
+    assert len(site.asked) == 8

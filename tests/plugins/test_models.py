@@ -1,0 +1,432 @@
+"""The models that come along: each trains, comes back from a file, says which images it takes, and equals its reference."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision import models  # type: ignore[import-untyped]
+
+from tinyclsf import Classifier, Preprocess, load_model, save_model
+from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError
+from tinyclsf.recipes import Recipe
+from tinyclsf.registry.options import as_text, options_of, parse_options
+from tinyclsf.registry.plugins import find, load, plugins
+from tinyclsf_plugins.models.cifar_net import Net
+from tinyclsf_plugins.models.lenet import MyModel
+from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN, Mnist_CNN_Manual
+from tinyclsf_plugins.models.mnist_cnn_sequential import mnist_cnn_sequential
+from tinyclsf_plugins.models.mnist_logistic import Mnist_Logistic, Mnist_Logistic_Manual
+from tinyclsf_plugins.models.torch_clsf import TorchClsfMixedModel, TorchClsfModel
+from tinyclsf_plugins.models.torchvision import torchvision
+from tinyclsf_plugins.models.vgg import VGG
+
+Shape = tuple[int, int, int]
+Make = Callable[[Shape, int], nn.Module]
+CLASSES = ("cat", "dog", "emu")
+CASES: list[tuple[str, dict[str, str]]] = [
+    ("cifar-net", {}),
+    ("lenet", {}),
+    ("linear", {}),
+    ("mlp", {}),
+    ("mlp", {"batch_norm": "true"}),
+    ("mnist-cnn", {}),
+    ("mnist-cnn", {"manual": "true"}),
+    ("mnist-cnn-sequential", {}),
+    ("mnist-logistic", {}),
+    ("mnist-logistic", {"manual": "true"}),
+    ("torch-clsf", {}),
+    ("torch-clsf", {"mixed": "true"}),
+    ("torchvision", {"arch": "resnet18"}),
+    ("torchvision", {"arch": "mnasnet0_5"}),
+    ("vgg", {"depth": "11"}),
+    ("vgg", {"depth": "11", "batch_norm": "true"}),
+]
+each_model = pytest.mark.parametrize(("name", "texts"), CASES, ids=[" ".join([name, *texts]) for name, texts in CASES])
+
+
+def build(name: str, texts: dict[str, str]) -> tuple[nn.Module, Shape]:
+    """A model for images that are not square and have neither one nor three channels."""
+    shape = (2, 32, 34) if name in ("vgg", "torchvision") else (2, 17, 22)
+    factory = load(find("model", name))
+    torch.manual_seed(0)
+    network: nn.Module = factory(shape, len(CLASSES), **parse_options("model", name, factory, texts))
+    return network, shape
+
+
+@pytest.fixture
+def narrow_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """VGG with hidden layers of 16 units, as 4,096 of them make half a gigabyte; its own tests leave them as they are."""
+    monkeypatch.setattr("tinyclsf_plugins.models.vgg._UNITS", 16)
+
+
+def images(shape: Shape, n: int = 6) -> tuple[Tensor, Tensor]:
+    return torch.randn(n, *shape, generator=torch.Generator().manual_seed(0)), torch.arange(n) % len(CLASSES)
+
+
+def copy_in_order(source: nn.Module, target: nn.Module) -> None:
+    for theirs, ours in zip(source.parameters(), target.parameters(), strict=True):
+        assert ours.shape == theirs.shape
+        ours.data.copy_(theirs.data)
+
+
+def test_every_model_that_comes_along_is_tried() -> None:
+    assert {name for name, _ in CASES} == {plugin.name for plugin in plugins("model") if plugin.package == "tinyclsf"}
+
+
+@each_model
+@pytest.mark.usefixtures("narrow_vgg")
+def test_a_step_lowers_the_loss_and_the_outputs_are_as_documented(name: str, texts: dict[str, str]) -> None:
+    network, shape = build(name, texts)
+    x, y = images(shape)
+
+    def loss() -> Tensor:
+        torch.manual_seed(1)  # the same dropout again
+        return F.cross_entropy(network(x), y)
+
+    assert network.training
+    before = loss()
+    before.backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    torch.optim.SGD(network.parameters(), lr=0.001).step()
+    with torch.no_grad():
+        assert loss() < before
+        out = network.eval()(x)
+    assert "to logits (n, num_classes)" in (inspect.getdoc(load(find("model", name))) or "")
+    assert (out.shape, out.dtype) == ((len(x), len(CLASSES)), torch.float32)
+    assert not torch.allclose(out.sum(dim=1), torch.ones(len(x)), atol=0.01)
+
+
+@each_model
+@pytest.mark.usefixtures("narrow_vgg")
+def test_a_model_is_built_again_from_its_folder(name: str, texts: dict[str, str], tmp_path: Path) -> None:
+    network, shape = build(name, texts)
+    model = Classifier(Preprocess(), network, CLASSES, shape).eval()
+    save_model(
+        model, tmp_path, plugin={"name": name, "options": parse_options("model", name, load(find("model", name)), texts)}
+    )
+    x, _ = images(shape)
+    assert torch.equal(load_model(tmp_path)(x), model(x))
+
+
+@each_model
+def test_options_and_recipe(name: str, texts: dict[str, str]) -> None:
+    factory = load(find("model", name))
+    values = parse_options("model", name, factory, texts)
+    assert {key: as_text(value) for key, value in values.items()} == texts
+    defaults = {key: option.default for key, option in options_of("model", name, factory).items()}
+    assert parse_options("model", name, factory, {key: as_text(value) for key, value in defaults.items()}) == defaults
+    assert type(factory.recipe) is Recipe  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("narrow_vgg")
+@pytest.mark.parametrize("name", ["lenet", "linear", "mlp", "torch-clsf", "vgg"])
+def test_softmax_gives_the_shares_of_the_same_logits(name: str) -> None:
+    logits, shape = build(name, {})
+    shares, _ = build(name, {"softmax": "true"})
+    x, _ = images(shape)
+    out = shares.eval()(x)
+    assert torch.equal(out, logits.eval()(x).softmax(dim=1))
+    assert torch.allclose(out.sum(dim=1), torch.ones(len(x)))
+
+
+@pytest.mark.usefixtures("narrow_vgg")
+@pytest.mark.parametrize(("name", "texts"), [("torch-clsf", {}), ("torch-clsf", {"mixed": "true"}), ("vgg", {})])
+def test_dropout_is_for_training_alone(name: str, texts: dict[str, str]) -> None:
+    network, shape = build(name, texts)
+    x, _ = images(shape)
+    assert not torch.equal(network.train()(x), network(x))
+    assert torch.equal(network.eval()(x), network(x))
+
+
+@pytest.mark.parametrize(("name", "smallest"), [("cifar-net", 16), ("lenet", 4), ("torch-clsf", 4), ("vgg", 32)])
+@pytest.mark.parametrize("side", [1, 2], ids=["height", "width"])
+def test_the_smallest_images(name: str, smallest: int, side: int) -> None:
+    factory = load(find("model", name))
+    shape, below = [3, smallest + 9, smallest + 9], [3, smallest + 9, smallest + 9]
+    shape[side], below[side] = smallest, smallest - 1
+    with torch.device("meta"):
+        assert factory(tuple(shape), 4)(torch.zeros(2, *shape)).shape == (2, 4)
+    with pytest.raises(ConfigurationError) as error:
+        factory(tuple(below), 4)
+    assert str(error.value) == (
+        f"{name} needs images of at least {smallest}x{smallest}; "
+        f"these are 3x{below[1]}x{below[2]} (channels x height x width): use larger images"
+    )
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp", "mnist-cnn", "mnist-cnn-sequential", "mnist-logistic"])
+def test_models_for_images_of_any_size(name: str) -> None:
+    assert load(find("model", name))((3, 1, 1), 4)(torch.zeros(2, 3, 1, 1)).shape == (2, 4)
+
+
+def test_at_the_smallest_size_one_pixel_is_left() -> None:
+    assert Net((3, 16, 16)).fc1.in_features == 16
+    assert TorchClsfModel((3, 4, 4)).fc1.in_features == 64
+    assert MyModel((1, 4, 4)).fc.in_features == 16
+    with torch.device("meta"):
+        assert VGG((3, 32, 32)).features(torch.zeros(1, 3, 32, 32)).shape == (1, 512, 1, 1)
+
+
+def test_a_model_that_does_not_fit_the_data_ends_in_exit_code_2(cli: Any, tmp_path: Path) -> None:
+    result = cli("fit", "vgg", "-d", "train_size=100", "--progress", "none")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == (
+        "error: vgg needs images of at least 32x32; these are 1x28x28 (channels x height x width): use larger images\n"
+    )
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_the_cifar_tutorials_net_has_its_parameters() -> None:
+    assert sum(parameter.numel() for parameter in Net().parameters()) == 62_006
+
+
+@pytest.mark.parametrize(
+    ("plain", "other"),
+    [
+        (Mnist_CNN, Mnist_CNN_Manual),
+        (Mnist_CNN, mnist_cnn_sequential),
+        (TorchClsfModel, TorchClsfMixedModel),
+    ],
+)
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 13, 21)])
+def test_two_ways_to_write_a_network_compute_the_same(plain: Make, other: Make, shape: Shape) -> None:
+    one, two = plain(shape, 5), other(shape, 5)
+    copy_in_order(one, two)
+    x, _ = images(shape)
+    torch.testing.assert_close(two.eval()(x), one.eval()(x))
+
+
+def test_logistic_regression_from_bare_parameters_computes_the_same() -> None:
+    plain, manual = Mnist_Logistic((3, 5, 7), 4), Mnist_Logistic_Manual((3, 5, 7), 4)
+    manual.weights.data.copy_(plain.lin.weight.data.T)
+    manual.bias.data.copy_(plain.lin.bias.data)
+    x, _ = images((3, 5, 7))
+    torch.testing.assert_close(manual(x), plain(x))
+    assert torch.equal(manual(x.flatten(1)), manual(x))
+
+
+def test_bare_parameters_begin_as_the_tutorial_draws_them() -> None:
+    torch.manual_seed(0)
+    weights = Mnist_Logistic_Manual().weights
+    torch.manual_seed(0)
+    assert torch.equal(weights, torch.randn(784, 10) / 28)
+    cnn = Mnist_CNN_Manual((16, 28, 28), 16)
+    for weight, bias in ((cnn.weight1, cnn.bias1), (cnn.weight2, cnn.bias2), (cnn.weight3, cnn.bias3)):
+        assert weight.std().item() * 12 == pytest.approx(1, abs=0.06)  # 16 channels of 3x3 pixels are 144, the square of 12
+        assert not bias.any()
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("depth", [11, 13, 16, 19])
+def test_vgg_has_the_layers_and_state_dict_of_torchvisions(depth: Literal[11, 13, 16, 19], batch_norm: bool) -> None:
+    with torch.device("meta"):
+        ours = VGG((3, 224, 224), 1000, depth=depth, batch_norm=batch_norm)
+        theirs = models.get_model(f"vgg{depth}_bn" if batch_norm else f"vgg{depth}")
+    for block in ("features", "classifier"):
+        assert str(getattr(ours, block)) == str(getattr(theirs, block))
+    for source, target in ((ours, theirs), (theirs, ours)):
+        assert list(source.state_dict()) == list(target.state_dict())
+        target.load_state_dict(source.state_dict(), assign=True)
+
+
+def test_vgg_computes_what_torchvisions_does() -> None:
+    ours = VGG((3, 32, 32), 10, depth=11, batch_norm=True).eval()
+    with torch.device("meta"):
+        theirs = models.vgg11_bn(num_classes=10).eval()
+    theirs.load_state_dict(ours.state_dict(), assign=True)
+    x = torch.randn(2, 3, 40, 32)
+    assert torch.equal(ours(x), theirs(x))
+
+
+@pytest.fixture
+def no_download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty cache and no way to fill it."""
+
+    def urlopen(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("tried to download")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("torch.hub.urlopen", urlopen)
+
+
+@pytest.mark.usefixtures("no_download")
+@pytest.mark.parametrize(
+    "arch", ["googlenet", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1", "swin_t", "vit_b_32"]
+)
+def test_an_architecture_takes_the_channels_classes_and_size_of_the_images(arch: str) -> None:
+    network = torchvision((1, 32, 32), 4, arch=arch)
+    assert network.training
+    out = network(torch.randn(2, 1, 32, 32))
+    assert (type(out), out.shape) == (Tensor, (2, 4))
+    assert not any(key.startswith("aux") for key in network.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("arch", "shape", "reason"),
+    [
+        (
+            "alexnet",
+            (1, 28, 28),
+            "Given input size: (192x2x2). Calculated output size: (192x0x0). Output size is too small",
+        ),
+        ("vit_b_32", (3, 28, 28), "Input shape indivisible by patch size!"),
+    ],
+)
+def test_an_architecture_that_cannot_take_the_images(arch: str, shape: Shape, reason: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        torchvision(shape, 4, arch=arch)
+    assert str(error.value) == (
+        f"{arch} cannot take images of {'x'.join(map(str, shape))} (channels x height x width): {reason}; "
+        "use images of another size or another arch"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arch", "tip"),
+    [
+        ("resnet81", "did you mean 'resnet18'?"),
+        ("ResNet18", "did you mean 'resnet18'?"),
+        ("fcn_resnet50", "did you mean 'resnet50'?"),
+        ("", None),
+    ],
+)
+def test_an_unknown_architecture_is_answered_with_the_nearest(arch: str, tip: str | None) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        torchvision((3, 32, 32), 4, arch=arch)
+    assert str(error.value) == f"torchvision has no classification model '{arch}'; wanted one such as resnet18"
+    assert error.value.tip == tip
+
+
+def saved(state: dict[str, Any], path: Path) -> Path:
+    (save_file if path.suffix == ".safetensors" else torch.save)(state, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["rgb.pth", "rgb.safetensors"])
+def test_weights_of_another_data_set_start_a_network_for_grey_images(tmp_path: Path, name: str) -> None:
+    theirs = models.resnet18(num_classes=7)
+    path = saved(theirs.state_dict(), tmp_path / name)
+    with pytest.warns(DataWarning) as warned:
+        ours = torchvision((1, 33, 32), 4, weights=path)
+    assert [str(each.message) for each in warned] == [
+        f"{path} is for 7 classes and these images have 4, so the head starts fresh"
+    ]
+    assert torch.equal(ours.state_dict()["conv1.weight"][:, 0], theirs.conv1.weight.sum(dim=1))
+    assert ours.get_parameter("fc.weight").shape == (4, 512)
+    assert ours.get_parameter("fc.weight").any()
+    theirs.fc, ours.fc = nn.Identity(), nn.Identity()
+    grey = torch.rand(2, 1, 33, 32)
+    torch.testing.assert_close(ours.eval()(grey), theirs.eval()(grey.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4)
+
+
+def test_weights_that_fit_are_loaded_whole(tmp_path: Path) -> None:
+    theirs = models.resnet18(num_classes=4).eval()
+    ours = torchvision((3, 32, 32), 4, weights=saved(theirs.state_dict(), tmp_path / "whole.pth")).eval()
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(ours(x), theirs(x))
+
+
+def test_old_names_and_second_heads_in_torchvisions_own_files(tmp_path: Path) -> None:
+    dense = models.densenet121(num_classes=4).state_dict()
+    old = {re.sub(r"(denselayer\d+\.(norm|conv))(\d)", r"\1.\3", key): value for key, value in dense.items()}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    found = torchvision((3, 32, 32), 4, arch="densenet121", weights=saved(old, tmp_path / "dense.pth")).state_dict()
+    assert all(torch.equal(found[key], value) for key, value in dense.items())
+    with torch.device("meta"):
+        names = models.googlenet(num_classes=4, aux_logits=True, init_weights=False).state_dict()
+    state = {key: torch.full_like(value, 0.5, device="cpu", dtype=torch.float32) for key, value in names.items()}
+    assert "aux1.fc1.weight" in state
+    found = torchvision((3, 32, 32), 4, arch="googlenet", weights=saved(state, tmp_path / "inception.pth")).state_dict()
+    assert found["fc.weight"].eq(0.5).all()
+
+
+SQUEEZE = models.squeezenet1_1(num_classes=4).state_dict()
+
+
+class Hostile:
+    """What runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("hostile"),)
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "message"),
+    [
+        (
+            "other.pth",
+            {key: value for key, value in SQUEEZE.items() if "12" not in key and key != "classifier.1.bias"}
+            | {"features.0.bias": torch.ones(63), "features.99": torch.ones(1), "head": torch.ones(1)},
+            "FILE does not fit the network, in tensors: 7 missing (features.12.squeeze.weight, features.12.squeeze.bias, "
+            "features.12.expand1x1.weight, ...); 2 unexpected (head, features.99); 1 of another shape (features.0.bias); "
+            "choose the architecture it was saved from",
+        ),
+        (
+            "channels.safetensors",
+            SQUEEZE | {"features.0.weight": torch.ones(64, 4, 3, 3)},
+            "FILE is for images of 4 channels and these have 3; only weights for 3 channels can be turned into weights for 1",
+        ),
+        (
+            "checkpoint.pt",
+            {"epoch": 3, "model": SQUEEZE, "opt": {}, "lr": 0.1},
+            "FILE holds 4 values that are no plain tensors (epoch, model, opt, ...); "
+            "wanted a state dict: save model.state_dict() alone",
+        ),
+        (
+            "odd.pth",
+            {"a": torch.ones(1, device="meta"), "b": torch.ones(1, dtype=torch.complex64)},
+            "FILE holds 2 values that are no plain tensors (a, b); wanted a state dict: save model.state_dict() alone",
+        ),
+        ("list.pth", [1.0], "FILE holds a list; wanted a state dict: save model.state_dict() alone"),
+        (
+            "hostile.pth",
+            {"features.0.weight": Hostile()},
+            "FILE cannot be read as a state dict (UnpicklingError): it is broken or holds more than tensors; "
+            "save model.state_dict() again",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "." in value[-12:] else "",
+)
+def test_weights_that_do_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, state: Any, message: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = saved(state, tmp_path / name)
+    with pytest.raises(ModelFileError) as error:
+        torchvision((3, 32, 32), 4, arch="squeezenet1_1", weights=path)
+    assert str(error.value) == message.replace("FILE", str(path))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["cut.pth", "cut.safetensors", "empty.pth", "empty.safetensors"])
+def test_weights_in_a_broken_file(tmp_path: Path, name: str) -> None:
+    path = saved(SQUEEZE, tmp_path / name)
+    os.truncate(path, 0 if name.startswith("empty") else path.stat().st_size // 2)
+    with pytest.raises(ModelFileError) as error:
+        torchvision((3, 32, 32), 4, arch="squeezenet1_1", weights=path)
+    kind = type(error.value.__cause__).__name__  # whatever torch or safetensors raises
+    assert str(error.value) == (
+        f"{path} cannot be read as a state dict ({kind}): it is broken or holds more than tensors; "
+        "save model.state_dict() again"
+    )
+
+
+def test_weights_that_are_missing_or_of_another_kind(tmp_path: Path) -> None:
+    for name, reason in (("gone.pth", "No such file or directory"), ("folder.safetensors", "Is a directory")):
+        path = tmp_path / name
+        if name.startswith("folder"):
+            path.mkdir()
+        with pytest.raises(ModelFileError) as missing:
+            torchvision((3, 32, 32), 4, arch="squeezenet1_1", weights=path)
+        assert str(missing.value) == f"cannot read {path}: {reason}; wanted a state dict"
+    with pytest.raises(ConfigurationError) as other:
+        torchvision((3, 32, 32), 4, arch="squeezenet1_1", weights=Path("weights.onnx"))
+    assert str(other.value) == "weights is 'weights.onnx'; wanted a .pt, .pth or .safetensors file"

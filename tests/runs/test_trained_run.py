@@ -1,0 +1,151 @@
+"""A run opened again: its model and data as they were, other data for it, and what does not suit it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import ConcatDataset, IterableDataset
+
+from tinyclsf.data import Images, Splits
+from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, TinyclsfError, TrainingError
+from tinyclsf.modules import Preprocess
+from tinyclsf.runs.folder import read_predictions
+from tinyclsf.runs.trained_run import load_run, load_splits, part_of, paths_of, predictions_for
+
+Cli = Callable[..., Any]
+
+
+class Stream(IterableDataset[Any]):
+    """A part of unknown length."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
+@pytest.fixture
+def run(cli: Cli) -> Path:
+    """A run on a folder of pictures, in the current folder."""
+    for part, number in (("train", 8), ("test", 3)):
+        for kind, colour in (("cat", 40), ("dog", 200)):
+            folder = Path("photos", part, kind)
+            folder.mkdir(parents=True)
+            for at in range(number):
+                Image.new("L", (20 + at + number, 20), colour + at).save(folder / f"{at}.png")
+    options = ["--data-dir", "photos", "-d", "size=8", "-d", "channels=1"]
+    assert cli("fit", "mnist-logistic", "--data", "image-folder", *options, "--epochs", "2", "--run", "first").code == 0
+    return Path("runs", "first")
+
+
+def refusal(kind: type[TinyclsfError], *args: Any, **options: Any) -> str:
+    with pytest.raises(kind) as error:
+        load_splits(*args, **options)
+    return str(error.value)
+
+
+def test_a_run_opens_with_what_it_was_trained_with(run: Path) -> None:
+    found = load_run(run)
+    assert [row.epoch for row in found.history] == [1, 2]
+    assert (found.setting("batch_size"), found.setting("clip_norm", 3), found.setting("nothing", 3)) == (64, None, 3)
+    splits = load_splits(found)
+    name, part = part_of(splits, None)
+    paths = [str(Path.cwd() / f"photos/test/{kind}/{number}.png") for kind in ("cat", "dog") for number in range(3)]
+    assert (name, paths_of(part)) == ("test", paths)
+    saved_name, saved = read_predictions(run)
+    predictions = predictions_for(found, part)
+    assert saved_name == name
+    assert torch.equal(predictions.logits, saved.logits)
+    assert torch.equal(predictions.labels, saved.labels)
+    assert found.loss_func(predictions.logits, predictions.labels).item() == pytest.approx(
+        json.loads((run / "state.json").read_text())["held_out"]["loss"], rel=1e-7
+    )
+
+
+def test_the_parts_of_data(run: Path) -> None:
+    splits = load_splits(load_run(run))
+    assert part_of(splits, "valid") == ("valid", splits.valid)
+    name, whole = part_of(splits, "all")
+    assert isinstance(whole, ConcatDataset)
+    assert (name, len(whole), len(paths_of(whole) or [])) == ("all", 22, 22)
+    digit = Images(torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64))
+    plain = Splits(digit, digit, None, ("cat", "dog"), (1, 8, 8), Preprocess())
+    assert part_of(plain, None) == ("valid", digit)
+    assert paths_of(ConcatDataset([splits.train, digit])) is None
+    with pytest.raises(ConfigurationError, match="a part of the data is a stream, which cannot be joined with others"):
+        part_of(replace(plain, train=Stream()), "all")
+    for name, message in (
+        ("test", "the data has no test part; choose --split valid"),
+        ("tset", "there is no split 'tset'; choose one of train, valid, test, all"),
+    ):
+        with pytest.raises(ConfigurationError) as error:
+            part_of(plain, name)
+        assert str(error.value) == message
+
+
+def test_data_that_changed_is_said(run: Path) -> None:
+    Path("photos/test/cat/0.png").unlink()
+    with pytest.warns(DataWarning) as found:
+        load_splits(load_run(run))
+    changed = "the data is not what runs/first was trained with: test was 6 and is 5; test checksum was "
+    assert str(found[0].message).startswith(changed)
+
+
+def test_other_data_has_to_suit_the_model(run: Path) -> None:
+    found = load_run(run)
+    for kind in ("dog", "cat"):
+        Path("others", kind).mkdir(parents=True)
+        for at in range(5):
+            Image.new("RGB", (30, 30), (40 * at, 200 * (kind == "dog"), 5)).save(f"others/{kind}/{at}.jpg")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # other data is not compared with the run's own
+        splits = load_splits(found, data_dir=Path("others"))
+        load_splits(found, options={"valid_ratio": "0.5"})
+        del found.config["data"]["content"]
+        load_splits(found)  # nor is data that the run says nothing of
+    assert (splits.image_shape, splits.test) == ((1, 8, 8), None)  # with the run's options
+    assert refusal(DataError, found, data_dir=Path("others"), options={"size": "9"}) == (
+        "data set image-folder has images of 1x9x9 and the model takes 1x8x8; give -d options that make it so"
+    )
+    assert refusal(DataError, found, data="digits", options={"train_size": "10"}) == (
+        "data set digits does not have the model's 2 classes: it lacks cat, dog and has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, "
+        "which the model does not know"
+    )
+    assert refusal(ConfigurationError, found, data="digit").startswith("there is no dataset 'digit';")
+    found.model.white = 1.0
+    stored = "data set image-folder stores white as 255 and the model takes 1; scale its images to that"
+    assert refusal(DataError, found) == stored
+    found.model.classes = ("dog", "cat")
+    assert refusal(DataError, found) == (
+        "data set image-folder does not have the model's 2 classes: it has them in another order"
+    )
+
+
+def test_too_little_memory_is_said(run: Path) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    found = load_run(run)
+    found.model.register_forward_pre_hook(fail)
+    with pytest.raises(TrainingError) as error:
+        predictions_for(found, load_splits(found).valid)
+    assert str(error.value).startswith("out of memory in predicting, with batches of 128;")
+
+
+def test_a_run_that_does_not_say_its_data(run: Path) -> None:
+    path = run / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "data": "image-folder"}))
+    message = "runs/first/config.json does not say what data the run had; wanted data with name and options"
+    assert refusal(ModelFileError, load_run(run)) == message
+
+
+def test_a_run_without_weights(run: Path) -> None:
+    (run / "model.safetensors").unlink()
+    with pytest.raises(ModelFileError, match=r"cannot read runs/first/model\.safetensors: No such file or directory"):
+        load_run(run)

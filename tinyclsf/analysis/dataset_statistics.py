@@ -1,0 +1,113 @@
+"""A data set at a glance: its sizes, the images of each class, some images, and the values that their pixels have."""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from itertools import islice
+from typing import Any, NamedTuple, TypeGuard
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset
+
+from tinyclsf.data import Images, Splits
+from tinyclsf.errors import ConfigurationError, DataError
+from tinyclsf.runs.trained_run import part_of, paths_of
+
+
+class Values(NamedTuple):
+    """The range, mean and standard deviation of numbers."""
+
+    low: float
+    high: float
+    mean: float
+    deviation: float
+
+
+class Survey(NamedTuple):
+    """What there is in a data set, and in one part of it.
+
+    `sizes` are by part, None for a stream, and without a test part where there is none; `counts` are by class, or None where
+    the labels are only known image by image. `rows` are the places in the part of the images `x` with labels `y`; `paths` are
+    their files, or None where they are no files. `stored` and `preprocessed` are of these images.
+    Shapes: x (n, c, h, w), y (n,) int64.
+    """
+
+    part: str
+    sizes: dict[str, int | None]
+    counts: list[int] | None
+    rows: list[int]
+    x: Tensor
+    y: Tensor
+    paths: list[str] | None
+    stored: Values
+    preprocessed: Values
+
+
+def survey(splits: Splits, part: str = "train", *, images: int = 12, seed: int | None = 0) -> Survey:
+    """Look at a data set and at so many images of a part, drawn at random by the seed; its first ones without a seed.
+
+    Raises: ConfigurationError if there is no such part, or it is a stream, of which only the first ones can be had;
+    DataError if an image cannot be read or is not of the data set's shape.
+    """
+    name, dataset = part_of(splits, part)
+    if is_stream(dataset):
+        if seed is not None:
+            raise ConfigurationError(
+                f"the {name} part is a stream, of which no images can be drawn by a seed; show its first ones"
+            )
+        samples = list(islice(iter(dataset), images))
+        rows = list(range(len(samples)))
+    else:
+        rows = _rows(_length(dataset), images, seed)
+        samples = [dataset[row] for row in rows]
+    if not samples:
+        raise DataError(f"the {name} part of the data has no images")
+    x = torch.stack([_checked(row, image, splits.image_shape) for row, (image, _) in zip(rows, samples, strict=True)])
+    files = paths_of(dataset)
+    with torch.no_grad():
+        preprocessed = _values(splits.preprocess(x))
+    return Survey(
+        part=name,
+        sizes={each: _size(getattr(splits, each)) for each in ("train", "valid", "test") if getattr(splits, each) is not None},
+        counts=dataset.y.bincount(minlength=len(splits.classes)).tolist() if isinstance(dataset, Images) else None,
+        rows=rows,
+        x=x,
+        y=torch.tensor([int(label) for _, label in samples]),
+        paths=None if files is None else [files[row] for row in rows],
+        stored=_values(x),
+        preprocessed=preprocessed,
+    )
+
+
+def is_stream(dataset: Dataset[Any]) -> TypeGuard[IterableDataset[Any]]:
+    """Whether the images come one after the other, and not by their number."""
+    return isinstance(dataset, IterableDataset)
+
+
+def _rows(length: int, count: int, seed: int | None) -> list[int]:
+    if seed is None:
+        return list(range(min(count, length)))
+    found: list[int] = torch.randperm(length, generator=torch.Generator().manual_seed(seed))[:count].tolist()
+    return found
+
+
+def _checked(row: int, image: Any, shape: tuple[int, int, int]) -> Tensor:
+    if not isinstance(image, Tensor) or tuple(image.shape) != tuple(shape):
+        found = f"of shape {tuple(image.shape)}" if isinstance(image, Tensor) else f"a {type(image).__name__}"
+        raise DataError(f"image {row} is {found}; wanted a tensor of shape {tuple(shape)} as the data set says")
+    return image
+
+
+def _values(x: Tensor) -> Values:
+    numbers = x.double()
+    return Values(float(numbers.min()), float(numbers.max()), float(numbers.mean()), float(numbers.std(correction=0)))
+
+
+def _size(dataset: Dataset[Any]) -> int | None:
+    return None if is_stream(dataset) else _length(dataset)
+
+
+def _length(dataset: Dataset[Any]) -> int:
+    assert isinstance(dataset, Sized)
+    return len(dataset)

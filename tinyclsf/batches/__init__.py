@@ -1,0 +1,1 @@
+"""Loaders of batches: whole ones from memory, by workers, and shared among processes."""

@@ -1,0 +1,57 @@
+"""How several processes share out the batches that a single one would have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sized
+from typing import NamedTuple
+
+import torch
+from torch.utils.data import BatchSampler, RandomSampler, Sampler
+
+from tinyclsf.machine.randomness import draw_seed
+
+
+class Share(NamedTuple):
+    """Which part of every batch is this process's, of how many; all have generators in one state, so that all shuffle alike.
+
+    The order is that of a single process whose PyTorch generator is in that state.
+    """
+
+    rank: int
+    size: int
+    generator: torch.Generator
+
+
+class Shuffled(Sampler[int]):
+    """The order that `RandomSampler` has, whose seed is drawn from a generator and not from PyTorch's own one."""
+
+    def __init__(self, dataset: Sized, generator: torch.Generator) -> None:
+        self.dataset = dataset
+        self.generator = generator
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(RandomSampler(self.dataset, generator=torch.Generator().manual_seed(draw_seed(self.generator))))
+
+
+class ShareOfBatches(Sampler[list[int]]):
+    """This process's indices of each batch; a short last batch with too few for two a process joins the one before it."""
+
+    def __init__(self, batches: BatchSampler, share: Share) -> None:
+        self.batches = batches
+        self.share = share
+        full, rest = divmod(len(batches.sampler), batches.batch_size)  # type: ignore[arg-type]
+        self._last_joins = bool(full) and 0 < rest < 2 * share.size
+
+    def __len__(self) -> int:
+        return len(self.batches) - self._last_joins
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = iter(self.batches)
+        for number, indices in enumerate(batches, start=1):
+            if self._last_joins and number == len(self):
+                indices = indices + next(batches)
+            if mine := indices[self.share.rank :: self.share.size]:  # none, of a set smaller than there are processes
+                yield mine

@@ -1,0 +1,65 @@
+"""The training loss of an epoch, left on the device until somebody reads it."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from tinyclsf.errors import TrainingError
+from tinyclsf.machine import distributed
+from tinyclsf.metrics import mean_over
+
+_READ_EVERY = 1024  # batches; a loss that is no number is found at the latest then
+
+
+class TrainingLoss:
+    """The loss of an epoch as the model trains, summed over samples in the order of the batches, whenever it is read."""
+
+    def __init__(self, epoch: int, total: float = 0.0, count: int = 0, batches: int = 0) -> None:
+        self.epoch = epoch
+        self.total = total
+        self.count = count
+        self.batches = batches
+        self._waiting: list[tuple[Tensor, int, float]] = []
+
+    def add(self, loss: Tensor, count: int, lr: float) -> None:
+        """Take in a batch's mean loss over so many samples, at a learning rate."""
+        self._waiting.append((loss, count, lr))
+        if len(self._waiting) == _READ_EVERY:
+            self.read()
+
+    def read(self) -> float:
+        """The mean over this process's samples so far; it waits for the device.
+
+        Raises: TrainingError if a loss is not a finite number; DataError if there is no sample.
+        """
+        if self._waiting:
+            losses = torch.stack([loss for loss, _, _ in self._waiting]).tolist()
+            for value, (_, count, lr) in zip(losses, self._waiting, strict=True):
+                self.batches += 1
+                if not math.isfinite(value):
+                    raise not_finite(f"training loss of epoch {self.epoch}, step {self.batches}", value, lr)
+                self.total += value * count
+                self.count += count
+            self._waiting.clear()
+        return mean_over(self.total, self.count)
+
+    def sums(self) -> tuple[float, int, int]:
+        """What has been read: the loss summed over samples, the samples and the batches."""
+        return self.total, self.count, self.batches
+
+    def mean(self) -> float:
+        """The mean over the samples of all processes."""
+        self.read()
+        total, count = distributed.summed([self.total, self.count])
+        return mean_over(total, int(count))
+
+
+def not_finite(what: str, value: float, lr: float) -> TrainingError:
+    """The error for a loss that is nan or infinite."""
+    return TrainingError(
+        f"the {what} is {value} at learning rate {lr:g}; "
+        "lower the learning rate, or look for values in the data that are not finite"
+    )

@@ -1,0 +1,1 @@
+"""Devices, processes, signals, random generators and files: what the computer underneath gives."""

@@ -1,0 +1,134 @@
+"""What changes where several processes train one model; without `torchrun` there is one, and nothing does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from tinyclsf.errors import ConfigurationError, TrainingError
+from tinyclsf.machine import launch
+
+Value = TypeVar("Value")
+
+
+def size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is, from 0."""
+    return dist.get_rank() if size() > 1 else 0
+
+
+def summed(values: Sequence[float]) -> list[float]:
+    """Each number summed over all processes."""
+    if size() == 1:
+        return list(values)
+    total = torch.tensor(values, dtype=torch.float64)
+    dist.all_reduce(total)
+    return total.tolist()
+
+
+def any_of(flag: bool) -> bool:
+    """Whether the flag is set in any process."""
+    return flag if size() == 1 else summed([flag])[0] > 0
+
+
+def gathered(value: Value) -> list[Value]:
+    """The value of every process, in the order of their ranks."""
+    if size() == 1:
+        return [value]
+    values: list[Value | None] = [None] * size()
+    dist.all_gather_object(values, value)
+    return values  # type: ignore[return-value]  # each is filled in
+
+
+def shared(model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """The model, or where there are several processes one that averages its gradients over them."""
+    if size() == 1:
+        return model
+    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
+
+
+def make_buffers_equal(*models: nn.Module) -> None:
+    """Take every buffer, such as the statistics of batch norm, from process 0, whose model it is that is saved."""
+    if size() > 1:
+        for model in models:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[None]:
+    """Be one of the processes that `torchrun` started, if it did; gloo carries what is on the CPU, NCCL what is on CUDA.
+
+    Raises: ConfigurationError if the device is neither.
+    """
+    if launch.processes() == 1:
+        yield
+        return
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigurationError(f"several processes train on the CPU or on CUDA, not on {device.type}; use --device cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    yield
+    dist.destroy_process_group()  # after an error the others may never get there, so it is left to the system then
+
+
+def own_device(device: str) -> str:
+    """The device of this process: of several, "auto" and "cuda" are the GPU of its number on the machine, else the CPU.
+
+    Raises: ConfigurationError if several processes of a machine would share a GPU.
+    """
+    if launch.processes() == 1:
+        return device
+    if device.startswith("cuda:") and launch.processes_here() > 1:
+        raise ConfigurationError(
+            f"device {device} was asked for by {launch.processes_here()} processes; use --device cuda, and each takes its own"
+        )
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return f"cuda:{launch.rank_here()}" if device == "cuda" else device
+
+
+@contextmanager
+def first_on_each_machine() -> Iterator[None]:
+    """Let one process of each machine through before the others: to download what the others then find."""
+    first = launch.rank_here() == 0
+    if not first:
+        any_of(False)
+    yield
+    if first:
+        any_of(False)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what PyTorch raises where processes cannot go on together into a TrainingError."""
+    try:
+        yield
+    except RuntimeError as error:
+        text = str(error)
+        if size() > 1 and "parameters that were not used in producing loss" in text:
+            raise TrainingError(
+                "the loss does not depend on all parameters of the model, which several processes cannot train; "
+                "train with one, or set requires_grad of those that it does not need to False"
+            ) from error
+        if size() > 1 and (isinstance(error, dist.DistError) or "gloo" in text):
+            raise TrainingError("another process of this training has ended; its own error says why") from error
+        raise
+
+
+def from_first(value: Value | None) -> Value:
+    """What process 0 has, in all."""
+    if size() == 1:
+        return value  # type: ignore[return-value]
+    return gathered(value)[0]  # type: ignore[return-value]

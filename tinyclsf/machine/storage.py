@@ -1,0 +1,130 @@
+"""Files that are whole or not there: written beside, flushed to the disk, renamed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from tinyclsf.errors import StorageError
+
+_PIECE = 1 << 26  # bytes
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object], *, keep_previous: Path | None = None) -> None:
+    """Write a file so that its name holds either the old content or the new, whatever happens in between.
+
+    What the name held before goes on under `keep_previous`, where that is given.
+    Raises: StorageError if it cannot be written.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), delete=False) as file:
+            sink = _Sink(file)
+            try:
+                write(sink)  # type: ignore[arg-type]  # it writes, which is all that is asked of it
+                file.flush()
+                os.fsync(file.fileno())
+                os.chmod(file.name, 0o666 & ~_umask())
+                if keep_previous is not None and path.exists():
+                    _keep(path, keep_previous)
+                os.replace(file.name, path)
+            except BaseException as error:
+                Path(file.name).unlink(missing_ok=True)
+                # A library that was writing may have made an error of its own from the disk's.
+                if sink.error is not None and isinstance(error, Exception):
+                    raise sink.error from error
+                raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the name itself has to reach the disk too
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}; what was there before is unchanged") from error
+
+
+def check_target(path: Path) -> None:
+    """Find out before long work whether a file can be written there; nothing is.
+
+    Raises: StorageError if the name is that of a folder, or its folder is not there or takes no files.
+    """
+    if path.is_dir():
+        raise StorageError(f"cannot write {path}: it is a folder; give the name of a file")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}; give a name in a folder that can be written to") from error
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Turn what the system says where a file cannot be written into a StorageError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}; what was there before is unchanged") from error
+
+
+def remove_torn(path: Path) -> None:
+    """Remove what writers of a file left behind when they were killed; no such writer may be at work."""
+    for left in path.parent.glob(f"{_prefix(path)}*"):
+        left.unlink(missing_ok=True)
+
+
+class _Sink:
+    """A file that is only written to, and remembers what the disk said.
+
+    What is large goes to the disk piece by piece, so that it does not take the system's memory for files, which data needs.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._unsynced = 0
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            for start in range(0, len(data), _PIECE):
+                piece = memoryview(data)[start : start + _PIECE]
+                self._file.write(piece)
+                self._unsynced += len(piece)
+                if self._unsynced >= _PIECE:
+                    self._sync()
+        except OSError as error:
+            self.error = error
+            raise
+        return len(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def _sync(self) -> None:
+        self._file.flush()
+        if hasattr(os, "posix_fadvise"):
+            os.fdatasync(self._file.fileno())
+            os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        self._unsynced = 0
+
+
+def _keep(path: Path, previous: Path) -> None:
+    """Give a file a second name, so that the first one is never without a file; where there are no links, rename it."""
+    linked = previous.with_name(_prefix(path) + "link")
+    try:
+        linked.unlink(missing_ok=True)
+        os.link(path, linked)
+        os.replace(linked, previous)
+    except OSError:
+        os.replace(path, previous)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}."
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

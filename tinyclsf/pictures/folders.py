@@ -1,0 +1,93 @@
+"""Folders of pictures: what lies in them, links followed and hidden names passed over, and how paths are shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinyclsf.pictures.picture import picture_endings
+
+_MOST_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is in a folder and not hidden, by name: the names of folders, the paths of files."""
+
+    folders: list[str]
+    files: list[str]
+
+
+def content_of(folder: str | os.PathLike[str]) -> Content:
+    """The folders and files of a folder; pipes and devices are neither.
+
+    Raises: OSError if it cannot be read.
+    """
+    folders, files = [], []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name == "__MACOSX":
+                continue
+            if _leads_to(entry.is_dir):
+                folders.append(entry.name)
+            elif _leads_to(entry.is_file) or not os.path.exists(entry.path):  # but no pipes and devices
+                files.append(entry.path)
+    return Content(sorted(folders), sorted(files))
+
+
+def pictures_in(folder: str | os.PathLike[str], on_error: Callable[[str, OSError], object]) -> tuple[list[str], list[str]]:
+    """The files in a folder and the folders in it that are named as pictures, and those that are not, both sorted.
+
+    Links are followed, but not in a circle. `on_error` is called with a folder that cannot be read and the reason.
+    """
+    pictures: list[str] = []
+    others: list[str] = []
+    real = Path(folder).resolve()
+    # A link to a folder above, or to one that was seen already, is not followed: there would be no end to it.
+    seen = {_identity(each) for each in real.parents}
+    waiting = [os.fspath(folder)]
+    while waiting:
+        inside = waiting.pop()
+        try:
+            identity = _identity(inside)
+            content = content_of(inside)
+        except OSError as error:
+            on_error(inside, error)
+            continue
+        if identity not in seen:
+            seen.add(identity)
+            for path in content.files:
+                (pictures if is_named_as_picture(path) else others).append(path)
+            waiting += [os.path.join(inside, name) for name in content.folders]
+    return sorted(pictures), sorted(others)
+
+
+def is_named_as_picture(path: str) -> bool:
+    """Whether the name ends as those of pictures do."""
+    return os.path.splitext(path)[1].lower() in picture_endings()
+
+
+def shown(path: str | Path) -> str:
+    """A path as text that can be printed: what cannot is written as an escape."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(path))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: the first ten, and how many more there are."""
+    more = [f"{len(names) - _MOST_NAMED:,} more"] if len(names) > _MOST_NAMED else []
+    *first, last = [*names[:_MOST_NAMED], *more]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _leads_to(kind: Callable[[], bool]) -> bool:
+    try:
+        return kind()
+    except OSError:  # a link that leads in a circle, or where nobody may look
+        return False
+
+
+def _identity(folder: str | Path) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino

@@ -1,0 +1,1 @@
+"""From names to plugins, and from texts to their options."""

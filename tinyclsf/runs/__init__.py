@@ -1,0 +1,1 @@
+"""The run folder: its files, what is in them, and what writes them."""

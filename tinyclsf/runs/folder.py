@@ -1,0 +1,193 @@
+"""The run folder: one folder for each training run, made by one of those who ask for it and trained in by one at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tinyclsf.errors import ConfigurationError, ModelFileError, StorageError
+from tinyclsf.machine.storage import write_whole
+
+if TYPE_CHECKING:
+    from tinyclsf.loop.evaluation import Predictions
+
+CONFIG = "config.json"
+METRICS = "metrics.jsonl"
+PREDICTIONS = "predictions.npz"
+STATE = "state.json"
+LOCK = ".lock"
+
+_WAIT_SECONDS = 0.5  # for those who only look whether a run is occupied, and hold its lock for that moment
+
+
+def check_run_name(name: str) -> str:
+    """A run's name as it is, if it is a plain name of one folder.
+
+    Raises: ConfigurationError if it could lead elsewhere or is not portable.
+    """
+    if len(name) > 100 or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
+        shown = name if len(name) <= 40 else name[:40] + "..."
+        raise ConfigurationError(
+            f"run name {shown!r} cannot be used; wanted at most 100 letters, digits, '.', '_' or '-', the first no '.' or '-'"
+        )
+    return name
+
+
+def create_run(root: Path, name: str | None, *, default: str) -> Path:
+    """Make the folder of a new run, under its name or under the default with the time.
+
+    Raises: ConfigurationError if a run of that name is there already; StorageError if the folder cannot be made.
+    """
+    if name is not None:
+        folder = root / check_run_name(name)
+        if not _made(folder):
+            raise ConfigurationError(f"run folder {folder} is there already; choose another --run or move it away")
+        return folder
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", default)  # a plugin's name may hold anything, a slash too
+    stem = f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}"
+    candidates = (root / (stem if n == 1 else f"{stem}-{n}") for n in count(1))
+    return next(folder for folder in candidates if _made(folder))
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write `config.json`: every setting of the run, resolved.
+
+    Raises: StorageError if it cannot be written.
+    """
+    _write_json(folder / CONFIG, config)
+
+
+def write_predictions(folder: Path, split: str, predictions: Predictions) -> None:
+    """Write `predictions.npz`: `split`, `logits` (n, classes) float32 and `labels` (n,) int64, in the order of the split.
+
+    Raises: StorageError if it cannot be written.
+    """
+    import numpy as np  # here, as those who only look at runs need not wait for it
+
+    logits, labels = predictions.logits.float().numpy(), predictions.labels.numpy()
+    # Through memory: NumPy's zip writer complains once more on stderr when the file under it fails.
+    content = io.BytesIO()
+    np.savez(content, split=np.array(split), logits=logits, labels=labels)
+    # A copy: its own buffer, in a cycle with the error of a full disk, has Python 3.12 crash when it collects garbage.
+    write_whole(folder / PREDICTIONS, lambda file: file.write(content.getvalue()))
+
+
+def read_predictions(folder: Path) -> tuple[str, Predictions]:
+    """The name of the part that a run was scored on, and its predictions for that part.
+
+    Raises: ModelFileError if there are none, or the file is broken.
+    """
+    import numpy as np
+    import torch
+
+    from tinyclsf.loop.evaluation import Predictions
+
+    path = folder / PREDICTIONS
+    try:
+        content = io.BytesIO(path.read_bytes())
+    except OSError as error:
+        raise ModelFileError(
+            f"cannot read {path}: {error.strerror}; a run has its predictions once its training is done"
+        ) from error
+    try:
+        with np.load(content, allow_pickle=False) as found:
+            split, logits, labels = str(found["split"]), found["logits"], found["labels"]
+    except Exception as error:  # a broken zip file can bring up anything in NumPy
+        raise ModelFileError(f"{path} is broken ({type(error).__name__}); wanted what a run writes when it is done") from error
+    if logits.ndim != 2 or logits.dtype != np.float32 or labels.shape != logits.shape[:1] or labels.dtype != np.int64:
+        raise ModelFileError(
+            f"{path} holds logits {logits.dtype} {logits.shape} and labels {labels.dtype} {labels.shape}; "
+            "wanted float32 (n, classes) and int64 (n,)"
+        )
+    return split, Predictions(torch.from_numpy(logits), torch.from_numpy(labels))
+
+
+@contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """Hold a run for the one who trains in it; a process that is killed leaves it free.
+
+    Raises: ConfigurationError if another one holds it; StorageError if the folder cannot be written.
+    """
+    from filelock import FileLock, Timeout  # here, as those who only look at runs need not wait for it
+
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=_WAIT_SECONDS)
+    except Timeout:
+        raise ConfigurationError(
+            f"run {folder} is being trained by another process; wait for it, or choose another run"
+        ) from None
+    except OSError as error:
+        raise StorageError(f"cannot lock run {folder}: {error.strerror}; make its folder one that can be written") from error
+    try:
+        yield
+    finally:
+        lock.release()  # its file stays: who removed it could remove the one that somebody else has just locked
+
+
+def is_occupied(folder: Path) -> bool:
+    """Whether somebody trains in a run now; nothing is written."""
+    try:
+        with (folder / LOCK).open("rb") as file:
+            # Shared, so that of several who look none takes another one for a training process.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def write_state(
+    folder: Path,
+    state: Literal["done", "stopped", "failed"],
+    *,
+    error: str | None = None,
+    held_out: Mapping[str, Any] | None = None,
+) -> None:
+    """Write `state.json`: how the run ended and when, why it failed, and its figures on held-out images.
+
+    Raises: StorageError if it cannot be written.
+    """
+    ended = datetime.now().astimezone().isoformat(timespec="seconds")
+    _write_json(folder / STATE, {"version": 1, "state": state, "ended": ended, "error": error, "held_out": held_out})
+
+
+def clear_state(folder: Path) -> None:
+    """Remove `state.json`, where there is one: the run goes on.
+
+    Raises: StorageError if it cannot be removed.
+    """
+    path = folder / STATE
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot remove {path}: {error.strerror}; make its folder one that can be written") from error
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def _made(folder: Path) -> bool:
+    """Make a folder; False if somebody else was first."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir()
+    except FileExistsError:
+        if folder.parent.is_dir():
+            return False
+        raise StorageError(f"cannot make run folder {folder}: {folder.parent} is not a folder; choose another --runs") from None
+    except OSError as error:
+        raise StorageError(f"cannot make run folder {folder}: {error.strerror}; choose another --runs") from error
+    return True

@@ -1,0 +1,75 @@
+"""Callbacks that keep what training brings: the best weights, the state to go on from, and the figures of every epoch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tinyclsf.errors import ConfigurationError
+from tinyclsf.machine import distributed
+from tinyclsf.metrics import Epoch, best_of
+from tinyclsf.runs.checkpoints import save_checkpoint
+from tinyclsf.runs.lines import LineEachEpoch
+from tinyclsf.runs.models import save_weights
+from tinyclsf.trainer import Callback, Trainer
+
+
+class BestModel(Callback):
+    """Save the weights of the best epoch: highest validation accuracy, then lowest validation loss.
+
+    Raises: StorageError if the file cannot be written; the weights saved before then stay whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
+        if row is best_of(trainer.history):
+            save_weights(trainer.evaluated_model, self.path, notes={"epoch": str(row.epoch)})
+
+
+class Checkpoints(Callback):
+    """Save the state of training after every epoch, where it is stopped, and after every so many batches.
+
+    A batch whose gradient waits for others is saved with the step that they make together. In several processes all take
+    part, and process 0 writes.
+    Raises: ConfigurationError if `every` is below 1; StorageError if the file cannot be written: what was saved stays whole.
+    """
+
+    def __init__(self, folder: Path, every: int | None = None) -> None:
+        if every is not None and every < 1:
+            raise ConfigurationError(f"a checkpoint every {every} batches cannot be; wanted at least 1")
+        self.folder = folder
+        self.every = every
+        self._saved = 0, 0
+        self._since = 0
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self._saved, self._since = _position(trainer), 0
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        self._since += 1
+        if self.every is not None and self._since >= self.every and trainer.between_steps:
+            self._save(trainer)
+
+    def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
+        self._save(trainer)
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        if _position(trainer) != self._saved:
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        state = trainer.state_dict()
+        if distributed.rank() == 0:
+            save_checkpoint(state, self.folder)
+        self._saved, self._since = _position(trainer), 0
+
+
+def history_lines(path: Path) -> LineEachEpoch:
+    """A callback that writes every epoch's figures to a file, a JSON object a line."""
+    return LineEachEpoch(path, lambda row: json.dumps(row._asdict()) + "\n")
+
+
+def _position(trainer: Trainer) -> tuple[int, int]:
+    return len(trainer.history), trainer.batch if len(trainer.history) < trainer.epoch else 0

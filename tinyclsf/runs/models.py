@@ -1,0 +1,153 @@
+"""Saving and loading trained models: whole files or none, and never a pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor, contiguous_format, nn
+
+from tinyclsf.errors import ConfigurationError, ModelFileError
+from tinyclsf.machine.storage import write_whole
+from tinyclsf.modules import Classifier, Preprocess
+from tinyclsf.registry.options import REQUIRED, as_text, options_of, parse_options
+from tinyclsf.registry.plugins import blamed_on, check_result, find, load
+
+FORMAT = 1
+WEIGHTS = "model.safetensors"
+CARD = "model.json"
+_CARD_KEYS = {"format", "classes", "image_shape", "white", "plugin"}
+
+
+def save_model(model: Classifier, folder: Path, *, plugin: Mapping[str, Any] | None = None) -> None:
+    """Save a classifier: `model.json` says what it is, `model.safetensors` holds the weights and the scaling.
+
+    `plugin` holds the `name` and `options` of the model plugin that built the network; without it `load_model` has to be
+    handed a network.
+    Raises: StorageError if a file cannot be written; files that were there stay whole.
+    """
+    save_card(model, folder, plugin=plugin)
+    save_weights(model, folder / WEIGHTS)
+
+
+def save_card(model: Classifier, folder: Path, *, plugin: Mapping[str, Any] | None = None) -> None:
+    """Write `model.json`: what the model takes and gives, and the plugin that built its network with the options."""
+    card = {
+        "format": FORMAT,
+        "classes": list(model.classes),
+        "image_shape": list(model.image_shape),
+        "white": model.white,
+        "plugin": None if plugin is None else dict(plugin),
+    }
+    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    write_whole(folder / CARD, lambda file: file.write(text.encode()))
+
+
+def save_weights(model: nn.Module, path: Path, *, notes: dict[str, str] | None = None) -> None:
+    """Write a model's parameters and buffers as safetensors, with notes in its header."""
+    # safetensors wants plain layouts that share no memory; channels_last and tied weights are copied into such.
+    state = {key: value.detach().cpu().clone(memory_format=contiguous_format) for key, value in model.state_dict().items()}
+    data = safetensors.torch.save(state, metadata=notes)
+    write_whole(path, lambda file: file.write(data))
+
+
+def load_model(folder: str | os.PathLike[str], network: nn.Module | None = None) -> Classifier:
+    """The trained classifier of a run folder, on the CPU and in evaluation mode; it takes images as the data set stores them.
+
+    Without `network` the model plugin that the file names builds one.
+    Raises: ModelFileError if a file is missing, broken, of a newer format, has weights that are not finite numbers, or does
+    not fit the network, or if its plugin is not installed; PluginError if the plugin fails.
+    """
+    path = Path(folder)
+    card = read_card(path)
+    classes, image_shape, white = card["classes"], tuple(card["image_shape"]), card["white"]
+    if network is None:
+        network = _build(path / CARD, card["plugin"], image_shape, len(classes))
+    state, weights = read_weights(path / WEIGHTS), path / WEIGHTS
+    channels = state["preprocess.mean"].numel() if "preprocess.mean" in state else 1
+    preprocess = Preprocess([0.0] * channels, [1.0] * state["preprocess.std"].numel() if "preprocess.std" in state else 1.0)
+    model = Classifier(preprocess, network, classes, image_shape, white)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        found = " ".join(str(error).split())
+        raise ModelFileError(f"{weights} does not fit its network: {found}") from error
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise ModelFileError(
+                f"{weights} has values in {name} that are not finite numbers, so the model is of no use; train it again"
+            )
+    return model.eval()
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The `model.json` of a run folder: format, classes, image_shape, white, plugin.
+
+    Raises: ModelFileError if it is missing, broken or of a newer format.
+    """
+    path = folder / CARD
+    try:
+        card = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror}; wanted a run folder with a trained model") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path} is not JSON ({error}); the file is broken or not a model's") from error
+    if not isinstance(card, dict) or _CARD_KEYS - set(card):
+        raise ModelFileError(f"{path} lacks format, classes, image_shape, white or plugin; it is not a model's")
+    if card["format"] != FORMAT:
+        raise ModelFileError(f"{path} has format {card['format']} and this tinyclsf reads {FORMAT}; upgrade tinyclsf")
+    if not _has_right_types(card):
+        raise ModelFileError(f"{path} has classes, image_shape, white or plugin of a wrong type; the file is broken")
+    return card
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name, on the CPU.
+
+    Raises: ModelFileError if the file is missing or broken.
+    """
+    try:
+        return safetensors.torch.load(path.read_bytes())
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror}; wanted the weights of a trained model") from error
+    except safetensors.SafetensorError as error:
+        raise ModelFileError(f"{path} is not a whole safetensors file ({error}); save the model again") from error
+
+
+def _has_right_types(card: dict[str, Any]) -> bool:
+    shape, plugin = card["image_shape"], card["plugin"]
+    if plugin is not None and not (
+        isinstance(plugin, dict) and isinstance(plugin.get("name"), str) and isinstance(plugin.get("options"), dict)
+    ):
+        return False
+    if type(card["white"]) not in (int, float):
+        return False
+    return isinstance(card["classes"], list) and isinstance(shape, list) and all(type(size) is int for size in shape)
+
+
+def _build(path: Path, plugin: Any, image_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+    if plugin is None:
+        raise ModelFileError(f"{path} names no model plugin; hand load_model the network that was trained")
+    try:
+        found = find("model", plugin["name"])
+        factory = load(found)
+        # A file that a network may be begun from, such as weights to start with: what it held is in the saved weights now.
+        begun_from = {
+            option.name
+            for option in options_of("model", plugin["name"], factory).values()
+            if Path in option.alternatives and option.default is not REQUIRED
+        }
+        texts = {key: as_text(value) for key, value in plugin["options"].items() if key not in begun_from}
+        options = parse_options("model", plugin["name"], factory, texts)
+    except ConfigurationError as error:
+        raise ModelFileError(f"{path} needs a model plugin as it was trained with: {error}", tip=error.tip) from error
+    with blamed_on(found, f"failed for {num_classes} classes of images {image_shape}"):
+        network = factory(image_shape, num_classes, **options)
+    check_result(found, network, nn.Module)
+    assert isinstance(network, nn.Module)
+    return network

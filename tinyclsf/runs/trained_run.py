@@ -1,0 +1,166 @@
+"""A run that was trained, opened again: its settings, its history, its model, and its data or other data for it."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sized
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset
+
+from tinyclsf.batches.loaders import loader
+from tinyclsf.data import Splits, differences, fingerprint
+from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError
+from tinyclsf.loop.evaluation import Predictions, predict
+from tinyclsf.machine.devices import choose_device, choose_memory_format, place
+from tinyclsf.machine.progress import tell
+from tinyclsf.machine.torch_errors import explained
+from tinyclsf.metrics import Epoch
+from tinyclsf.modules import Classifier
+from tinyclsf.recipes import make_loss
+from tinyclsf.registry.components import build_splits, load_part
+from tinyclsf.registry.options import as_text
+from tinyclsf.registry.plugins import find
+from tinyclsf.runs.listing import read_config, read_history, setting_of
+from tinyclsf.runs.models import load_model
+from tinyclsf.training import LossFunc
+
+SPLITS = ("train", "valid", "test", "all")
+_SILENT_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run's folder, its `config.json`, its epochs, and the model with its best weights, on the CPU in evaluation mode."""
+
+    folder: Path
+    config: dict[str, Any]
+    history: list[Epoch]
+    model: Classifier
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """The value of a setting that was in force, as `lr` or `batch_size`; the default where the run has none."""
+        return setting_of(self.config, name, default)
+
+    @property
+    def loss_func(self) -> LossFunc:
+        """The loss that the run was validated with."""
+        return make_loss(self.setting("loss", "cross-entropy"))
+
+
+def load_run(folder: str | os.PathLike[str]) -> TrainedRun:
+    """Open the folder of a run.
+
+    Raises: ModelFileError if it has no trained model yet, or a file is missing or broken; PluginError if its plugin fails.
+    """
+    path = Path(folder)
+    config = read_config(path)
+    return TrainedRun(path, config, read_history(path), load_model(path))
+
+
+def load_splits(
+    run: TrainedRun, *, data: str | None = None, data_dir: Path | None = None, options: Mapping[str, str] | None = None
+) -> Splits:
+    """The data of a run, read again, or another data set of the same classes and image shape; options are given as text.
+
+    A DataWarning tells where the run's own data is not what it was.
+    Raises: ModelFileError if the run does not say what data it had; ConfigurationError for an option that cannot be;
+    DataError if the data cannot be read or does not suit the model; PluginError if the plugin fails.
+    """
+    was = run.config.get("data")
+    if not isinstance(was, dict) or not isinstance(was.get("name"), str) or not isinstance(was.get("options"), dict):
+        raise ModelFileError(
+            f"{run.folder / 'config.json'} does not say what data the run had; wanted data with name and options"
+        )
+    same = data in (None, was["name"])
+    saved = {name: as_text(value) for name, value in was["options"].items()} if same else {}
+    part = load_part(find("dataset", data or was["name"]), options or {}, saved=saved, data_dir=data_dir)
+    splits = build_splits(part)
+    _check_suits(run.model, splits, part.plugin.name)
+    if data is None and data_dir is None and not options and (changed := how_changed(run, splits)):
+        warnings.warn(changed, DataWarning, stacklevel=2)
+    return splits
+
+
+def how_changed(run: TrainedRun, splits: Splits) -> str | None:
+    """How data differs from what a run was trained with, in a sentence; None where it is the same, or the run does not say."""
+    was, now = run.config["data"].get("content"), fingerprint(splits)
+    if not isinstance(was, dict) or was == now:
+        return None
+    return f"the data is not what {run.folder} was trained with: {differences(was, now)}"
+
+
+def part_of(splits: Splits, name: str | None) -> tuple[str, Dataset[Any]]:
+    """A part of the data by its name, "all" for the whole; None is the part that models are scored on.
+
+    Raises: ConfigurationError if the data has no such part.
+    """
+    if name is None:
+        return splits.held_out
+    if name not in SPLITS:
+        raise ConfigurationError(f"there is no split '{name}'; choose one of {', '.join(SPLITS)}")
+    if name == "all":
+        parts = [part for part in (splits.train, splits.valid, splits.test) if part is not None]
+        if any(isinstance(part, IterableDataset) for part in parts):
+            raise ConfigurationError(
+                "a part of the data is a stream, which cannot be joined with others; choose --split train, valid or test"
+            )
+        return name, ConcatDataset(parts)
+    part = getattr(splits, name)
+    if part is None:
+        raise ConfigurationError(f"the data has no {name} part; choose --split valid")
+    return name, part
+
+
+def paths_of(dataset: Dataset[Any]) -> list[str] | None:
+    """The files that the images of a part came from, in its order, or None where they are no files."""
+    if isinstance(dataset, ConcatDataset):
+        each = [paths_of(part) for part in dataset.datasets]
+        return None if None in each else [path for paths in each for path in paths or ()]
+    paths = getattr(dataset, "paths", None)
+    return None if paths is None else list(paths)
+
+
+def predictions_for(run: TrainedRun, dataset: Dataset[Any], *, device: str = "auto") -> Predictions:
+    """The run's predictions for the images of a data set, in its order, as fitting makes them.
+
+    Raises: TrainingError if the memory is too small.
+    """
+    chosen = choose_device(device)
+    batch_size = 2 * run.setting("batch_size", 64)
+    batches, total = loader(dataset, batch_size), len(dataset) if isinstance(dataset, Sized) else None
+    advice = "close other programs, or give another device"
+    with explained(lambda: f"predicting, with batches of {batch_size}", advice=advice):
+        place(run.model, chosen, choose_memory_format("auto", run.model, chosen))
+        return predict(run.model, batches if total is None else _told(batches, total), chosen)
+
+
+def _told(dl: Iterable[Any], total: int) -> Iterator[Any]:
+    """The batches of a loader over so many images, and word of how far it has come, once that takes a while."""
+    start, done = time.monotonic(), 0
+    for xb, yb in dl:
+        yield xb, yb
+        done += len(xb)
+        if time.monotonic() - start > _SILENT_SECONDS:
+            tell("predicting images", done, total)
+
+
+def _check_suits(model: Classifier, splits: Splits, data: str) -> None:
+    if splits.classes != model.classes:
+        missing = [name for name in model.classes if name not in splits.classes]
+        unknown = [name for name in splits.classes if name not in model.classes]
+        differing = [f"lacks {', '.join(missing)}"] if missing else []
+        differing += [f"has {', '.join(unknown)}, which the model does not know"] if unknown else []
+        found = " and ".join(differing) or "has them in another order"
+        raise DataError(f"data set {data} does not have the model's {len(model.classes)} classes: it {found}")
+    if tuple(splits.image_shape) != tuple(model.image_shape):
+        found, wanted = ("x".join(map(str, shape)) for shape in (splits.image_shape, model.image_shape))
+        raise DataError(f"data set {data} has images of {found} and the model takes {wanted}; give -d options that make it so")
+    if splits.white != model.white:
+        raise DataError(
+            f"data set {data} stores white as {splits.white:g} and the model takes {model.white:g}; scale its images to that"
+        )
