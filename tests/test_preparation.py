@@ -21,7 +21,8 @@ from tinyclsf import preparation
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning
 from tinyclsf.plugin import Images, Preparation, Splits, prepared
 from tinyclsf.preparation import set_aside
-from tinyclsf.registry.options import REQUIRED, Option, options_of
+from tinyclsf.registry.options import REQUIRED, Option
+from tinyclsf.registry.signatures import options_of
 from tinyclsf_plugins.datasets import digits as digits_module
 from tinyclsf_plugins.datasets.digits import digits
 from tinyclsf_plugins.datasets.idx import idx

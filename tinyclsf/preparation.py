@@ -164,7 +164,7 @@ def prepared(plugin: Callable[..., Splits]) -> Callable[..., Splits]:
 
     `@prepared` above `def stripes(prepare, *, size: int = 16) -> Splits` makes `stripes(size=..., valid_ratio=..., ...)`.
     """
-    shared = inspect.signature(Preparation).parameters
+    shared = inspect.signature(Preparation, eval_str=True).parameters
     own = list(inspect.signature(plugin).parameters.values())[1:]
     for parameter in own:
         if parameter.name in shared:
@@ -181,7 +181,6 @@ def prepared(plugin: Callable[..., Splits]) -> Callable[..., Splits]:
     named = [*own[: len(own) - len(rest)], *shared.values()]
     named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in named]
     build.__signature__ = inspect.Signature([*named, *rest])  # type: ignore[attr-defined]
-    build.__annotations__ = {**get_type_hints(plugin), **get_type_hints(Preparation)}
     return build
 
 

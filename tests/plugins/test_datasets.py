@@ -17,8 +17,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from tinyclsf import Classifier, Splits, get_data, loss_batch
-from tinyclsf.registry.options import REQUIRED, as_text, options_of, parse_options
+from tinyclsf.registry.options import REQUIRED, as_text, read_options
 from tinyclsf.registry.plugins import find, load, plugins
+from tinyclsf.registry.signatures import options_of
 
 ROWS, TEST_ROWS, CLASSES = 60, 20, 10
 TYPES = {"uint8": torch.uint8, "float32": torch.float32}
@@ -103,8 +104,9 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Spli
         write, needed = SETS[name]
         write(tmp_path)
         factory = load(find("dataset", name))
-        values = parse_options("dataset", name, factory, {**needed, **texts})
-        if "data_dir" in options_of("dataset", name, factory):
+        options = options_of("dataset", name, factory)
+        values = read_options("dataset", name, options, {**needed, **texts})
+        if "data_dir" in options:
             values["data_dir"] = tmp_path / FOLDERS.get(name, ".")
         splits: Splits = factory(**values)
         return splits
@@ -139,13 +141,13 @@ def test_the_shapes_are_those_of_the_docstring(name: str, build: Callable[..., S
 
 @each_set
 def test_every_option_comes_back_from_its_text(name: str) -> None:
-    factory = load(find("dataset", name))
+    options = options_of("dataset", name, load(find("dataset", name)))
     given = {**SETS[name][1], "normalize": "stats", "fraction": "0.25", "seed": "7", "valid_ratio": "0.3", "split": "tail"}
-    parsed = parse_options("dataset", name, factory, given)
+    parsed = read_options("dataset", name, options, given)
     assert {key: as_text(value) for key, value in parsed.items()} == given
-    for option in options_of("dataset", name, factory).values():
+    for option in options.values():
         if option.default is not REQUIRED and option.name != "data_dir":
-            again = parse_options("dataset", name, factory, {**SETS[name][1], option.name: as_text(option.default)})
+            again = read_options("dataset", name, options, {**SETS[name][1], option.name: as_text(option.default)})
             assert again[option.name] == option.default
 
 

@@ -19,8 +19,9 @@ from torchvision import models  # type: ignore[import-untyped]
 from tinyclsf import Classifier, Preprocess, load_model, save_model
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError
 from tinyclsf.recipes import Recipe
-from tinyclsf.registry.options import as_text, options_of, parse_options
+from tinyclsf.registry.options import as_text, read_options
 from tinyclsf.registry.plugins import find, load, plugins
+from tinyclsf.registry.signatures import options_of
 from tinyclsf_plugins.models.cifar_net import Net
 from tinyclsf_plugins.models.lenet import MyModel
 from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN, Mnist_CNN_Manual
@@ -54,12 +55,17 @@ CASES: list[tuple[str, dict[str, str]]] = [
 each_model = pytest.mark.parametrize(("name", "texts"), CASES, ids=[" ".join([name, *texts]) for name, texts in CASES])
 
 
+def values_of(name: str, texts: dict[str, str]) -> dict[str, Any]:
+    """A model's options by name, read from text."""
+    return read_options("model", name, options_of("model", name, load(find("model", name))), texts)
+
+
 def build(name: str, texts: dict[str, str]) -> tuple[nn.Module, Shape]:
     """A model for images that are not square and have neither one nor three channels."""
     shape = (2, 32, 34) if name in ("vgg", "torchvision") else (2, 17, 22)
     factory = load(find("model", name))
     torch.manual_seed(0)
-    network: nn.Module = factory(shape, len(CLASSES), **parse_options("model", name, factory, texts))
+    network: nn.Module = factory(shape, len(CLASSES), **values_of(name, texts))
     return network, shape
 
 
@@ -111,9 +117,7 @@ def test_a_step_lowers_the_loss_and_the_outputs_are_as_documented(name: str, tex
 def test_a_model_is_built_again_from_its_folder(name: str, texts: dict[str, str], tmp_path: Path) -> None:
     network, shape = build(name, texts)
     model = Classifier(Preprocess(), network, CLASSES, shape).eval()
-    save_model(
-        model, tmp_path, plugin={"name": name, "options": parse_options("model", name, load(find("model", name)), texts)}
-    )
+    save_model(model, tmp_path, plugin={"name": name, "options": values_of(name, texts)})
     x, _ = images(shape)
     assert torch.equal(load_model(tmp_path)(x), model(x))
 
@@ -121,10 +125,10 @@ def test_a_model_is_built_again_from_its_folder(name: str, texts: dict[str, str]
 @each_model
 def test_options_and_recipe(name: str, texts: dict[str, str]) -> None:
     factory = load(find("model", name))
-    values = parse_options("model", name, factory, texts)
+    values = values_of(name, texts)
     assert {key: as_text(value) for key, value in values.items()} == texts
     defaults = {key: option.default for key, option in options_of("model", name, factory).items()}
-    assert parse_options("model", name, factory, {key: as_text(value) for key, value in defaults.items()}) == defaults
+    assert values_of(name, {key: as_text(value) for key, value in defaults.items()}) == defaults
     assert type(factory.recipe) is Recipe  # type: ignore[attr-defined]
 
 

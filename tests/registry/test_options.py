@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 import pytest
 
 from tinyclsf.errors import ConfigurationError, PluginError
-from tinyclsf.registry.options import REQUIRED, Option, as_json, as_text, options_of, parse_options
+from tinyclsf.registry.options import REQUIRED, Option, as_json, as_text, read_options
+from tinyclsf.registry.signatures import options_of
 
 
 def plugin(  # type: ignore[no-untyped-def]
@@ -60,6 +61,10 @@ def nothing() -> None:
     """A data set without options."""
 
 
+def values_of(kind: str, name: str, function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    return read_options(kind, name, options_of(kind, name, function), given)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
@@ -87,11 +92,11 @@ def nothing() -> None:
     ],
 )
 def test_text_becomes_what_the_annotation_says_and_comes_back(name: str, text: str, value: object) -> None:
-    found = parse_options("dataset", "d", plugin, {name: text})
+    found = values_of("dataset", "d", plugin, {name: text})
     assert found == {name: value}
     assert type(found[name]) is type(value)
-    assert parse_options("dataset", "d", plugin, {name: as_text(value)}) == found
-    assert parse_options("dataset", "d", plugin, {name: as_text(as_json(value))}) == found
+    assert values_of("dataset", "d", plugin, {name: as_text(value)}) == found
+    assert values_of("dataset", "d", plugin, {name: as_text(as_json(value))}) == found
 
 
 @pytest.mark.parametrize(
@@ -113,13 +118,13 @@ def test_text_becomes_what_the_annotation_says_and_comes_back(name: str, text: s
 )
 def test_text_of_another_type_is_refused(name: str, text: str, wanted: str) -> None:
     with pytest.raises(ConfigurationError) as error:
-        parse_options("dataset", "d", plugin, {name: text})
+        values_of("dataset", "d", plugin, {name: text})
     assert (str(error.value), error.value.tip) == (f"option {name} of dataset d is '{text}'; wanted {wanted}", None)
 
 
 def test_annotations_need_not_be_text() -> None:
     texts = {"count": "2", "limit": "none", "kind": "b", "where": "x"}
-    assert parse_options("dataset", "d", resolved, texts) == {"count": 2, "limit": None, "kind": "b", "where": Path("x")}
+    assert values_of("dataset", "d", resolved, texts) == {"count": 2, "limit": None, "kind": "b", "where": Path("x")}
 
 
 @pytest.mark.parametrize(
@@ -141,7 +146,7 @@ def test_types_are_named_as_a_person_writes_them(name: str, type_name: str) -> N
 def test_a_models_options_are_what_follows_shape_and_classes() -> None:
     assert options_of("model", "m", Network) == {"width": Option("width", int, 8), "depth": Option("depth", int | None, None)}
     assert options_of("model", "m", network) == {"width": Option("width", int, REQUIRED)}
-    assert parse_options("model", "m", Network, {"depth": "2"}) == {"depth": 2}
+    assert values_of("model", "m", Network, {"depth": "2"}) == {"depth": 2}
 
 
 def test_a_callbacks_options_are_what_follows_folder_and_model_name() -> None:
@@ -149,9 +154,9 @@ def test_a_callbacks_options_are_what_follows_folder_and_model_name() -> None:
         "every": Option("every", int, REQUIRED),
         "data_dir": Option("data_dir", Path, Path("x")),
     }
-    assert parse_options("callback", "c", callback, {"every": "2", "data_dir": "y"}) == {"every": 2, "data_dir": Path("y")}
+    assert values_of("callback", "c", callback, {"every": "2", "data_dir": "y"}) == {"every": 2, "data_dir": Path("y")}
     with pytest.raises(ConfigurationError) as error:
-        parse_options("callback", "c", callback, {})
+        values_of("callback", "c", callback, {})
     assert (str(error.value), error.value.tip) == ("callback c needs -c c.every=INT", None)
 
 
@@ -175,35 +180,75 @@ def test_an_unknown_option_is_answered_with_the_known_and_the_nearest(
     kind: str, function: Callable[..., Any], key: str, message: str, tip: str | None
 ) -> None:
     with pytest.raises(ConfigurationError) as error:
-        parse_options(kind, "p", function, {key: "1"})
+        values_of(kind, "p", function, {key: "1"})
     assert (str(error.value), error.value.tip) == (message, tip)
 
 
 def test_an_option_without_a_default_has_to_be_given() -> None:
     with pytest.raises(ConfigurationError) as error:
-        parse_options("model", "m", network, {})
+        values_of("model", "m", network, {})
     assert (str(error.value), error.value.tip) == ("model m needs -m width=INT", None)
-    assert parse_options("model", "m", network, {"width": "4"}) == {"width": 4}
+    assert values_of("model", "m", network, {"width": "4"}) == {"width": 4}
 
 
 def test_the_data_folder_is_no_option_and_is_not_missed() -> None:
-    assert parse_options("dataset", "d", plugin, {}) == {}
+    assert values_of("dataset", "d", plugin, {}) == {}
     with pytest.raises(ConfigurationError, match="has no option 'data_dir'"):
-        parse_options("dataset", "d", plugin, {"data_dir": "x"})
+        values_of("dataset", "d", plugin, {"data_dir": "x"})
 
 
 def test_an_annotation_that_no_text_can_meet_is_the_plugins_fault() -> None:
     with pytest.raises(PluginError) as error:
-        parse_options("dataset", "d", plugin, {"rest": "1"})
+        values_of("dataset", "d", plugin, {"rest": "1"})
     assert str(error.value) == (
         "option rest of dataset d is annotated list; wanted int, float, bool, str, Path, Literal or a union of those and None"
     )
 
 
-def test_an_annotation_that_does_not_exist_is_the_plugins_fault() -> None:
-    def broken(*, size: Missing = 1) -> None:  # type: ignore[name-defined]  # noqa: F821
-        pass
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [
+        ("count", 32, 32),
+        ("share", 2, 2.0),
+        ("share", 0.25, 0.25),
+        ("fast", True, True),
+        ("word", "7", "7"),
+        ("where", "here", Path("here")),
+        ("where", Path("there"), Path("there")),
+        ("kind", "b", "b"),
+        ("seats", 4, 4),
+        ("limit", None, None),
+        ("limit", 7, 7),
+        ("either", 3, 3),
+        ("either", 3.5, 3.5),
+        ("auto", True, True),
+        ("auto", None, None),
+    ],
+)
+def test_values_of_the_right_type_are_taken_as_they_are(name: str, given: object, value: object) -> None:
+    found = values_of("dataset", "d", plugin, {name: given})
+    assert found == {name: value}
+    assert type(found[name]) is type(value)
 
-    with pytest.raises(PluginError) as error:
-        options_of("dataset", "d", broken)
-    assert str(error.value) == "the signature of dataset 'd' cannot be read: name 'Missing' is not defined"
+
+@pytest.mark.parametrize(
+    ("name", "value", "found", "wanted"),
+    [
+        ("count", 3.0, "3.0", "a whole number"),
+        ("count", True, "True", "a whole number"),
+        ("count", None, "None", "a whole number"),
+        ("count", [3], "[3]", "a whole number"),
+        ("share", True, "True", "a number"),
+        ("fast", 1, "1", "true or false"),
+        ("word", 5, "5", "text"),
+        ("where", 5, "5", "a path"),
+        ("kind", None, "None", "one of a|b"),
+        ("seats", 4.0, "4.0", "one of 2|4"),
+        ("limit", 0.5, "0.5", "none or a whole number"),
+        ("auto", 1, "1", "one of auto|true|none"),
+    ],
+)
+def test_values_of_another_type_are_refused(name: str, value: object, found: str, wanted: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        values_of("dataset", "d", plugin, {name: value})
+    assert (str(error.value), error.value.tip) == (f"option {name} of dataset d is {found}; wanted {wanted}", None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyclsf.errors import ConfigurationError, did_you_mean
-from tinyclsf.registry.components import Part, load_part
+from tinyclsf.registry.components import Component, load_component
 from tinyclsf.registry.plugins import Plugin, blamed_on, check_result, find
 from tinyclsf.trainer import Callback
 
@@ -18,7 +18,7 @@ _MOMENTS = [name for name in vars(Callback) if not name.startswith("_")]
 
 
 @dataclass(frozen=True)
-class CallbackPart(Part):
+class CallbackPart(Component):
     """A callback plugin and its options; called with the run folder and the model's name it gives the callback."""
 
     def __call__(self, folder: Path, model_name: str) -> Callback:
@@ -58,7 +58,7 @@ def load_callbacks(names: Sequence[str], texts: Mapping[str, str]) -> list[Callb
                 tip=did_you_mean(name, names),
             )
         options[name][option] = text
-    return [CallbackPart(**vars(load_part(plugin, options[plugin.name]))) for plugin in found]
+    return [CallbackPart(**vars(load_component(plugin, options[plugin.name]))) for plugin in found]
 
 
 def _blamed(plugin: Plugin, name: str, method: Callable[..., Any]) -> Callable[..., Any]:

@@ -55,12 +55,12 @@ def check(
     from tinyclsf.cli.settings import arguments_of, resolve
     from tinyclsf.machine.randomness import seed_all
     from tinyclsf.recipes import make_loss
-    from tinyclsf.registry.components import build_model, build_splits, load_part
+    from tinyclsf.registry.components import build_model, build_splits, load_component
     from tinyclsf.registry.options import Setting
 
-    model_part = load_part(plugins[0], model_options)
-    data_part = load_part(plugins[1], data_options, data_dir=data_dir)
-    settings = resolve(getattr(model_part.factory, "recipe", None), {} if loss is None else {"loss": Setting(loss, "--loss")})
+    model_part = load_component(plugins[0], model_options)
+    data_part = load_component(plugins[1], data_options, data_dir=data_dir)
+    settings = resolve(model_part.recipe, {} if loss is None else {"loss": Setting(loss, "--loss")})
     loss_func = make_loss(settings["loss"].value, **arguments_of(settings, "loss"))
     with Watch("auto") as watch:
         seed_all(seed)

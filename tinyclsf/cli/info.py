@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from typing import Any
 
 import click
@@ -12,8 +11,9 @@ from tinyclsf.cli.completion import complete_plugin
 from tinyclsf.cli.output import Output, columns, document
 from tinyclsf.cli.shared_options import common_options
 from tinyclsf.errors import ConfigurationError, did_you_mean
-from tinyclsf.registry.options import REQUIRED, Option, as_json, as_text, flag_of, options_of
+from tinyclsf.registry.options import REQUIRED, Option, as_json, as_text, flag_of
 from tinyclsf.registry.plugins import KINDS, Plugin, find, load, plugins
+from tinyclsf.registry.signatures import attribute_of, description_of, options_of
 
 
 @click.command(short_help="Show what a data set, model or callback is and takes.")
@@ -37,14 +37,14 @@ def info(name: str) -> Output:
 
 def _describe(plugin: Plugin) -> dict[str, Any]:
     factory = load(plugin)
-    recipe = getattr(factory, "recipe", None)
+    recipe = attribute_of(factory, "recipe")
     return {
         "kind": plugin.kind,
         "name": plugin.name,
         "package": plugin.package,
         "package_version": plugin.package_version,
         "target": plugin.target,
-        "description": inspect.getdoc(factory) or "",
+        "description": description_of(factory),
         "options": [_describe_option(option) for option in options_of(plugin.kind, plugin.name, factory).values()],
         "recipe": None if recipe is None else dataclasses.asdict(recipe),
     }
@@ -72,7 +72,7 @@ def _text(plugin: dict[str, Any]) -> str:
 
 
 def _option_row(plugin: dict[str, Any], option: dict[str, Any]) -> tuple[str, ...]:
-    data_dir = option["name"] == "data_dir" and plugin["kind"] != "callback"
+    data_dir = option["name"] == "data_dir" and plugin["kind"] == "dataset"
     flag = "--data-dir" if data_dir else f"{flag_of(plugin['kind'], plugin['name'], option['name'])}=..."
     wanted = "required" if option["required"] and not data_dir else f"default {as_text(option['default'])}"
     if data_dir and option["required"]:

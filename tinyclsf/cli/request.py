@@ -12,7 +12,7 @@ from tinyclsf.cli.config import Config, Named
 from tinyclsf.cli.console import Mode
 from tinyclsf.cli.settings import NAMES, Settings, flag, resolve
 from tinyclsf.errors import ModelFileError
-from tinyclsf.registry.components import Part, load_part
+from tinyclsf.registry.components import Component, load_component
 from tinyclsf.registry.options import Setting, as_text
 from tinyclsf.registry.plugins import Plugin
 from tinyclsf.runs.folder import check_run_name
@@ -28,9 +28,9 @@ class Request:
     `resumed` is the folder of the run that goes on, and `config` the file that it was taken from.
     """
 
-    model: Part
+    model: Component
     model_source: str
-    data: Part
+    data: Component
     data_source: str
     callbacks: list[CallbackPart]
     settings: Settings
@@ -54,13 +54,13 @@ def make_request(
     if options["run"] is not None:
         check_run_name(options["run"])
     known = config or Config(Path())
-    model_part = load_part(model, options["model_options"], saved=_saved(known.model, model))
-    data_part = load_part(data, options["data_options"], saved=_saved(known.data, data), data_dir=options["data_dir"])
+    model_part = load_component(model, options["model_options"], saved=_saved(known.model, model))
+    data_part = load_component(data, options["data_options"], saved=_saved(known.data, data), data_dir=options["data_dir"])
     callbacks = {named.name: named for named in known.callbacks}
     names = [*callbacks, *(name for name in options["callbacks"] if name not in callbacks)]
     texts = {f"{named.name}.{key}": text for named in callbacks.values() for key, text in named.options.items()}
     flags = {name: Setting(options[name], flag(name)) for name in NAMES if options[name] is not None}
-    settings = resolve(getattr(model_part.factory, "recipe", None), _saved_settings(known, resumed), flags)
+    settings = resolve(model_part.recipe, _saved_settings(known, resumed), flags)
     device = _first(options["device"], known)
     if resumed is not None:
         _check_same(known, model_part, data_part, settings)
@@ -104,7 +104,7 @@ def _saved_settings(config: Config, resumed: Path | None) -> dict[str, Setting]:
     return {name: Setting(value, "config") for name, (value, source) in found.items() if source != "auto"}
 
 
-def _check_same(config: Config, model: Part, data: Part, settings: Settings) -> None:
+def _check_same(config: Config, model: Component, data: Component, settings: Settings) -> None:
     """Hold a run that goes on to what it was begun with."""
     differing = [*_differing("model", config.model, model), *_differing("data", config.data, data)]
     for name, value in config.settings.items():
@@ -118,11 +118,11 @@ def _check_same(config: Config, model: Part, data: Part, settings: Settings) -> 
         )
 
 
-def _differing(kind: str, named: Named | None, part: Part) -> list[tuple[str, Any, Any]]:
+def _differing(kind: str, named: Named | None, part: Component) -> list[tuple[str, Any, Any]]:
     """What a plugin is now and was not in a config file; its data may have moved, as what is in them is looked at too."""
     if named is None:
         return []
     if named.name != part.plugin.name:
         return [(kind, named.name, part.plugin.name)]
-    was, now = (each.described()["options"] for each in (load_part(part.plugin, {}, saved=named.options), part))
+    was, now = (each.described()["options"] for each in (load_component(part.plugin, {}, saved=named.options), part))
     return [(f"{kind} option {key}", was[key], now[key]) for key in was if was[key] != now[key] and key != "data_dir"]

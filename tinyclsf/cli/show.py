@@ -70,11 +70,11 @@ def show(
     from tinyclsf.cli.console import Watch
     from tinyclsf.drawing.samples import show_samples
     from tinyclsf.drawing.style import check_path
-    from tinyclsf.registry.components import build_splits, load_part
+    from tinyclsf.registry.components import build_splits, load_component
     from tinyclsf.runs.trained_run import part_of
 
     check_path(out)
-    part = load_part(plugin, data_options, data_dir=data_dir)
+    part = load_component(plugin, data_options, data_dir=data_dir)
     with Watch("auto") as watch:
         splits = build_splits(part)
         if seed is None and not first and not is_stream(part_of(splits, split)[1]):

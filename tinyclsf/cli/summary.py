@@ -103,11 +103,11 @@ def _from_plugin(name: str, options: dict[str, str], classes: int, shape: tuple[
 
     from tinyclsf.data import Images, Splits
     from tinyclsf.modules import Preprocess
-    from tinyclsf.registry.components import build_model, load_part
+    from tinyclsf.registry.components import build_model, load_component
 
     blank = Images(torch.zeros(1, *shape), torch.zeros(1, dtype=torch.int64))
     splits = Splits(blank, blank, None, tuple(map(str, range(classes))), shape, Preprocess())
-    part = load_part(find("model", name), options)
+    part = load_component(find("model", name), options)
     try:
         return build_model(part, splits)
     except (ConfigurationError, PluginError) as error:

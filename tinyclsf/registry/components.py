@@ -13,12 +13,14 @@ import torch
 from tinyclsf.data import Splits
 from tinyclsf.errors import ConfigurationError, PluginError
 from tinyclsf.modules import Classifier
-from tinyclsf.registry.options import REQUIRED, Setting, as_json, options_of, parse_options
+from tinyclsf.recipes import Recipe
+from tinyclsf.registry.options import REQUIRED, Setting, as_json, read_options
 from tinyclsf.registry.plugins import Plugin, blamed_on, check_result, load
+from tinyclsf.registry.signatures import attribute_of, options_of
 
 
 @dataclass(frozen=True)
-class Part:
+class Component:
     """A plugin that was loaded, and every option that it is called with."""
 
     plugin: Plugin
@@ -30,8 +32,20 @@ class Part:
         """The options as keyword arguments."""
         return {name: setting.value for name, setting in self.options.items()}
 
+    @property
+    def recipe(self) -> Recipe | None:
+        """The recipe of a model, if it has one.
+
+        Raises: PluginError if it is not made by `@recipe`.
+        """
+        found = attribute_of(self.factory, "recipe")
+        if found is not None and not isinstance(found, Recipe):
+            owner = f"{self.plugin.kind} '{self.plugin.name}' of package {self.plugin.package}"
+            raise PluginError(f"{owner} has a recipe of type {type(found).__name__}; wanted one made by @recipe(...)")
+        return found
+
     def described(self) -> dict[str, Any]:
-        """The part as JSON, with the values of all its options, so that it can be built again."""
+        """The component as JSON, with the values of all its options, so that it can be built again."""
         return {
             "name": self.plugin.name,
             "package": self.plugin.package,
@@ -43,64 +57,75 @@ class Part:
         }
 
 
-def load_part(
-    plugin: Plugin, texts: Mapping[str, str], *, saved: Mapping[str, str] | None = None, data_dir: Path | None = None
-) -> Part:
-    """Import a plugin and resolve its options: given as text, else saved by another run, else its own defaults.
+def load_component(
+    plugin: Plugin,
+    given: Mapping[str, Any],
+    *,
+    saved: Mapping[str, Any] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+) -> Component:
+    """Import a plugin, resolve its options, and let it check them: given, else saved by another run, else its own defaults.
 
-    A `data_dir` without a default is $TINYCLSF_DATA, else ~/.cache/tinyclsf, where --data-dir says nothing.
-    Raises: PluginError if it cannot be imported; ConfigurationError for an option that it does not have.
+    Options are text, as on the command line, or values. A `data_dir` without a default is $TINYCLSF_DATA, else
+    ~/.cache/tinyclsf. A `check_options` that is attached to the plugin is called with all options.
+    Raises: PluginError if the plugin cannot be imported or fails; ConfigurationError for an option that it does not have or
+    that is not of its type; what `check_options` raises.
     """
     saved = dict(saved or {})
     factory = load(plugin)
     known = options_of(plugin.kind, plugin.name, factory)
-    saved_dir = saved.pop("data_dir", None) if plugin.kind == "dataset" and "data_dir" in known else None
-    given = parse_options(plugin.kind, plugin.name, factory, {**saved, **texts})
+    uses_data_dir = plugin.kind == "dataset" and "data_dir" in known
+    saved_dir = saved.pop("data_dir", None) if uses_data_dir else None
+    values = read_options(plugin.kind, plugin.name, known, {**saved, **given})
     options = {name: Setting(option.default, "default") for name, option in known.items() if option.default is not REQUIRED}
-    for name, value in given.items():
-        if name in texts:
+    for name, value in values.items():
+        if name in given:
             options[name] = Setting(value, f"-{plugin.kind[0]}")
         elif name not in options or value != options[name].value:
             options[name] = Setting(value, "config")
-    if data_dir is not None and "data_dir" not in known:
-        raise ConfigurationError(f"{plugin.kind} {plugin.name} does not use --data-dir; leave it out")
     if data_dir is not None:
-        options["data_dir"] = Setting(data_dir, "--data-dir")
+        if not uses_data_dir:
+            raise ConfigurationError(f"{plugin.kind} {plugin.name} does not use --data-dir; leave it out")
+        options["data_dir"] = Setting(Path(data_dir), "--data-dir")
     elif saved_dir is not None:
         options["data_dir"] = Setting(Path(saved_dir), "config")
-    elif "data_dir" in known and "data_dir" not in options:
+    elif uses_data_dir and "data_dir" not in options:
         options["data_dir"] = _default_data_dir()
-    return Part(plugin, factory, {name: options[name] for name in known})
+    component = Component(plugin, factory, {name: options[name] for name in known})
+    if (check_options := attribute_of(factory, "check_options")) is not None:
+        with blamed_on(plugin, "failed in check_options"):
+            check_options(**component.values)
+    return component
 
 
-def build_splits(part: Part) -> Splits:
+def build_splits(component: Component) -> Splits:
     """The data set.
 
     Raises: PluginError if the plugin fails or returns no Splits; DataError as the plugin says.
     """
-    with blamed_on(part.plugin, "failed"):
-        splits = part.factory(**part.values)
-    check_result(part.plugin, splits, Splits)
+    with blamed_on(component.plugin, "failed"):
+        splits = component.factory(**component.values)
+    check_result(component.plugin, splits, Splits)
     assert isinstance(splits, Splits)
     return splits
 
 
-def build_model(part: Part, splits: Splits) -> Classifier:
+def build_model(component: Component, splits: Splits) -> Classifier:
     """The model for a data set, tried on two blank images.
 
     Raises: PluginError if the plugin fails, or its model gives anything but a logit for each image and class.
     """
     shape, num_classes = splits.image_shape, len(splits.classes)
-    with blamed_on(part.plugin, f"failed for {num_classes} classes of images {shape}"):
-        network = part.factory(shape, num_classes, **part.values)
-    check_result(part.plugin, network, torch.nn.Module)
+    with blamed_on(component.plugin, f"failed for {num_classes} classes of images {shape}"):
+        network = component.factory(shape, num_classes, **component.values)
+    check_result(component.plugin, network, torch.nn.Module)
     model = Classifier(splits.preprocess, network, splits.classes, shape, splits.white)
-    with blamed_on(part.plugin, f"failed on images {shape}"), torch.no_grad():
+    with blamed_on(component.plugin, f"failed on images {shape}"), torch.no_grad():
         out = model.eval()(torch.zeros(2, *shape))
     if not isinstance(out, torch.Tensor) or out.shape != (2, num_classes):
         found = f"shape {tuple(out.shape)}" if isinstance(out, torch.Tensor) else type(out).__name__
         raise PluginError(
-            f"model '{part.plugin.name}' of package {part.plugin.package} gave outputs of {found} for 2 images; "
+            f"model '{component.plugin.name}' of package {component.plugin.package} gave outputs of {found} for 2 images; "
             f"wanted logits of shape (2, {num_classes})"
         )
     return model

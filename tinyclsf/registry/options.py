@@ -1,18 +1,18 @@
-"""A plugin's own options: read off its signature, parsed from text by their annotations."""
+"""The options of a plugin: their types, and values of those types from text or from Python."""
 
 from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from tinyclsf.errors import ConfigurationError, PluginError, did_you_mean
 
 REQUIRED = inspect.Parameter.empty
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false"}
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
 
 class Setting(NamedTuple):
@@ -44,42 +44,19 @@ class Option:
         return none + [each for each in found if each is not type(None)]
 
 
-def options_of(kind: str, name: str, function: Callable[..., Any]) -> dict[str, Option]:
-    """The options that a plugin takes, by name.
+def read_options(kind: str, name: str, known: Mapping[str, Option], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a person gives them to values of the types that the plugin asks for.
 
-    A model's first two parameters are the image shape and the number of classes, a callback's are the run folder and the
-    model's name: these it is always given.
-    Raises: PluginError if an annotation cannot be understood.
-    """
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-        hints = get_type_hints(function.__init__ if isinstance(function, type) else function)  # type: ignore[misc]
-    except Exception as error:
-        raise PluginError(f"the signature of {kind} '{name}' cannot be read: {error}") from error
-    if kind in ("model", "callback"):
-        parameters = parameters[2:]
-    plain = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return {
-        parameter.name: Option(parameter.name, hints.get(parameter.name, _type_of(parameter.default)), parameter.default)
-        for parameter in parameters
-        if parameter.kind in plain
-    }
-
-
-def parse_options(kind: str, name: str, function: Callable[..., Any], texts: Mapping[str, str]) -> dict[str, Any]:
-    """Options as text to the values that the plugin's annotations ask for.
-
+    Text is read as on the command line, wherever it comes from; any other value has to be of the type.
     Raises: ConfigurationError if an option is unknown, missing or not of its type.
     """
-    known = options_of(kind, name, function)
-    if kind != "callback":
-        known.pop("data_dir", None)  # given by --data-dir
+    known = {key: option for key, option in known.items() if kind != "dataset" or key != "data_dir"}  # given by --data-dir
     values = {}
-    for key, text in texts.items():
+    for key, value in given.items():
         if key not in known:
             takes = f"it takes {', '.join(known)}" if known else "it takes none"
             raise ConfigurationError(f"{kind} {name} has no option '{key}'; {takes}", tip=did_you_mean(key, known))
-        values[key] = _parse(kind, name, known[key], text)
+        values[key] = _read(kind, name, known[key], value)
     for option in known.values():
         if option.default is REQUIRED and option.name not in values:
             raise ConfigurationError(f"{kind} {name} needs {flag_of(kind, name, option.name)}={option.type_name.upper()}")
@@ -92,7 +69,7 @@ def flag_of(kind: str, name: str, option: str) -> str:
 
 
 def as_text(value: Any) -> str:
-    """A value as `parse_options` reads it back."""
+    """A value as `read_options` reads it back."""
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -103,7 +80,7 @@ def as_json(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
-def _parse(kind: str, name: str, option: Option, text: str) -> Any:
+def _read(kind: str, name: str, option: Option, value: Any) -> Any:
     for each in option.alternatives:
         if get_origin(each) is not Literal and each not in (int, float, bool, str, Path, type(None)):
             raise PluginError(
@@ -111,14 +88,14 @@ def _parse(kind: str, name: str, option: Option, text: str) -> Any:
                 "wanted int, float, bool, str, Path, Literal or a union of those and None"
             )
         try:
-            return _convert(each, text)
+            return _parse(each, value) if isinstance(value, str) else _check(each, value)
         except ValueError:
             continue
     words = " or ".join(_WORDS.get(each) or _type_name(each) for each in option.alternatives)
-    raise ConfigurationError(f"option {option.name} of {kind} {name} is '{text}'; wanted {words}")
+    raise ConfigurationError(f"option {option.name} of {kind} {name} is {value!r}; wanted {words}")
 
 
-def _convert(wanted: Any, text: str) -> Any:
+def _parse(wanted: Any, text: str) -> Any:
     if get_origin(wanted) is Literal:
         choices = {as_text(choice): choice for choice in get_args(wanted)}
         return choices[text] if text in choices else _refuse()
@@ -129,9 +106,12 @@ def _convert(wanted: Any, text: str) -> Any:
     return wanted(text)
 
 
-def _type_of(default: Any) -> Any:
-    """What an option without an annotation takes: the like of its default."""
-    return str if default is REQUIRED or default is None else type(default)
+def _check(wanted: Any, value: Any) -> Any:
+    if get_origin(wanted) is Literal:
+        return value if (type(value), value) in ((type(choice), choice) for choice in get_args(wanted)) else _refuse()
+    if wanted is float and type(value) is int:
+        return float(value)
+    return value if isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)) else _refuse()
 
 
 def _refuse() -> Any:

@@ -15,8 +15,9 @@ from torch import Tensor, contiguous_format, nn
 from tinyclsf.errors import ConfigurationError, ModelFileError
 from tinyclsf.machine.storage import write_whole
 from tinyclsf.modules import Classifier, Preprocess
-from tinyclsf.registry.options import REQUIRED, as_text, options_of, parse_options
+from tinyclsf.registry.options import REQUIRED, read_options
 from tinyclsf.registry.plugins import blamed_on, check_result, find, load
+from tinyclsf.registry.signatures import options_of
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -136,14 +137,13 @@ def _build(path: Path, plugin: Any, image_shape: tuple[int, ...], num_classes: i
     try:
         found = find("model", plugin["name"])
         factory = load(found)
+        known = options_of("model", plugin["name"], factory)
         # A file that a network may be begun from, such as weights to start with: what it held is in the saved weights now.
         begun_from = {
-            option.name
-            for option in options_of("model", plugin["name"], factory).values()
-            if Path in option.alternatives and option.default is not REQUIRED
+            option.name for option in known.values() if Path in option.alternatives and option.default is not REQUIRED
         }
-        texts = {key: as_text(value) for key, value in plugin["options"].items() if key not in begun_from}
-        options = parse_options("model", plugin["name"], factory, texts)
+        saved = {key: value for key, value in plugin["options"].items() if key not in begun_from}
+        options = read_options("model", plugin["name"], known, saved)
     except ConfigurationError as error:
         raise ModelFileError(f"{path} needs a model plugin as it was trained with: {error}", tip=error.tip) from error
     with blamed_on(found, f"failed for {num_classes} classes of images {image_shape}"):

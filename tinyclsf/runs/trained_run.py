@@ -22,8 +22,7 @@ from tinyclsf.machine.torch_errors import explained
 from tinyclsf.metrics import Epoch
 from tinyclsf.modules import Classifier
 from tinyclsf.recipes import make_loss
-from tinyclsf.registry.components import build_splits, load_part
-from tinyclsf.registry.options import as_text
+from tinyclsf.registry.components import build_splits, load_component
 from tinyclsf.registry.plugins import find
 from tinyclsf.runs.listing import read_config, read_history, setting_of
 from tinyclsf.runs.models import load_model
@@ -63,9 +62,9 @@ def load_run(folder: str | os.PathLike[str]) -> TrainedRun:
 
 
 def load_splits(
-    run: TrainedRun, *, data: str | None = None, data_dir: Path | None = None, options: Mapping[str, str] | None = None
+    run: TrainedRun, *, data: str | None = None, data_dir: Path | None = None, options: Mapping[str, Any] | None = None
 ) -> Splits:
-    """The data of a run, read again, or another data set of the same classes and image shape; options are given as text.
+    """The data of a run, read again, or another data set of the same classes and image shape; options are values, or text.
 
     A DataWarning tells where the run's own data is not what it was.
     Raises: ModelFileError if the run does not say what data it had; ConfigurationError for an option that cannot be;
@@ -77,8 +76,8 @@ def load_splits(
             f"{run.folder / 'config.json'} does not say what data the run had; wanted data with name and options"
         )
     same = data in (None, was["name"])
-    saved = {name: as_text(value) for name, value in was["options"].items()} if same else {}
-    part = load_part(find("dataset", data or was["name"]), options or {}, saved=saved, data_dir=data_dir)
+    saved = was["options"] if same else {}
+    part = load_component(find("dataset", data or was["name"]), options or {}, saved=saved, data_dir=data_dir)
     splits = build_splits(part)
     _check_suits(run.model, splits, part.plugin.name)
     if data is None and data_dir is None and not options and (changed := how_changed(run, splits)):

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine.randomness import random_state, seed_all, set_random_state
-from tinyclsf.registry.components import Part, load_part
+from tinyclsf.registry.components import Component, load_component
 from tinyclsf.registry.options import as_text
 from tinyclsf.registry.plugins import blamed_on, find
+from tinyclsf.registry.signatures import innermost
 from tinyclsf.runs.trained_run import TrainedRun
 from tinyclsf.scripting.data import text
 from tinyclsf.scripting.sources import Sources, import_lines, sources_of
@@ -40,7 +41,7 @@ def model_sources(run: TrainedRun, seed: int) -> Sources:
     the model plugin fails.
     """
     saved = {name: as_text(value) for name, value in run.config["model"]["options"].items()}
-    part = load_part(find("model", run.config["model"]["name"]), {}, saved=saved)
+    part = load_component(find("model", run.config["model"]["name"]), {}, saved=saved)
     shape, num_classes = run.model.image_shape, len(run.model.classes)
     with blamed_on(part.plugin, "failed"):
         network, wanted = _trial(lambda: part.factory(shape, num_classes, **part.values), shape, seed)
@@ -62,15 +63,15 @@ def model_sources(run: TrainedRun, seed: int) -> Sources:
 Way = tuple[str, Sources]  # an expression that makes the network, and what it needs
 
 
-def _by_class(part: Part, network: nn.Module, given: tuple[Any, ...]) -> Way | None:
+def _by_class(part: Component, network: nn.Module, given: tuple[Any, ...]) -> Way | None:
     """The network's own class, where a factory does no more than choose it."""
     cls = type(network)
-    if cls.__module__.partition(".")[0] != part.factory.__module__.partition(".")[0]:
+    if cls.__module__.partition(".")[0] != innermost(part.factory).__module__.partition(".")[0]:
         return None
     return f"{cls.__name__}({_arguments(cls, given, part.values)})", sources_of(cls)
 
 
-def _by_torchvision(part: Part, network: nn.Module, given: tuple[Any, ...]) -> Way | None:
+def _by_torchvision(part: Component, network: nn.Module, given: tuple[Any, ...]) -> Way | None:
     """torchvision's own function, and another first layer where the images do not have three channels."""
     arch, (channels, *_), num_classes = part.values.get("arch"), *given
     if part.plugin.name != "torchvision" or part.plugin.package != "tinyclsf":
@@ -90,12 +91,13 @@ def _by_torchvision(part: Part, network: nn.Module, given: tuple[Any, ...]) -> W
     return "make_network()", Sources(sources.imports, {"make_network": code})
 
 
-def _by_factory(part: Part, network: nn.Module, given: tuple[Any, ...]) -> Way:
+def _by_factory(part: Component, network: nn.Module, given: tuple[Any, ...]) -> Way:
     """The plugin's function as it is."""
-    sources = sources_of(part.factory)
-    arguments = _arguments(part.factory, given, part.values)
+    factory = innermost(part.factory)
+    sources = sources_of(factory)
+    arguments = _arguments(factory, given, part.values)
     imports = ["from pathlib import Path"] if "Path(" in arguments else []
-    return f"{part.factory.__name__}({arguments})", Sources([*sources.imports, *imports], sources.definitions)
+    return f"{factory.__name__}({arguments})", Sources([*sources.imports, *imports], sources.definitions)
 
 
 def _arguments(function: Callable[..., Any], given: tuple[Any, ...], options: Mapping[str, Any]) -> str:
