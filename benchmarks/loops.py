@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from tinyclsf import Trainer, fit, get_data
-from tinyclsf.cli.console import Watch
+from tinyclsf.cli.fit_watch import FitWatch
 from tinyclsf.runs.keeping import history_lines
 from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN
 from tinyclsf_plugins.models.mnist_logistic import Mnist_Logistic
@@ -55,7 +55,7 @@ def measure(way: str, name: str) -> None:
     plain = DataLoader(train_ds, 64, shuffle=True), DataLoader(valid_ds, 128)
     ours = get_data(train_ds, valid_ds, 64)
     seconds = []
-    with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), Watch("bar") as watch:
+    with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), FitWatch("bar") as watch:
         trainer = Trainer(model, F.cross_entropy, opt, device="cpu", memory_format="auto" if "Trainer" in way else "contiguous")
         trainer.callbacks += [history_lines(Path(folder, "metrics.jsonl")), watch]
         epoch = {

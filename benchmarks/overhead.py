@@ -28,7 +28,7 @@ from torch.optim import SGD
 from torch.utils.data import TensorDataset
 
 from tinyclsf import Epoch, Trainer, get_data
-from tinyclsf.cli.console import Watch
+from tinyclsf.cli.fit_watch import FitWatch
 from tinyclsf.runs.keeping import Checkpoints, history_lines
 from tinyclsf.trainer import Callback
 
@@ -64,7 +64,7 @@ def watched_trainer(model: nn.Module, opt: torch.optim.Optimizer) -> Iterator[Tr
         TemporaryDirectory() as folder,
         open(os.devnull, "w") as nowhere,
         contextlib.redirect_stderr(nowhere),
-        Watch("bar") as watch,
+        FitWatch("bar") as watch,
     ):
         callbacks = [history_lines(Path(folder, "metrics.jsonl")), watch, Checkpoints(Path(folder))]
         yield Trainer(model, F.cross_entropy, opt, device="cpu", callbacks=callbacks)

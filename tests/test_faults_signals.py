@@ -81,7 +81,7 @@ class Probe(Callback):
 SERVER = """
 import json, os, signal, sys
 import filelock, torch, torch._dynamo
-import probes, tinyclsf.cli.experiment
+import probes, tinyclsf.experiments.running, tinyclsf.cli.fit_watch
 from pathlib import Path
 from tinyclsf.runs.checkpoints import save_checkpoint
 from tinyclsf.cli.app import main

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tinyclsf.deployment.prediction import predict_files
     from tinyclsf.drawing.samples import show_samples
     from tinyclsf.estimator import TorchClassifier
+    from tinyclsf.experiments.experiment import Experiment
+    from tinyclsf.experiments.train import train
     from tinyclsf.machine.duration import DurationTime
     from tinyclsf.metrics import Epoch, accuracy
     from tinyclsf.modules import Classifier, Lambda, Preprocess
@@ -31,6 +33,7 @@ _HOME = {
     "Classifier": "modules",
     "DurationTime": "machine.duration",
     "Epoch": "metrics",
+    "Experiment": "experiments.experiment",
     "Images": "data",
     "Lambda": "modules",
     "Preprocess": "modules",
@@ -54,6 +57,7 @@ _HOME = {
     "save_model": "runs.models",
     "show_samples": "drawing.samples",
     "summarize": "analysis.summary",
+    "train": "experiments.train",
     "write_report": "analysis.report",
     "write_script": "scripting.script",
 }
@@ -62,6 +66,7 @@ __all__ = [
     "Classifier",
     "DurationTime",
     "Epoch",
+    "Experiment",
     "Images",
     "Lambda",
     "Preprocess",
@@ -85,6 +90,7 @@ __all__ = [
     "save_model",
     "show_samples",
     "summarize",
+    "train",
     "write_report",
     "write_script",
 ]

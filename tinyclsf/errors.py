@@ -73,8 +73,12 @@ class Terminated(Interrupted):
     kind = "terminated"
 
 
-class DataWarning(UserWarning):
-    """Something about the data that a person should know, and that does not keep a model from being trained."""
+class TinyclsfWarning(UserWarning):
+    """Something that a person should know, and that does not keep a model from being trained."""
+
+
+class DataWarning(TinyclsfWarning):
+    """Something about the data that a person should know."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

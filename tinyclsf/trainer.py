@@ -71,7 +71,7 @@ class Trainer:
         loss_func: LossFunc,
         opt: Optimizer,
         *,
-        device: str = "auto",
+        device: str | torch.device = "auto",
         memory_format: Literal["auto", "channels_last", "contiguous"] = "auto",
         precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
         compile: bool = False,

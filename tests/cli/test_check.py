@@ -106,7 +106,7 @@ def test_fit_warns_of_what_it_finds_and_ends_as_without_looking(
     ]
     assert first.err == "".join(f"warning: {sentence}\n" for sentence in warned)
     none: list[Finding] = []
-    monkeypatch.setattr("tinyclsf.cli.building.quick_check", lambda *parts: none)
+    monkeypatch.setattr("tinyclsf.experiments.building.quick_check", lambda *parts: none)
     second = cli(*fit, "--run", "without")
     assert second.document["warnings"] == []
     # Dropout drew in training and in scoring: one number more or less, and all is different.

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tinyclsf.cli.settings import arguments_of, resolve
 from tinyclsf.errors import ConfigurationError, PluginError
+from tinyclsf.experiments.settings import arguments_of, resolve
 from tinyclsf.recipes import Recipe, optimizers
 from tinyclsf.registry.options import Setting
 
@@ -21,6 +21,7 @@ OTHERS = {
     "precision": ("auto", "default"),
     "compile": (False, "default"),
     "checkpoint_every": (None, "default"),
+    "device": ("auto", "default"),
 }
 SGD = Recipe(epochs=2, batch_size=32, optimizer="sgd", lr=0.1, momentum=0.9, schedule="one-cycle", loss="mse")
 

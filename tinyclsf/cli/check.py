@@ -52,7 +52,7 @@ def check(
     plugins = find("model", model), find("dataset", data)
     from tinyclsf.analysis.checks import examine
     from tinyclsf.cli.console import Watch
-    from tinyclsf.cli.settings import arguments_of, resolve
+    from tinyclsf.experiments.settings import arguments_of, resolve
     from tinyclsf.machine.randomness import seed_all
     from tinyclsf.recipes import make_loss
     from tinyclsf.registry.components import build_model, build_splits, load_component

@@ -3,34 +3,54 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from tinyclsf.cli.completion import complete_plugin
-from tinyclsf.cli.config import read_config
 from tinyclsf.cli.output import Output
 from tinyclsf.cli.shared_options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, option, runs_option
 from tinyclsf.errors import ConfigurationError
+from tinyclsf.experiments.choices import KINDS
+from tinyclsf.experiments.request import DATA, make_request
 from tinyclsf.machine import launch
 from tinyclsf.machine.signals import SignalReceived, StopSignals, ended
-from tinyclsf.registry.plugins import find, own_version
+from tinyclsf.registry.plugins import own_version
+from tinyclsf.runs.folder import check_run_name
 from tinyclsf.runs.listing import find_run
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-class _Number(click.FloatRange):
-    """A range of finite numbers: click's own lets nan through, as nan is neither above nor below anything."""
+    from tinyclsf.cli.console import Mode
+    from tinyclsf.experiments.request import Asked
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number.", param, ctx)
-        return number
+
+class _Choice(click.ParamType):  # type: ignore[type-arg]  # it has none in click 8.2
+    """A setting of training as a text, held to the values that it takes wherever it is given."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.kind = KINDS[name]
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return self.kind.parsed(value)
+        except ValueError:
+            self.fail(f"it is {value!r}; wanted {self.kind.wanted}.", param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(word) for word in self.kind.words if word.startswith(incomplete)]
+
+
+def _setting(name: str, metavar: str, help: str) -> Callable[[Any], Any]:
+    """An option for a setting of training, by its own name."""
+    return option(f"--{name.replace('_', '-')}", name, type=_Choice(name), metavar=metavar, help=help)
 
 
 class _Command(click.Command):
@@ -56,20 +76,13 @@ _SECTIONS = {
     "resume": "Run",
     "progress": "Output",
 }
-_DATA = "digits"
 _AUGMENT = "Random changes of training images: flip, crop, affine, cutout, mixup, cutmix; or several: flip,crop. [none]"
-_PLATEAU = "plateau: epochs to wait for a lower validation loss."
-_SMOOTHING = "cross-entropy: share of a label spread over all."
 _EMA = "Evaluate and keep a moving average of the weights, of which this share stays at each step: 0.999. [none]"
-_PATIENCE = "Stop after N epochs in a row without a new best. [none]"
 _PRECISION = "auto, float32, bfloat16 or float16. [auto: bfloat16 on CUDA that has it, else float32]"
-_EVERY = "Save every N batches too, not only after each epoch."
 _RESUME = "Go on with a stopped run, or train it for more --epochs."
 _CONFIG = "Take what is not given from a run's config.json."
 _PROGRESS = "auto, bar, plain or none. [auto: bar on a terminal, else a line an epoch]"
 _CALLBACK = "csv, tensorboard, ...: more to do; may be repeated."
-_COUNT: dict[str, Any] = {"type": click.IntRange(min=1), "metavar": "N"}
-_SHARE = _Number(min=0, max=1, min_open=True, max_open=True)
 
 
 @contextlib.contextmanager
@@ -84,34 +97,34 @@ def _before_a_run(resume: str | None) -> Iterator[None]:
 
 @click.command(cls=_Command, short_help="Train a model, and score it on images it has not seen.")
 @click.argument("model", required=False, shell_complete=complete_plugin)
-@option("--data", metavar="NAME", shell_complete=complete_plugin, help=f"Data set to train on. [{_DATA}]")
+@option("--data", metavar="NAME", shell_complete=complete_plugin, help=f"Data set to train on. [{DATA}]")
 @option("--data-dir", help=DATA_DIR, **DIRECTORY)
 @option("-d", "data_options", help="An option of the data set; 'tinyclsf info NAME' shows them.", **KEY_VALUE)
 @option("-m", "model_options", help="An option of the model; 'tinyclsf info MODEL' shows them.", **KEY_VALUE)
-@option("--epochs", help="Passes over the training data.", **_COUNT)
-@option("--batch-size", help="Images a step; validation takes twice as many.", **_COUNT)
-@option("--augment", metavar="NAMES", help=_AUGMENT)
-@option("--optimizer", metavar="NAME", help="sgd, adam, adamw, rmsprop, ...: any of torch.optim.")
-@option("--lr", type=_Number(min=0, min_open=True), metavar="X", help="Learning rate; with a schedule, its highest.")
-@option("--momentum", type=_Number(min=0, max=1, max_open=True), metavar="X", help="Momentum, where the optimizer has it.")
-@option("--weight-decay", type=_Number(min=0), metavar="X", help="Weight decay, where the optimizer has it.")
-@option("--schedule", metavar="NAME", help="none, cosine, one-cycle, step, exponential or plateau.")
-@option("--gamma", type=_SHARE, metavar="X", help="step, exponential, plateau: factor on the lr.")
-@option("--step-size", help="step: epochs from one step to the next.", **_COUNT)
-@option("--plateau-patience", type=click.IntRange(min=0), metavar="N", help=_PLATEAU)
-@option("--loss", metavar="NAME", help="cross-entropy or mse.")
-@option("--label-smoothing", type=_Number(min=0, max=1, max_open=True), metavar="X", help=_SMOOTHING)
-@option("--accumulate", help="Batches whose gradients make one step. [1]", **_COUNT)
-@option("--clip-norm", type=_Number(min=0, min_open=True), metavar="X", help="Longest gradient a step may take. [none]")
-@option("--ema-decay", type=_SHARE, metavar="X", help=_EMA)
-@option("--patience", help=_PATIENCE, **_COUNT)
-@option("--seed", type=click.IntRange(min=0, max=2**32 - 1), metavar="N", help="Seed of weights and batches. [0]")
-@option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps. [auto]")
-@option("--precision", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), metavar="NAME", help=_PRECISION)
+@_setting("epochs", "N", "Passes over the training data.")
+@_setting("batch_size", "N", "Images a step; validation takes twice as many.")
+@_setting("augment", "NAMES", _AUGMENT)
+@_setting("optimizer", "NAME", "sgd, adam, adamw, rmsprop, ...: any of torch.optim.")
+@_setting("lr", "X", "Learning rate; with a schedule, its highest.")
+@_setting("momentum", "X", "Momentum, where the optimizer has it.")
+@_setting("weight_decay", "X", "Weight decay, where the optimizer has it.")
+@_setting("schedule", "NAME", "none, cosine, one-cycle, step, exponential or plateau.")
+@_setting("gamma", "X", "step, exponential, plateau: factor on the lr.")
+@_setting("step_size", "N", "step: epochs from one step to the next.")
+@_setting("plateau_patience", "N", "plateau: epochs to wait for a lower validation loss.")
+@_setting("loss", "NAME", "cross-entropy or mse.")
+@_setting("label_smoothing", "X", "cross-entropy: share of a label spread over all.")
+@_setting("accumulate", "N", "Batches whose gradients make one step. [1]")
+@_setting("clip_norm", "X", "Longest gradient a step may take. [none]")
+@_setting("ema_decay", "X", _EMA)
+@_setting("patience", "N", "Stop after N epochs in a row without a new best. [none]")
+@_setting("seed", "N", "Seed of weights and batches. [0]")
+@_setting("device", "NAME", "auto, cpu, cuda, cuda:1 or mps. [auto]")
+@_setting("precision", "NAME", _PRECISION)
 @option("--compile/--no-compile", default=None, help="Compile the model, where there is a compiler. [no]")
 @option("--resume", metavar="RUN", help=_RESUME)
 @option("--config", type=click.Path(path_type=Path), metavar="FILE", help=_CONFIG)
-@option("--checkpoint-every", help=_EVERY, **_COUNT)
+@_setting("checkpoint_every", "N", "Save every N batches too, not only after each epoch.")
 @option("--run", metavar="NAME", help="Name of the run folder. [MODEL-DATA-TIME]")
 @runs_option("runs", "Where runs go.")
 @option("--callback", "callbacks", multiple=True, metavar="NAME", help=_CALLBACK)
@@ -119,7 +132,17 @@ def _before_a_run(resume: str | None) -> Iterator[None]:
 @option("--progress", type=click.Choice(["auto", "bar", "plain", "none"]), default="auto", metavar="HOW", help=_PROGRESS)
 @common_options
 @click.pass_context
-def fit(ctx: click.Context, /, **options: Any) -> Output | None:
+def fit(
+    ctx: click.Context,
+    /,
+    *,
+    model: str | None,
+    resume: str | None,
+    run: str | None,
+    runs: Path,
+    progress: Mode,
+    **asked: Unpack[Asked],
+) -> Output | None:
     """Train MODEL, keep its best weights and score them once on held-out images.
 
     What is not given comes from the model's recipe; the header says every value in force and where it came from.
@@ -130,28 +153,30 @@ def fit(ctx: click.Context, /, **options: Any) -> Output | None:
     tinyclsf fit mnist-logistic --data mnist --optimizer adam --lr 0.001
     tinyclsf fit --resume overnight --epochs 10
     """
-    with StopSignals() as signals, _before_a_run(options["resume"]):
-        resume, file = options.pop("resume"), options.pop("config")
-        if resume is not None and (file is not None or options["run"] is not None):
+    with StopSignals() as signals, _before_a_run(resume):
+        if resume is not None and (asked.get("config") is not None or run is not None):
             raise ConfigurationError("--resume goes on in its own run folder; leave out --config and --run")
-        folder = None if resume is None else find_run(options["runs"], resume)
-        path = file if folder is None else folder / "config.json"
-        config = None if path is None else read_config(path, ctx)
-        model, model_source = options["model"], "argument"
-        if model is None and config and config.model:
-            model, model_source = config.model.name, "config"
-        if model is None:
-            missing = "missing argument 'MODEL'"
-            raise ConfigurationError(missing if config is None else f"{missing}, and config file {config} names no model")
-        saved = config.data.name if config and config.data else None
-        data, source = (options["data"], "--data") if options["data"] else (saved or _DATA, "config" if saved else "default")
-        plugins = find("model", model), find("dataset", data)
+        given: Any = {name: value for name, value in asked.items() if value is not None}
+        folder = None if resume is None else find_run(runs, resume)
+        request = make_request(model, resume=folder, source_of=_source, **given)
+        if run is not None:
+            check_run_name(run)
         # torch takes seconds to import: --help need not wait for it, and a person at a terminal sees that something has begun.
-        if options["progress"] != "none" and sys.stderr.isatty() and launch.rank() == 0:
-            click.echo(f"tinyclsf {own_version()}: {model} on {data}", err=True)
-        from tinyclsf.cli.experiment import run_experiment
-        from tinyclsf.cli.request import make_request
+        if progress != "none" and sys.stderr.isatty() and launch.rank() == 0:
+            click.echo(f"tinyclsf {own_version()}: {request.model.name} on {request.data.name}", err=True)
+        from tinyclsf.cli.fit_output import output_of
+        from tinyclsf.cli.fit_watch import FitWatch
+        from tinyclsf.experiments.experiment import describe
+        from tinyclsf.experiments.running import carry_out
 
+        first = launch.rank() == 0
         words: tuple[str, ...] = ctx.obj  # those of the whole command line, as `main` was given them
-        found = {"model_source": model_source, "data_source": source, "command": f"{launch.command()} {shlex.join(words)}"}
-        return run_experiment(make_request(*plugins, {**options, **found}, config, folder), signals)
+        command = f"{launch.command()} {shlex.join(words)}"
+        with FitWatch(progress if first else "none", quiet=not first) as watch:
+            trained = carry_out(describe(request), name=run, root=runs, watcher=watch, signals=signals, command=command)
+        return output_of(trained, watch.warnings) if first else None
+
+
+def _source(name: str) -> str:
+    """Where an argument came from that was given on the command line."""
+    return "argument" if name == "model" else f"--{name.replace('_', '-')}"

@@ -10,11 +10,13 @@ from tinyclsf.errors import ConfigurationError
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-def choose_device(device: str) -> torch.device:
-    """The device by its name; "auto" is CUDA, then MPS, then the CPU.
+def choose_device(device: str | torch.device) -> torch.device:
+    """The device by its name, or as it is; "auto" is CUDA, then MPS, then the CPU.
 
     Raises: ConfigurationError if there is no such device; nothing falls back to the CPU unasked.
     """
+    if isinstance(device, torch.device):
+        return device
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if device == "auto":
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import entry_points, version
 from typing import Any, Literal
 
 from tinyclsf.errors import ConfigurationError, PluginError, TinyclsfError, did_you_mean
@@ -20,10 +20,10 @@ class Plugin:
 
     kind: Kind
     name: str
-    package: str
-    package_version: str
+    package: str | None  # None for what was given in Python
+    package_version: str | None
     target: str
-    _entry_point: EntryPoint = field(repr=False, compare=False)
+    _load: Callable[[], Any] = field(repr=False, compare=False)
 
 
 def plugins(kind: Kind) -> list[Plugin]:
@@ -31,8 +31,8 @@ def plugins(kind: Kind) -> list[Plugin]:
     found = []
     for entry in entry_points(group=f"tinyclsf.{kind}s"):
         package, package_version = (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")
-        found.append(Plugin(kind, entry.name, package, package_version, entry.value, entry))
-    return sorted(found, key=lambda plugin: (plugin.name, plugin.package, plugin.target))
+        found.append(Plugin(kind, entry.name, package, package_version, entry.value, entry.load))
+    return sorted(found, key=lambda plugin: (plugin.name, plugin.package or "", plugin.target))
 
 
 def find(kind: Kind, name: str) -> Plugin:
@@ -51,13 +51,20 @@ def find(kind: Kind, name: str) -> Plugin:
     return found[0]
 
 
+def given_plugin(kind: Kind, factory: Callable[..., Any], *, name: str | None = None) -> Plugin:
+    """A callable that was given in Python, as if it were registered; it has no package."""
+    found = name or str(getattr(factory, "__name__", type(factory).__name__))
+    target = f"{getattr(factory, '__module__', type(factory).__module__)}:{getattr(factory, '__qualname__', found)}"
+    return Plugin(kind, found, None, None, target, lambda: factory)
+
+
 def load(plugin: Plugin) -> Callable[..., Any]:
     """Import a plugin, and nothing but it.
 
     Raises: PluginError if the import fails in any way or gives no callable.
     """
     with blamed_on(plugin, "cannot be imported"):
-        target = plugin._entry_point.load()
+        target = plugin._load()
     if not callable(target):
         raise PluginError(f"{_named(plugin)} is {type(target).__name__}, which cannot be called; wanted a function or class")
     found: Callable[..., Any] = target
@@ -92,4 +99,5 @@ def own_version() -> str:
 
 
 def _named(plugin: Plugin) -> str:
-    return f"{plugin.kind} '{plugin.name}' of package {plugin.package} ({plugin.target})"
+    package = "" if plugin.package is None else f" of package {plugin.package}"
+    return f"{plugin.kind} '{plugin.name}'{package} ({plugin.target})"

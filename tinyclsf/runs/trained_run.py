@@ -15,7 +15,7 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 from tinyclsf.batches.loaders import loader
 from tinyclsf.data import Splits, differences, fingerprint
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError
-from tinyclsf.loop.evaluation import Predictions, predict
+from tinyclsf.loop.evaluation import Predictions, Score, predict
 from tinyclsf.machine.devices import choose_device, choose_memory_format, place
 from tinyclsf.machine.progress import tell
 from tinyclsf.machine.torch_errors import explained
@@ -24,7 +24,8 @@ from tinyclsf.modules import Classifier
 from tinyclsf.recipes import make_loss
 from tinyclsf.registry.components import build_splits, load_component
 from tinyclsf.registry.plugins import find
-from tinyclsf.runs.listing import read_config, read_history, setting_of
+from tinyclsf.runs.folder import read_predictions
+from tinyclsf.runs.listing import describe_run, read_config, read_history, setting_of
 from tinyclsf.runs.models import load_model
 from tinyclsf.training import LossFunc
 
@@ -32,7 +33,7 @@ SPLITS = ("train", "valid", "test", "all")
 _SILENT_SECONDS = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainedRun:
     """A run's folder, its `config.json`, its epochs, and the model with its best weights, on the CPU in evaluation mode."""
 
@@ -40,6 +41,34 @@ class TrainedRun:
     config: dict[str, Any]
     history: list[Epoch]
     model: Classifier
+
+    @property
+    def held_out(self) -> Score:
+        """How good the model is on held-out images.
+
+        Raises: ModelFileError if the run has not been scored yet.
+        """
+        found = describe_run(self.folder).held_out
+        if found is None:
+            raise ModelFileError(f"run {self.folder} has no scores yet; it has them once its training is done")
+        return Score(**{**found, "interval": tuple(found["interval"])})
+
+    @property
+    def predictions(self) -> Predictions:
+        """The model's predictions for the split that `held_out` is of, in its order.
+
+        Raises: ModelFileError if there are none yet, or the file is broken.
+        """
+        return read_predictions(self.folder)[1]
+
+    def __repr__(self) -> str:
+        run = describe_run(self.folder)
+        what = f"{run.model} on {run.data}, {run.state} after {len(self.history)} epochs"
+        if run.held_out is not None:
+            score = self.held_out
+            low, high = (f"{100 * end:.2f}" for end in score.interval)
+            what += f", {score.split} accuracy {100 * score.accuracy:.2f} % ({low} to {high})"
+        return f"<TrainedRun {self.folder}: {what}>"
 
     def setting(self, name: str, default: Any = None) -> Any:
         """The value of a setting that was in force, as `lr` or `batch_size`; the default where the run has none."""
@@ -75,6 +104,8 @@ def load_splits(
         raise ModelFileError(
             f"{run.folder / 'config.json'} does not say what data the run had; wanted data with name and options"
         )
+    if data is None and "package" in was and was["package"] is None:
+        raise ModelFileError(f"the data of {run.folder} was given in Python, so it cannot be read again; give other data")
     same = data in (None, was["name"])
     saved = was["options"] if same else {}
     part = load_component(find("dataset", data or was["name"]), options or {}, saved=saved, data_dir=data_dir)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sized
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from tinyclsf.cli.building import Built
 from tinyclsf.cli.output import Output, columns, document, percent
-from tinyclsf.cli.request import Request
-from tinyclsf.loop.evaluation import Predictions
-from tinyclsf.metrics import Epoch, hits, wilson_interval
-from tinyclsf.registry.options import Setting, as_json, as_text
+from tinyclsf.experiments.building import Built
+from tinyclsf.experiments.experiment import Experiment
+from tinyclsf.metrics import best_of
+from tinyclsf.registry.options import Setting, as_text
 from tinyclsf.registry.plugins import own_version
-from tinyclsf.training import LossFunc
+from tinyclsf.runs.trained_run import TrainedRun
 
 # Settings that most runs leave as they are: one row for all of those.
 _RARE = {
@@ -28,9 +26,9 @@ _RARE = {
 }
 
 
-def settings_rows(request: Request, built: Built) -> list[tuple[str, str, str]]:
+def settings_rows(experiment: Experiment, built: Built) -> list[tuple[str, str, str]]:
     """Every value in force as (name, value, where it came from)."""
-    data, model, splits = request.data, request.model, built.splits
+    data, model, splits, request = experiment.data, experiment.model, built.splits, experiment.request
     sizes = ", ".join(_size(name, getattr(splits, name)) for name in ("train", "valid", "test"))
     shape = "x".join(map(str, splits.image_shape))
     parameters = sum(parameter.numel() for parameter in built.model.parameters())
@@ -42,7 +40,7 @@ def settings_rows(request: Request, built: Built) -> list[tuple[str, str, str]]:
         *_option_rows(model.options),
         ("", f"{parameters:,} parameters", ""),
     ]
-    for callback in request.callbacks:
+    for callback in experiment.callbacks:
         rows += [("callback", callback.plugin.name, ""), *_option_rows(callback.options)]
     usual = {name: value for name, value in _RARE.items() if built.settings[name].value == value}
     rows += [
@@ -58,41 +56,30 @@ def settings_rows(request: Request, built: Built) -> list[tuple[str, str, str]]:
     return rows
 
 
-def score(name: str, predictions: Predictions, loss_func: LossFunc) -> dict[str, Any]:
-    """Loss and accuracy, with its 95 % interval, over the predictions for a split."""
-    correct, count = int(hits(*predictions)), len(predictions.labels)
-    loss = loss_func(*predictions).item()
-    interval = wilson_interval(correct, count)
-    return {"split": name, "images": count, "loss": loss, "accuracy": correct / count, "interval": list(interval)}
-
-
-def report(
-    folder: Path,
-    settings: dict[str, Setting],
-    history: list[Epoch],
-    best: Epoch,
-    held_out: dict[str, Any],
-    warnings: list[str],
-) -> Output:
+def output_of(run: TrainedRun, warnings: list[str]) -> Output:
     """The end of a run: the best epoch, how good its weights are on held-out images, and where they are."""
-    low, high = map(percent, held_out["interval"])
-    accuracy, images = percent(held_out["accuracy"]), held_out["images"]
+    best, held_out, folder = best_of(run.history), run.held_out, str(run.folder)
+    assert best is not None, "a run that was scored has an epoch"
+    low, high = map(percent, held_out.interval)
     lines = columns(
         [
             ("best", f"epoch {best.epoch}: valid accuracy {percent(best.valid_accuracy)}, valid loss {best.valid_loss:.4f}"),
-            (held_out["split"], f"accuracy {accuracy} (95 % interval {low} to {high}, {images:,} images)"),
+            (
+                held_out.split,
+                f"accuracy {percent(held_out.accuracy)} (95 % interval {low} to {high}, {held_out.images:,} images)",
+            ),
             ("use", f'tinyclsf.load_model("{folder}") in Python'),
-            ("run", str(folder)),
+            ("run", folder),
         ],
         indent="",
     )
     content = document(
         "fit",
-        run=str(folder),
-        settings={name: {"value": as_json(value), "source": source} for name, (value, source) in settings.items()},
+        run=folder,
+        settings=run.config["settings"],
         best=best._asdict(),
-        held_out=held_out,
-        history=[row._asdict() for row in history],
+        held_out=held_out._asdict(),
+        history=[row._asdict() for row in run.history],
         warnings=warnings,
     )
     return Output("\n".join(lines), content)

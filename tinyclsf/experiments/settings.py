@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from tinyclsf.errors import ConfigurationError, PluginError
+from tinyclsf.experiments.choices import checked
 from tinyclsf.recipes import Recipe, options_with_defaults, parse_augment
 from tinyclsf.registry.options import Setting
 
@@ -18,9 +19,8 @@ _BELONGS: dict[Literal["loss", "optimizer", "schedule"], tuple[str, ...]] = {
     "optimizer": ("lr", "momentum", "weight_decay"),
     "schedule": ("gamma", "step_size", "plateau_patience"),
 }
-# What no recipe says.
-_OF_THE_RUN = {"seed": 0, "precision": "auto", "compile": False, "checkpoint_every": None}
-NAMES = tuple(asdict(Recipe())) + tuple(_OF_THE_RUN)
+_BELONGING = {name for names in _BELONGS.values() for name in names}
+_DEFAULTS = {**asdict(Recipe()), "seed": 0, "precision": "auto", "compile": False, "checkpoint_every": None, "device": "auto"}
 
 
 def resolve(recipe: Recipe | None, *layers: Mapping[str, Setting]) -> Settings:
@@ -31,10 +31,13 @@ def resolve(recipe: Recipe | None, *layers: Mapping[str, Setting]) -> Settings:
     such an option.
     """
     source = "default" if recipe is None else "recipe"
-    of_recipe = {name: Setting(value, source) for name, value in asdict(recipe or Recipe()).items()}
-    found = _overlaid({}, {name: setting for name, setting in of_recipe.items() if setting.value is not None})
-    for name, value in {**asdict(Recipe()), **_OF_THE_RUN}.items():
-        if name not in _owned():
+    of_recipe = {name: value for name, value in asdict(recipe or Recipe()).items() if value is not None}
+    try:
+        found = _overlaid({}, {name: Setting(checked(name, value), source) for name, value in of_recipe.items()})
+    except ConfigurationError as error:
+        raise PluginError(f"the model's recipe cannot be used: {error}", tip=error.tip) from error
+    for name, value in _DEFAULTS.items():
+        if name not in _BELONGING:
             found.setdefault(name, Setting(value, "default"))
     for layer in layers:
         found = _overlaid(found, layer)
@@ -42,7 +45,7 @@ def resolve(recipe: Recipe | None, *layers: Mapping[str, Setting]) -> Settings:
         for name in set(names) & set(found) - set(options_with_defaults(what, found[what].value)):
             raise PluginError(f"the model's recipe gives {name}, which its {what} {found[what].value} does not use; mend it")
     parse_augment(found["augment"].value)
-    return {name: found[name] for name in NAMES if name in found}
+    return {name: found[name] for name in _DEFAULTS if name in found}
 
 
 def arguments_of(settings: Mapping[str, Setting], what: Literal["loss", "optimizer", "schedule"]) -> dict[str, Any]:
@@ -50,13 +53,15 @@ def arguments_of(settings: Mapping[str, Setting], what: Literal["loss", "optimiz
     return {name: settings[name].value for name in _BELONGS[what] if name in settings}
 
 
-def flag(name: str) -> str:
-    """A setting as it is given on the command line."""
-    return "--" + name.replace("_", "-")
+def _as_given(name: str, source: str) -> str:
+    """A setting as a person gave it: by its flag, in the config file, or in Python by its name."""
+    if source == "config":
+        return f"{name} of the config file"
+    return source if source.startswith("--") else name
 
 
 def _overlaid(below: Settings, above: Mapping[str, Setting]) -> Settings:
-    settings = {name: setting for name, setting in {**below, **above}.items() if name not in _owned()}
+    settings = {name: setting for name, setting in {**below, **above}.items() if name not in _BELONGING}
     for what, names in _BELONGS.items():
         settings |= _options_of(what, settings[what].value, names, below, above)
     return settings
@@ -74,8 +79,7 @@ def _options_of(
     found = {}
     for name in names:
         if name in above and name not in takes and above[name].source != "recipe":  # which another layer may still replace
-            given = flag(name) if above[name].source == flag(name) else f"{name} of the config file"
-            raise ConfigurationError(f"{what} {chosen} does not use {given}; leave it out")
+            raise ConfigurationError(f"{what} {chosen} does not use {_as_given(name, above[name].source)}; leave it out")
         if name in above:
             found[name] = above[name]
         elif same and name in below:
@@ -83,7 +87,3 @@ def _options_of(
         elif name in takes:
             found[name] = Setting(takes[name], f"default of {chosen}")
     return found
-
-
-def _owned() -> set[str]:
-    return {name for names in _BELONGS.values() for name in names}

@@ -1,10 +1,11 @@
-"""One training run, from what was asked for to figures: build the parts, train, score the best weights once."""
+"""An experiment carried out: its folder, its training, and one score of its best weights on held-out images."""
 
 from __future__ import annotations
 
 import contextlib
 import platform
 import signal
+import warnings
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -13,21 +14,19 @@ from typing import Any
 import torch
 
 from tinyclsf.batches.loaders import loader
-from tinyclsf.cli.building import Built, build
-from tinyclsf.cli.console import Watch, position
-from tinyclsf.cli.output import Output
-from tinyclsf.cli.request import Request
-from tinyclsf.cli.results import report, score, settings_rows
-from tinyclsf.cli.resuming import check_content, state_of, stretch, warn_of_versions
-from tinyclsf.errors import Interrupted, StorageError, TrainingError
-from tinyclsf.loop.state import check_state
+from tinyclsf.errors import Interrupted, StorageError, TinyclsfWarning, TrainingError
+from tinyclsf.experiments.building import Built, build
+from tinyclsf.experiments.experiment import Experiment
+from tinyclsf.experiments.resuming import state_to_resume
+from tinyclsf.experiments.watching import Watcher, position
+from tinyclsf.loop.evaluation import score
 from tinyclsf.machine import distributed, launch
 from tinyclsf.machine.devices import choose_device
 from tinyclsf.machine.signals import SignalReceived, StopSignals, ended
 from tinyclsf.machine.storage import remove_torn
 from tinyclsf.machine.torch_errors import explained
 from tinyclsf.metrics import best_of
-from tinyclsf.registry.options import as_json
+from tinyclsf.registry.options import Setting, as_json
 from tinyclsf.registry.plugins import own_version
 from tinyclsf.runs.checkpoints import CHECKPOINT
 from tinyclsf.runs.folder import (
@@ -44,44 +43,72 @@ from tinyclsf.runs.folder import (
     write_state,
 )
 from tinyclsf.runs.models import CARD, WEIGHTS, read_weights, save_card
+from tinyclsf.runs.trained_run import TrainedRun
 
 
-def run_experiment(request: Request, signals: StopSignals) -> Output | None:
-    """Train as asked and return the figures; of several processes the first one does, and keeps what is worth keeping."""
-    device = choose_device(distributed.own_device(request.device.value))
+def carry_out(
+    experiment: Experiment,
+    *,
+    name: str | None,
+    root: Path,
+    watcher: Watcher,
+    signals: StopSignals,
+    command: str,
+) -> TrainedRun:
+    """Train, score, and keep all in a run folder.
+
+    In several processes each trains its share, and the first one keeps and scores.
+
+    name: the run folder's, or None for MODEL-DATA-TIME; a run that goes on has its own.
+    root: the folder that run folders are in.
+    watcher: hears how it goes.
+    signals: Ctrl-C and SIGTERM, which save and stop.
+    command: what the run writes down as the command that it was asked for by.
+    Raises: every TinyclsfError there is; Interrupted or Terminated where a signal ended it.
+    """
+    device = choose_device(distributed.own_device(experiment.settings["device"].value))
+    source = "--resume" if experiment.request.resumed else "default" if name is None else "--run"
     with distributed.joined(device), distributed.explained():
         if distributed.rank() > 0:
-            folder = distributed.from_first(Path())
-            with Watch("none", quiet=True) as watch:
-                _train(*_prepare(request, device, folder, watch, signals), folder, signals)
-            return None
+            return _follow(experiment, device, source, signals)
         signals.hold()  # until there is somebody to remove a folder that stays empty
-        folder = request.resumed or create_run(
-            request.runs, request.run, default=f"{request.model.plugin.name}-{request.data.plugin.name}"
-        )
-        with occupied(folder), _removed_if_empty(folder), Watch(request.progress) as watch:
-            built, state = _prepare(request, device, distributed.from_first(folder), watch, signals)
+        default = f"{experiment.model.plugin.name}-{experiment.data.plugin.name}"
+        folder = experiment.request.resumed or create_run(root, name, default=default)
+        with occupied(folder), _removed_if_empty(folder):
+            distributed.from_first(folder)
+            built, state = _prepare(experiment, device, folder, source, watcher, signals)
             with _recorded(folder):
-                _write_down(request, built, folder, watch)
+                with _ending("before training began", folder):
+                    watcher.on_built(experiment, built)
+                    config = _config(experiment, built, command)
+                    write_config(folder, config)
+                    plugin = experiment.model
+                    save_card(built.model, folder, plugin=plugin.described() if plugin.plugin.package else None)
                 _train(built, state, folder, signals)
-                return _score(built, folder, watch, signals)
+                _score(built, folder, signals)
+            distributed.any_of(False)  # the others have waited for the scores
+            return _opened(folder, config, built)
+
+
+def _follow(experiment: Experiment, device: torch.device, source: str, signals: StopSignals) -> TrainedRun:
+    """Be one of the other processes: they train, and open what the first one kept."""
+    folder = distributed.from_first(Path())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TinyclsfWarning)  # the first one has said it
+        built, state = _prepare(experiment, device, folder, source, Watcher(), signals)
+    _train(built, state, folder, signals)
+    distributed.any_of(False)
+    return _opened(folder, _config(experiment, built, ""), built)
 
 
 def _prepare(
-    request: Request, device: torch.device, folder: Path, watch: Watch, signals: StopSignals
+    experiment: Experiment, device: torch.device, folder: Path, source: str, watcher: Watcher, signals: StopSignals
 ) -> tuple[Built, dict[str, Any] | None]:
     """What a run works with, and the state that it goes on from; in the folder of one that goes on nothing is touched yet."""
     with _ending("before training began", folder):
         signals.release()
-        built = build(request, device, folder, watch)
-        return built, _state(request, built, watch)
-
-
-def _write_down(request: Request, built: Built, folder: Path, watch: Watch) -> None:
-    with _ending("before training began", folder):
-        watch.header(settings_rows(request, built))
-        write_config(folder, _config(request, built))
-        save_card(built.model, folder, plugin=request.model.described())
+        built = build(experiment, device, folder, Setting(str(folder), source), [*experiment.request.watching, watcher])
+        return built, state_to_resume(experiment, built)
 
 
 def _train(built: Built, state: dict[str, Any] | None, folder: Path, signals: StopSignals) -> None:
@@ -91,25 +118,12 @@ def _train(built: Built, state: dict[str, Any] | None, folder: Path, signals: St
         with distributed.explained():
             trainer.fit(built.settings["epochs"].value, built.train_dl, built.valid_dl, resume=state)
     except SignalReceived as received:  # the second one
-        raise _ended(received.number, f"at once, in epoch {trainer.epoch}", folder) from None
+        raise _stopped(received.number, f"at once, in epoch {trainer.epoch}", folder) from None
     if distributed.any_of(signals.received is not None):
-        raise _ended(signals.received or signal.SIGTERM, position(trainer), folder)
+        raise _stopped(signals.received or signal.SIGTERM, position(trainer), folder)
 
 
-def _state(request: Request, built: Built, watch: Watch) -> dict[str, Any] | None:
-    """What a run goes on from; held, as any run of a config file, to the data that the file is of."""
-    config, resumed = request.config, request.resumed
-    if config is not None:
-        check_content(config, built.content, resumed=resumed is not None, watch=watch)
-        warn_of_versions(config, watch)
-    state = None if resumed is None else state_of(resumed, watch)
-    if resumed is not None and state is not None:
-        check_state(state, ("optimizer",))
-        stretch(state, built.trainer, resumed, built.settings["epochs"].value)
-    return state
-
-
-def _score(built: Built, folder: Path, watch: Watch, signals: StopSignals) -> Output:
+def _score(built: Built, folder: Path, signals: StopSignals) -> None:
     """Score the best weights on what they were not chosen by."""
     trainer = built.trainer
     best = best_of(trainer.history)
@@ -128,28 +142,34 @@ def _score(built: Built, folder: Path, watch: Watch, signals: StopSignals) -> Ou
         write_predictions(folder, name, predictions)
         held_out = score(name, predictions, trainer.loss_func)
         signals.hold()  # the rest takes no time, and a run that is done was not stopped
-        write_state(folder, "done", held_out=held_out)
-    return report(folder, built.settings, trainer.history, best, held_out, watch.warnings)
+        write_state(folder, "done", held_out=held_out._asdict())
 
 
-def _config(request: Request, built: Built) -> dict[str, Any]:
-    begun = request.config if request.resumed is not None else None
+def _opened(folder: Path, config: dict[str, Any], built: Built) -> TrainedRun:
+    model = built.model
+    model.load_state_dict(read_weights(folder / WEIGHTS))
+    return TrainedRun(folder, config, built.trainer.history, model.cpu().eval())
+
+
+def _config(experiment: Experiment, built: Built, command: str) -> dict[str, Any]:
+    """What `config.json` says: all that it takes to run it again, and what was found out as it was built."""
+    config = experiment.request.config if experiment.request.resumed is not None else None
     return {
         "version": 1,
         "tinyclsf": own_version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "created": (begun and begun.created) or datetime.now().astimezone().isoformat(timespec="seconds"),
-        "commands": [*(begun.commands if begun else ()), request.command],
-        "model": {**request.model.described(), "parameters": sum(each.numel() for each in built.model.parameters())},
-        "data": {**request.data.described(), "content": built.content},
-        "callbacks": [part.described() for part in request.callbacks],
+        "created": (config and config.created) or datetime.now().astimezone().isoformat(timespec="seconds"),
+        "commands": [*(config.commands if config else ()), command],
+        "model": {**experiment.model.described(), "parameters": sum(each.numel() for each in built.model.parameters())},
+        "data": {**experiment.data.described(), "content": built.content},
+        "callbacks": [each.described() for each in experiment.callbacks],
         "settings": {name: {"value": as_json(value), "source": source} for name, (value, source) in built.settings.items()},
     }
 
 
-def _ended(number: int, where: str, folder: Path) -> Interrupted:
+def _stopped(number: int, where: str, folder: Path) -> Interrupted:
     """The error of a run that a signal ended, with the way to go on."""
     if not (folder / CHECKPOINT).exists():
         return ended(number, f"{where}; nothing was saved yet")
@@ -162,7 +182,7 @@ def _ending(where: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except SignalReceived as received:
-        raise _ended(received.number, where, folder) from None
+        raise _stopped(received.number, where, folder) from None
 
 
 @contextlib.contextmanager

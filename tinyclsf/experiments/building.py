@@ -1,9 +1,10 @@
-"""The parts of a training run, built from what was asked for: data, model, loaders, and the Trainer with its callbacks."""
+"""From an experiment to what trains it: data, model, loaders, and the Trainer with its callbacks."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sized
+import warnings
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,12 @@ from tinyclsf.analysis.checks import quick_check
 from tinyclsf.batches.loaders import batches_of, loader
 from tinyclsf.batches.sharing import Share
 from tinyclsf.callbacks import EarlyStopping, EpochSchedule
-from tinyclsf.cli.console import Watch
-from tinyclsf.cli.request import Request
-from tinyclsf.cli.settings import Settings, arguments_of
 from tinyclsf.data import Splits, fingerprint
-from tinyclsf.errors import ConfigurationError, DataError
+from tinyclsf.errors import ConfigurationError, DataError, TinyclsfWarning
+from tinyclsf.experiments.experiment import Experiment
+from tinyclsf.experiments.settings import Settings, arguments_of
 from tinyclsf.machine import distributed
+from tinyclsf.machine.devices import choose_memory_format, choose_precision
 from tinyclsf.machine.randomness import seed_all
 from tinyclsf.modules import Classifier
 from tinyclsf.recipes import STEPPED_BY_EPOCH, make_augment, make_loss, make_optimizer, make_schedule
@@ -29,12 +30,12 @@ from tinyclsf.runs.folder import METRICS
 from tinyclsf.runs.keeping import BestModel, Checkpoints, history_lines
 from tinyclsf.runs.models import WEIGHTS
 from tinyclsf.trainer import Callback, Trainer
-from tinyclsf.training import get_data
+from tinyclsf.training import LossFunc, get_data
 
 
 @dataclass(frozen=True)
 class Built:
-    """What a run works with; `content` is the fingerprint of its data, `settings` also hold what was chosen by itself."""
+    """What a run works with; `content` is the fingerprint of its data, and nothing of `settings` is "auto" any more."""
 
     splits: Splits
     content: dict[str, Any]
@@ -45,41 +46,51 @@ class Built:
     settings: Settings
 
 
-def build(request: Request, device: torch.device, folder: Path, watch: Watch) -> Built:
+def build(experiment: Experiment, device: torch.device, folder: Path, run: Setting, watching: Sequence[Callback]) -> Built:
     """Build everything; in several processes, those of one machine one after the other.
 
+    `run` is the run's folder as a setting, `watching` are the callbacks that only look on.
     Raises: DataError, PluginError or ConfigurationError as the parts do; DataError if processes have different data.
     """
+    settings = experiment.settings
     # A callback is made before the data is read, as it may find that something is missing.
-    asked_for = [part(folder, request.model.plugin.name) for part in request.callbacks] if distributed.rank() == 0 else []
-    settings = dict(request.settings)
-    seed = settings["seed"].value
-    seed_all(seed)
+    asked_for = [make(folder, experiment.model.plugin.name) for make in experiment.callbacks] if distributed.rank() == 0 else []
+    seed_all(settings["seed"].value)
     with distributed.first_on_each_machine():
-        splits = build_splits(request.data)
+        splits = build_splits(experiment.data)
     content = fingerprint(splits)
     if distributed.any_of(content != distributed.from_first(content)):
         raise DataError("the processes have different data; give them all the same files and options")
-    seed_all(seed)  # once more: the weights do not depend on what the data set drew
-    model = build_model(request.model, splits)
+    seed_all(settings["seed"].value)  # once more: the weights do not depend on what the data set drew
+    model = build_model(experiment.model, splits)
+    loss_func = make_loss(settings["loss"].value, **arguments_of(settings, "loss"))
     if distributed.rank() == 0:
-        loss_func = make_loss(settings["loss"].value, **arguments_of(settings, "loss"))
         for finding in quick_check(model, splits, loss_func):
-            watch.warn(finding.sentence)
+            warnings.warn(finding.sentence, TinyclsfWarning, stacklevel=1)
+    batch_size = settings["batch_size"].value
     if isinstance(splits.train, Sized):
-        _check_last_batch(model, len(splits.train), settings["batch_size"].value)
-    train_dl, valid_dl = _loaders(splits, settings["batch_size"].value)
-    trainer = _build_trainer(model, settings, device, batches_of(train_dl))
-    trainer.callbacks += _callbacks(settings, folder, [*asked_for, watch])
-    settings |= {
-        "precision": Setting(trainer.precision, _chosen(settings["precision"])),
-        "device": Setting(str(trainer.device) if distributed.size() == 1 else trainer.device.type, request.device.source),
-        "memory_format": Setting(trainer.memory_format, "auto"),
-        "run": Setting(str(folder), "--resume" if request.resumed else "default" if request.run is None else "--run"),
-    }
+        _check_last_batch(model, len(splits.train), batch_size)
+    train_dl, valid_dl = _loaders(splits, batch_size)
+    settings = _settled(settings, model, device) | {"run": run}
     if distributed.size() > 1:
         settings["processes"] = Setting(distributed.size(), "torchrun")
+    trainer = _trainer(model, loss_func, settings, device, batches_of(train_dl), folder, [*asked_for, *watching])
     return Built(splits, content, model, trainer, train_dl, valid_dl, settings)
+
+
+def _settled(settings: Settings, model: Classifier, device: torch.device) -> Settings:
+    """The settings with what the machine and the model decide where they say "auto"."""
+    precision = settings["precision"]
+    return {
+        **settings,
+        "precision": Setting(choose_precision(precision.value, device), _source(precision)),
+        "device": Setting(str(device) if distributed.size() == 1 else device.type, _source(settings["device"])),
+        "memory_format": Setting(choose_memory_format("auto", model, device), "auto"),
+    }
+
+
+def _source(setting: Setting) -> str:
+    return "auto" if setting.value == "auto" else setting.source
 
 
 def _check_last_batch(model: Classifier, images: int, batch_size: int) -> None:
@@ -117,35 +128,37 @@ def _loaders(splits: Splits, batch_size: int) -> tuple[Any, Any]:
     return loaders
 
 
-def _build_trainer(model: Classifier, settings: Settings, device: torch.device, batches: int | None) -> Trainer:
+def _trainer(
+    model: Classifier,
+    loss_func: LossFunc,
+    settings: Settings,
+    device: torch.device,
+    batches: int | None,
+    folder: Path,
+    watching: Sequence[Callback],
+) -> Trainer:
     value = {name: setting.value for name, setting in settings.items()}
     opt = make_optimizer(value["optimizer"], model.parameters(), **arguments_of(settings, "optimizer"))
     steps = None if batches is None else -(-batches // value["accumulate"])
-    stepped = make_schedule(value["schedule"], opt, value["epochs"], steps, **arguments_of(settings, "schedule"))
-    by_epoch = [EpochSchedule(stepped)] if stepped is not None and value["schedule"] in STEPPED_BY_EPOCH else []
+    schedule = make_schedule(value["schedule"], opt, value["epochs"], steps, **arguments_of(settings, "schedule"))
+    by_epoch = schedule is not None and value["schedule"] in STEPPED_BY_EPOCH
+    # What steers is in every process, what keeps in the first; Checkpoints come last, as they hold the state of the others.
+    callbacks: list[Callback] = [EpochSchedule(schedule)] if schedule is not None and by_epoch else []
+    callbacks += [EarlyStopping(value["patience"])] if value["patience"] is not None else []
+    callbacks += [BestModel(folder / WEIGHTS), history_lines(folder / METRICS)] if distributed.rank() == 0 else []
+    callbacks += [*watching, Checkpoints(folder, value["checkpoint_every"])]
     return Trainer(
         model,
-        make_loss(value["loss"], **arguments_of(settings, "loss")),
+        loss_func,
         opt,
-        device=str(device),
+        device=device,
+        memory_format=value["memory_format"],
         precision=value["precision"],
         compile=value["compile"],
-        schedule=None if by_epoch else stepped,
+        schedule=None if by_epoch else schedule,
         augment=make_augment(value["augment"], len(model.classes)),
         accumulate=value["accumulate"],
         clip_norm=value["clip_norm"],
         ema_decay=value["ema_decay"],
-        callbacks=by_epoch,
+        callbacks=callbacks,
     )
-
-
-def _callbacks(settings: Settings, folder: Path, more: list[Callback]) -> list[Callback]:
-    """What steers is in every process, what writes and shows in the first; Checkpoints come last, as they hold the rest."""
-    patience = settings["patience"].value
-    steering = [EarlyStopping(patience)] if patience is not None else []
-    writing = [BestModel(folder / WEIGHTS), history_lines(folder / METRICS), *more] if distributed.rank() == 0 else []
-    return [*steering, *writing, Checkpoints(folder, settings["checkpoint_every"].value)]
-
-
-def _chosen(precision: Setting) -> str:
-    return "auto" if precision.value == "auto" else precision.source

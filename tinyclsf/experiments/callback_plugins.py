@@ -1,4 +1,4 @@
-"""The callbacks that a run is asked to have: plugins, found and checked before any data is read, built for the run folder."""
+"""The callback plugins of a run: found and checked before any data is read, built for the run folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOMENTS = [name for name in vars(Callback) if not name.startswith("_")]
 
 
 @dataclass(frozen=True)
-class CallbackPart(Component):
+class CallbackComponent(Component):
     """A callback plugin and its options; called with the run folder and the model's name it gives the callback."""
 
     def __call__(self, folder: Path, model_name: str) -> Callback:
@@ -36,8 +36,8 @@ class CallbackPart(Component):
         return callback
 
 
-def load_callbacks(names: Sequence[str], texts: Mapping[str, str]) -> list[CallbackPart]:
-    """Import the callback plugins of these names, and resolve their options: `texts` holds them by NAME.KEY.
+def load_callback_components(names: Sequence[str], given: Mapping[str, Any]) -> list[CallbackComponent]:
+    """Import the callback plugins of these names, and resolve their options, which are given by NAME.KEY.
 
     Raises: ConfigurationError if there is no such plugin, a name is given twice, or an option belongs to none of them or is
     not of its type; PluginError if a plugin cannot be imported.
@@ -46,19 +46,19 @@ def load_callbacks(names: Sequence[str], texts: Mapping[str, str]) -> list[Callb
         if names.count(name) > 1:
             raise ConfigurationError(f"callback {name} is given twice; give --callback {name} once")
     found = [find("callback", name) for name in names]
-    options: dict[str, dict[str, str]] = {name: {} for name in names}
-    for key, text in texts.items():
+    options: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for key, value in given.items():
         # An option is a Python name, so it holds no dot, as the name of a plugin may.
         name, _, option = key.rpartition(".")
         if not name:
-            raise ConfigurationError(f"-c {key}={text} names no callback; wanted -c NAME.KEY=VALUE")
+            raise ConfigurationError(f"-c {key}={value} names no callback; wanted -c NAME.KEY=VALUE")
         if name not in options:
             raise ConfigurationError(
-                f"-c {key}={text} is for callback {name}, which the run does not have; add --callback {name} or leave it out",
+                f"-c {key}={value} is for callback {name}, which the run does not have; add --callback {name} or leave it out",
                 tip=did_you_mean(name, names),
             )
-        options[name][option] = text
-    return [CallbackPart(**vars(load_component(plugin, options[plugin.name]))) for plugin in found]
+        options[name][option] = value
+    return [CallbackComponent(**vars(load_component(plugin, options[plugin.name]))) for plugin in found]
 
 
 def _blamed(plugin: Plugin, name: str, method: Callable[..., Any]) -> Callable[..., Any]:

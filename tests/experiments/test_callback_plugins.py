@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tinyclsf.cli.callbacks import load_callbacks
 from tinyclsf.errors import ConfigurationError, PluginError
+from tinyclsf.experiments.callback_plugins import load_callback_components
 from tinyclsf.metrics import Epoch
 from tinyclsf.runs.lines import LineEachEpoch
 from tinyclsf.trainer import Callback, Trainer
@@ -52,7 +52,7 @@ def trainer_with(callbacks: list[Callback]) -> Trainer:
 
 
 def build(folder: Path, names: tuple[str, ...], **texts: str) -> list[Callback]:
-    return [part(folder, "net") for part in load_callbacks(names, texts)]
+    return [part(folder, "net") for part in load_callback_components(names, texts)]
 
 
 BATCHES = [(torch.ones(4, 3), torch.tensor([0, 1, 0, 1]))]
@@ -71,7 +71,7 @@ def test_callbacks_are_built_in_order_with_their_options(tmp_path: Path) -> None
 
 
 def test_loading_builds_nothing_and_says_what_will_be_built(tmp_path: Path) -> None:
-    (note,) = load_callbacks(("note",), {"note.times": "3"})
+    (note,) = load_callback_components(("note",), {"note.times": "3"})
     assert note.described() == {
         "name": "note",
         "package": "theirs",
@@ -79,12 +79,12 @@ def test_loading_builds_nothing_and_says_what_will_be_built(tmp_path: Path) -> N
         "options": {"word": "hello", "times": 3},
     }
     assert {name: setting.source for name, setting in note.options.items()} == {"word": "default", "times": "-c"}
-    assert [part.plugin.name for part in load_callbacks(("picky", "fails"), {})] == ["picky", "fails"]
+    assert [part.plugin.name for part in load_callback_components(("picky", "fails"), {})] == ["picky", "fails"]
     assert list(tmp_path.glob("note")) == []
 
 
 def test_a_callback_whose_name_has_a_dot_takes_options() -> None:
-    (part,) = load_callbacks(("a.b",), {"a.b.word": "x"})
+    (part,) = load_callback_components(("a.b",), {"a.b.word": "x"})
     assert part.values == {"word": "x", "times": 1}
 
 
@@ -119,7 +119,7 @@ def test_a_callback_whose_name_has_a_dot_takes_options() -> None:
 )
 def test_what_cannot_be_meant_is_said(names: tuple[str, ...], texts: dict[str, str], message: str, tip: str | None) -> None:
     with pytest.raises(ConfigurationError) as error:
-        load_callbacks(names, texts)
+        load_callback_components(names, texts)
     assert (str(error.value), error.value.tip) == (message, tip)
 
 

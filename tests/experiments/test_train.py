@@ -1,0 +1,214 @@
+"""`tinyclsf.train`: what `tinyclsf fit` does, as a call, and with what only Python can hand over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import tinyclsf
+from tinyclsf.data import Images, Splits
+from tinyclsf.errors import ConfigurationError, DataError, ModelFileError
+from tinyclsf.experiments.building import Built
+from tinyclsf.experiments.experiment import Experiment
+from tinyclsf.experiments.watching import Watcher
+from tinyclsf.metrics import Epoch, wilson_interval
+from tinyclsf.modules import Preprocess
+from tinyclsf.runs.models import read_weights
+from tinyclsf.runs.trained_run import load_run, load_splits
+from tinyclsf.trainer import Callback, Trainer
+
+SMALL: Any = {"data_options": {"train_size": 320}, "epochs": 2, "watcher": Watcher()}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TINYCLSF_RUNS", raising=False)
+
+
+def weights(folder: str | Path) -> dict[str, Tensor]:
+    return read_weights(Path(folder) / "model.safetensors")
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def small_splits() -> Splits:
+    x = torch.randint(256, (60, 1, 6, 6), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    y = (x.float().mean((1, 2, 3)) > 127).long()
+    train, valid, test = (Images(x[part], y[part]) for part in (slice(0, 40), slice(40, 50), slice(50, 60)))
+    return Splits(train, valid, test, ("dark", "light"), (1, 6, 6), Preprocess())
+
+
+def one_layer(shape: tuple[int, int, int], classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], classes))
+
+
+def test_a_call_ends_where_the_command_ends(cli: Any) -> None:
+    run = tinyclsf.train("mnist-logistic", data="digits", lr=0.05, seed=3, run="called", **SMALL)
+    words = ("fit", "mnist-logistic", "-d", "train_size=320", "--epochs", "2", "--lr", "0.05", "--seed", "3")
+    said = cli(*words, "--run", "said", "--json").document
+    assert same(weights("runs/called"), weights("runs/said"))
+    assert [row._replace(seconds=0) for row in run.history] == [Epoch(**{**row, "seconds": 0}) for row in said["history"]]
+    assert json.loads(json.dumps(run.held_out._asdict())) == said["held_out"]
+    assert run.held_out.interval == wilson_interval(round(run.held_out.accuracy * 360), 360)
+    assert run.predictions.logits.shape == (360, 10)
+    assert run.folder == Path("runs/called")
+    assert {path.name for path in run.folder.iterdir()} == {path.name for path in Path("runs/said").iterdir()}
+    called, told = (json.loads(Path(f"runs/{name}/config.json").read_text()) for name in ("called", "said"))
+    for config in (called, told):
+        del config["created"], config["settings"]["run"]
+    assert (
+        called.pop("commands")
+        == ["tinyclsf.train('mnist-logistic', data_options={'train_size': 320}, epochs=2, data='digits', lr=0.05, seed=3)"]
+        or called.get("commands") is None
+    )
+    del told["commands"]
+    assert called["settings"].pop("lr") == {"value": 0.05, "source": "Python"}
+    assert told["settings"].pop("lr") == {"value": 0.05, "source": "--lr"}
+    for config in (called, told):
+        del config["settings"]["epochs"], config["settings"]["seed"]
+    assert called == told
+    assert repr(run) == (
+        f"<TrainedRun runs/called: mnist-logistic on digits, done after 2 epochs, test accuracy "
+        f"{100 * run.held_out.accuracy:.2f} % ({100 * run.held_out.interval[0]:.2f} to {100 * run.held_out.interval[1]:.2f})>"
+    )
+
+
+def test_the_model_is_the_best_one(tmp_path: Path) -> None:
+    run = tinyclsf.train("mnist-logistic", **SMALL)
+    with torch.no_grad():
+        images = load_splits(load_run(run.folder)).test
+        assert isinstance(images, Images)
+        assert torch.allclose(run.model(images.x), run.predictions.logits, atol=1e-6)
+    assert not run.model.training
+
+
+def test_a_function_and_splits_are_trained_and_resumed() -> None:
+    splits = small_splits()
+    run = tinyclsf.train(one_layer, data=splits, epochs=3, lr=0.01, run="whole", watcher=Watcher())
+    tinyclsf.train(one_layer, data=splits, epochs=2, lr=0.01, run="part", watcher=Watcher())
+    more = tinyclsf.train(one_layer, data=splits, resume="part", epochs=3, watcher=Watcher())
+    assert same(weights(run.folder), weights(more.folder))
+    assert [row.epoch for row in more.history] == [1, 2, 3]
+    config = json.loads((run.folder / "config.json").read_text())
+    assert (config["model"]["name"], config["model"]["package"]) == ("one_layer", None)
+    assert (config["data"]["name"], config["data"]["package"]) == ("splits", None)
+    with pytest.raises(ModelFileError, match=r"names no model plugin; hand load_model the network that was trained"):
+        load_run(run.folder)
+    opened = tinyclsf.load_model(run.folder, one_layer((1, 6, 6), 2))
+    assert torch.equal(opened(splits.test.x), run.model(splits.test.x))  # type: ignore[union-attr]
+    with pytest.raises(
+        ConfigurationError, match=r"model one_layer of config file .* was given in Python; give it to train\(\) again"
+    ):
+        tinyclsf.train(config=run.folder / "config.json")
+    with pytest.raises(ModelFileError, match=r"the data of runs/whole was given in Python, so it cannot be read again"):
+        load_splits(run)
+
+
+def test_other_data_does_not_go_on() -> None:
+    splits = small_splits()
+    tinyclsf.train(one_layer, data=splits, epochs=1, run="r", watcher=Watcher())
+    before = weights("runs/r")
+    assert splits.train.x[0, 0, 0, 0] != 7  # type: ignore[attr-defined]
+    splits.train.x[0, 0, 0, 0] = 7  # type: ignore[attr-defined]
+    with pytest.raises(ModelFileError, match=r"the data is not what run runs/r was begun with: train checksum was"):
+        tinyclsf.train(one_layer, data=splits, epochs=2, resume="r", watcher=Watcher())
+    assert same(before, weights("runs/r"))
+
+
+def test_callbacks_and_watchers_see_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    class Look(Watcher):
+        seen: list[Any] = []  # noqa: RUF012
+
+        def on_built(self, experiment: Experiment, built: Built) -> None:
+            self.seen.append((experiment.settings["lr"].value, built.settings["device"].value))
+
+        def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
+            self.seen.append(row.epoch)
+
+    class Count(Callback):
+        batches = 0
+
+        def on_batch_end(self, trainer: Trainer) -> None:
+            self.batches += 1
+
+    look, count = Look(), Count()
+    run = tinyclsf.train(one_layer, data=small_splits(), epochs=2, device="cpu", callbacks=[count, "csv"], watcher=look)
+    assert look.seen == [(0.001, "cpu"), 1, 2]
+    assert count.batches == 2
+    assert (run.folder / "metrics.csv").read_text().count("\n") == 3
+    assert capsys.readouterr() == ("", "")
+    tinyclsf.train(one_layer, data=small_splits(), epochs=1)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("epoch 1/1: train loss ")
+
+
+def test_an_experiment_is_varied_and_trained() -> None:
+    first = Experiment.of(one_layer, data=small_splits(), epochs=1, optimizer="sgd", lr=0.1)
+    second = first.with_(seed=1, lr=0.01)
+    assert (first.settings["seed"].value, first.settings["lr"].value) == (0, 0.1)
+    assert (second.settings["seed"], second.settings["lr"]) == ((1, "Python"), (0.01, "Python"))
+    assert second.settings["epochs"] == first.settings["epochs"]
+    assert first.with_(optimizer="adam").settings["lr"] == (0.1, "Python")  # as asked for, whatever the optimizer
+    assert Experiment.of("mnist-logistic").with_(optimizer="adam").settings["lr"] == (0.001, "default of adam")
+    with pytest.raises(AttributeError):
+        first.settings = {}  # type: ignore[misc]
+    runs = [tinyclsf.train(each, watcher=Watcher()) for each in (first, second)]
+    assert not same(weights(runs[0].folder), weights(runs[1].folder))
+    assert [row.epoch for row in tinyclsf.train(first, epochs=2, watcher=Watcher()).history] == [1, 2]
+
+
+def test_options_of_a_plugin_add_up_and_another_plugin_begins_with_its_own() -> None:
+    first = Experiment.of("torch-clsf", data_options={"train_size": 320, "seed": 1}, model_options={"softmax": True})
+    more = first.with_(data_options={"seed": 2})
+    assert (more.data.values["train_size"], more.data.values["seed"]) == (320, 2)
+    other = more.with_(model="mnist-logistic")
+    assert "softmax" not in other.model.values
+    assert other.settings["optimizer"] == ("sgd", "recipe")
+    assert other.data.values["seed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "tip"),
+    [
+        ({"epoch": 2}, "there is no setting 'epoch'", "did you mean 'epochs'?"),
+        ({"epochs": "2"}, "epochs is '2'; wanted a whole number of at least 1", None),
+        ({"epochs": True}, "epochs is True; wanted a whole number of at least 1", None),
+        ({"lr": float("nan")}, "lr is nan; wanted a number above 0", None),
+        ({"momentum": 1}, "momentum is 1; wanted a number of at least 0 and below 1", None),
+        ({"seed": -1}, "seed is -1; wanted a whole number from 0 to 4294967295", None),
+        ({"precision": "int8"}, "precision is 'int8'; wanted one of auto, float32, bfloat16, float16", None),
+        ({"compile": 1}, "compile is 1; wanted true or false", None),
+        ({"data": "digts"}, "there is no dataset 'digts'; 'tinyclsf list datasets' shows all", "did you mean 'digits'?"),
+        ({"data": 3}, "data is of type int; wanted a name, Splits, or what returns Splits", None),
+        ({"data_options": {"train_size": 0}, "epochs": 1}, "train_size is 0; wanted at least 1", None),
+        ({"model_options": {"x": 1}}, "model mnist-logistic has no option 'x'; it takes manual", None),
+        (
+            {"run": "../x"},
+            "run name '../x' cannot be used; wanted at most 100 letters, digits, '.', '_' or '-', the first no '.' or '-'",
+            None,
+        ),
+        ({"resume": "x", "run": "y"}, "a run that is resumed goes on in its own folder; leave out run and config", None),
+        ({"momentum": 0.5, "optimizer": "adam"}, "optimizer adam does not use momentum; leave it out", None),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_made(arguments: Any, message: str, tip: str | None) -> None:
+    with pytest.raises((ConfigurationError, DataError)) as error:
+        tinyclsf.train("mnist-logistic", **arguments)
+    assert (str(error.value), error.value.tip) == (message, tip)
+    assert not list(Path().glob("runs/*"))
+
+
+def test_a_network_that_is_made_already_is_no_model() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        tinyclsf.train(one_layer((1, 6, 6), 2), data=small_splits())
+    message = "model is of type Sequential; wanted a name, or what makes a network of (image_shape, num_classes)"
+    assert str(error.value) == message

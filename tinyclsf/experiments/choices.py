@@ -1,0 +1,134 @@
+"""What a person may choose for training, and which values each choice takes. Reading it imports neither torch nor NumPy."""
+
+from __future__ import annotations
+
+import json
+import math
+import types
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict, Union, get_args, get_origin, get_type_hints
+
+from tinyclsf.errors import ConfigurationError
+
+
+class Limits(NamedTuple):
+    """The numbers from `low` to `high`; `above` and `below` say whether the ends themselves are left out."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def __str__(self) -> str:
+        if not self.above and not self.below and self.high < math.inf:
+            return f"from {self.low} to {self.high}"
+        ends = [f"{'above' if self.above else 'of at least'} {self.low}"]
+        return " and ".join(ends + [f"below {self.high}"] * self.below)
+
+    def hold(self, number: float) -> bool:
+        """Whether a number is one of them."""
+        left = number > self.low if self.above else number >= self.low
+        return left and (number < self.high if self.below else number <= self.high)
+
+
+_COUNT = Limits(1)
+_ABOVE_0 = Limits(0, above=True)
+_SHARE = Limits(0, 1, below=True)
+_INSIDE = Limits(0, 1, above=True, below=True)
+
+
+class Choices(TypedDict, total=False):
+    """The settings of training, each with the values it takes; what is left out comes from the model's recipe."""
+
+    epochs: Annotated[int, _COUNT]
+    batch_size: Annotated[int, _COUNT]
+    optimizer: str
+    lr: Annotated[float, _ABOVE_0]
+    momentum: Annotated[float, _SHARE]
+    weight_decay: Annotated[float, Limits(0)]
+    schedule: str
+    gamma: Annotated[float, _INSIDE]
+    step_size: Annotated[int, _COUNT]
+    plateau_patience: Annotated[int, Limits(0)]
+    loss: str
+    label_smoothing: Annotated[float, _SHARE]
+    augment: str
+    accumulate: Annotated[int, _COUNT]
+    clip_norm: Annotated[float | None, _ABOVE_0]
+    ema_decay: Annotated[float | None, _INSIDE]
+    patience: Annotated[int | None, _COUNT]
+    seed: Annotated[int, Limits(0, 2**32 - 1)]
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
+    compile: bool
+    checkpoint_every: Annotated[int | None, _COUNT]
+    device: str
+
+
+class Kind(NamedTuple):
+    """The values of one choice: its type, its limits or its words, and whether it may be None."""
+
+    type: type
+    limits: Limits | None = None
+    words: tuple[str, ...] = ()
+    optional: bool = False
+
+    @property
+    def wanted(self) -> str:
+        """The values as a sentence names them."""
+        if self.words:
+            return f"one of {', '.join(self.words)}"
+        noun = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[self.type]
+        return f"{noun} {self.limits}" if self.limits else noun
+
+    def checked(self, value: Any) -> Any:
+        """The value as a plain Python one.
+
+        Raises: ValueError if it is none of the values.
+        """
+        if value is None and self.optional:
+            return None
+        if self.type in (bool, str):
+            if type(value) is not self.type or (self.words and value not in self.words):
+                raise ValueError
+            return value
+        if isinstance(value, bool) or not isinstance(value, Integral if self.type is int else Real):
+            raise ValueError
+        # A whole number stays one: a weight decay of 0 that became 0.0 would be written down as another one.
+        number = int(value) if isinstance(value, Integral) else float(value)
+        if not math.isfinite(number) or (self.limits is not None and not self.limits.hold(number)):
+            raise ValueError
+        return number
+
+    def parsed(self, text: str) -> Any:
+        """The value that a text stands for.
+
+        Raises: ValueError if it is none of the values.
+        """
+        return self.checked(self.type(text) if self.type in (int, float) else text)
+
+
+def _kind(annotation: Any) -> Kind:
+    limits = None
+    if get_origin(annotation) is Annotated:
+        annotation, limits = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return Kind(str, words=get_args(annotation))
+    if get_origin(annotation) in (Union, types.UnionType):
+        return Kind(get_args(annotation)[0], limits, optional=True)
+    return Kind(annotation, limits)
+
+
+KINDS: Mapping[str, Kind] = {name: _kind(hint) for name, hint in get_type_hints(Choices, include_extras=True).items()}
+
+
+def checked(name: str, value: Any, *, file: object = None) -> Any:
+    """The value of a choice as a plain Python one; `file` is the JSON file that it stands in.
+
+    Raises: ConfigurationError if the choice cannot have it.
+    """
+    try:
+        return KINDS[name].checked(value)
+    except ValueError:
+        found = f"{name} is {value!r}" if file is None else f"config file {file}: {name} is {json.dumps(value)}"
+        raise ConfigurationError(f"{found}; wanted {KINDS[name].wanted}") from None

@@ -1,0 +1,115 @@
+"""An experiment: what is trained on what, and how. It is one value, that can be varied, run and resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinyclsf.errors import ModelFileError
+from tinyclsf.experiments.callback_plugins import CallbackComponent, load_callback_components
+from tinyclsf.experiments.config_file import ConfigFile, Named
+from tinyclsf.experiments.request import Asked, Request, make_request
+from tinyclsf.experiments.settings import Settings, resolve
+from tinyclsf.registry.components import Component, load_component
+from tinyclsf.registry.options import Setting, as_text
+from tinyclsf.registry.plugins import Plugin
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from tinyclsf.experiments.request import ModelFactory
+
+# What a run that goes on may have otherwise than it had.
+_FREE = ("epochs", "patience", "checkpoint_every", "device")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What was asked for, and what it comes to: every plugin loaded, every setting resolved; no data is read yet."""
+
+    request: Request
+    model: Component
+    data: Component
+    callbacks: tuple[CallbackComponent, ...]
+    settings: Settings
+
+    @classmethod
+    def of(cls, model: str | ModelFactory | None = None, **asked: Unpack[Asked]) -> Experiment:
+        """Describe what is to be trained, by the arguments of `tinyclsf.train`: `Experiment.of("mnist-cnn", epochs=2)`.
+
+        Raises: ConfigurationError for what cannot be; PluginError for a plugin that fails.
+        """
+        return describe(make_request(model, **asked))
+
+    def with_(self, *, model: str | ModelFactory | None = None, **asked: Unpack[Asked]) -> Experiment:
+        """The same with other choices: `with_(seed=1, lr=0.01)`.
+
+        Options of a plugin are added to those that were given; another plugin begins with its own.
+        Raises: what `of` raises.
+        """
+        return describe(self.request.with_(model=model, **asked))
+
+
+def describe(request: Request) -> Experiment:
+    """Load the plugins that were asked for, and resolve every option and setting.
+
+    Raises: ConfigurationError for what cannot be; PluginError for a plugin that fails; ModelFileError if a run is to go on
+    with other settings than it has.
+    """
+    config, resumed = request.config or ConfigFile(Path()), request.resumed
+    model = load_component(request.model, request.model_options, saved=_saved(config.model, request.model))
+    data = load_component(
+        request.data, request.data_options, saved=_saved(config.data, request.data), data_dir=request.data_dir
+    )
+    settings = resolve(model.recipe, _saved_settings(config, resumed), request.settings)
+    named = {each.name: each for each in config.callbacks}
+    names = [*named, *(each for each in request.callbacks if isinstance(each, str) and each not in named)]
+    options = {f"{each.name}.{key}": value for each in named.values() for key, value in each.options.items()}
+    callbacks = load_callback_components(names, {**options, **request.callback_options})
+    if resumed is not None:
+        _check_same(config, model, data, settings)
+    elif config.content is not None and _differing("data", config.data, data):
+        # The file tells of other data than was asked for, so the two are not compared.
+        request = replace(request, config=replace(config, content=None))
+    return Experiment(request, model, data, tuple(callbacks), settings)
+
+
+def _saved(named: Named | None, plugin: Plugin) -> Mapping[str, Any]:
+    """The options that a config file gives the plugin; another one than it names has its own."""
+    return named.options if named is not None and named.name == plugin.name else {}
+
+
+def _saved_settings(config: ConfigFile, resumed: Path | None) -> Settings:
+    """The settings of a config file; what a run chose by itself holds where it goes on, and is chosen anew in another one."""
+    chosen = {name for name, source in config.sources.items() if source == "auto"}
+    if resumed is None:
+        return {name: Setting(value, "config") for name, value in config.settings.items() if name not in chosen}
+    kept = {name: value for name, value in config.settings.items() if name != "device" or name not in chosen}
+    return {name: Setting(value, config.sources.get(name, "config")) for name, value in kept.items()}
+
+
+def _check_same(config: ConfigFile, model: Component, data: Component, settings: Settings) -> None:
+    """Hold a run that goes on to what it was begun with."""
+    differing = [*_differing("model", config.model, model), *_differing("data", config.data, data)]
+    for name, value in config.settings.items():
+        if name in settings and name not in _FREE and settings[name].value != value:
+            differing.append((name.replace("_", "-"), value, settings[name].value))
+    if differing:
+        found = "; ".join(f"{name} was {as_text(was)} and shall be {as_text(now)}" for name, was, now in differing)
+        raise ModelFileError(
+            f"run {config.path.parent} cannot go on as another one: {found}; "
+            f"leave that out, or begin a new run with --config {config}"
+        )
+
+
+def _differing(kind: str, named: Named | None, component: Component) -> list[tuple[str, Any, Any]]:
+    """What a plugin is now and was not in a config file; its data may have moved, as what is in them is looked at too."""
+    if named is None:
+        return []
+    if named.name != component.plugin.name:
+        return [(kind, named.name, component.plugin.name)]
+    was = load_component(component.plugin, {}, saved=named.options).described()["options"]
+    now = component.described()["options"]
+    return [(f"{kind} option {key}", was[key], now[key]) for key in was if was[key] != now[key] and key != "data_dir"]

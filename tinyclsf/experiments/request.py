@@ -1,0 +1,188 @@
+"""What was asked for, by flags, a config file or a call: names found, settings checked, nothing imported yet.
+
+Neither torch nor NumPy is imported here, so that a misspelt name is answered at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinyclsf.errors import ConfigurationError, did_you_mean
+from tinyclsf.experiments.choices import KINDS, Choices, checked
+from tinyclsf.experiments.config_file import ConfigFile, Named, read_config_file
+from tinyclsf.registry.options import Setting
+from tinyclsf.registry.plugins import Plugin, find, given_plugin
+
+if TYPE_CHECKING:
+    from torch import nn
+    from typing_extensions import Unpack
+
+    from tinyclsf.data import Splits
+    from tinyclsf.trainer import Callback
+
+    ModelFactory = Callable[..., nn.Module]
+    DataFactory = Callable[..., Splits]
+
+DATA = "digits"
+PYTHON = "Python"  # where a choice comes from that is neither a flag's nor a file's
+
+
+class Asked(Choices, total=False):
+    """What can be asked for by name, beside the model: the data, the options of plugins, and every setting of training.
+
+    `data` is a name, `Splits`, or a function that returns them. `data_dir` is where its files are or go. Options are by their
+    names, those of callbacks by NAME.KEY. `callbacks` are names of plugins, or callbacks. `config` is the `config.json` that
+    what is left out comes from.
+    """
+
+    data: str | Splits | DataFactory | None
+    data_dir: str | Path | None
+    model_options: Mapping[str, Any]
+    data_options: Mapping[str, Any]
+    callbacks: Sequence[str | Callback]
+    callback_options: Mapping[str, Any]
+    config: str | Path | None
+
+
+_NO_SETTINGS = set(Asked.__annotations__) - set(KINDS)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, and nothing that follows from it.
+
+    `model_source` and `data_source` say where the names came from, as each of `settings` does. `config` is the file that the
+    rest is taken from, `resumed` the folder of the run that goes on.
+    """
+
+    model: Plugin
+    model_source: str
+    data: Plugin
+    data_source: str
+    data_dir: Path | None
+    model_options: Mapping[str, Any]
+    data_options: Mapping[str, Any]
+    callbacks: tuple[str | Callback, ...]
+    callback_options: Mapping[str, Any]
+    settings: Mapping[str, Setting]
+    config: ConfigFile | None
+    resumed: Path | None
+
+    @property
+    def watching(self) -> list[Callback]:
+        """The callbacks that were handed over as they are; they are not written down."""
+        return [each for each in self.callbacks if not isinstance(each, str)]
+
+    def with_(self, *, model: str | ModelFactory | None = None, **asked: Unpack[Asked]) -> Request:
+        """The request with other choices; options are added to those that were given, another plugin begins with its own."""
+        if "config" in asked:
+            raise ConfigurationError("an experiment is not taken from another config file; describe a new one with config")
+        now: dict[str, Any] = {name: asked[name] for name in ("callbacks", "data_dir") if name in asked}
+        options = {"model_options": model is None, "data_options": "data" not in asked, "callback_options": True}
+        for name, kept in options.items():
+            given: Mapping[str, Any] = asked.get(name, {})  # type: ignore[assignment]  # as `Asked` says
+            now[name] = {**(getattr(self, name) if kept else {}), **given}
+        if model is not None:
+            now |= {"model": find_model(model), "model_source": PYTHON}
+        if (data := asked.get("data")) is not None:
+            now |= {"data": find_data(data), "data_source": PYTHON}
+        settings = {name: value for name, value in asked.items() if name not in _NO_SETTINGS}
+        return replace(self, **now, settings={**self.settings, **check_choices(settings, lambda name: PYTHON)})
+
+
+def make_request(
+    model: str | ModelFactory | None = None,
+    *,
+    resume: Path | None = None,
+    source_of: Callable[[str], str] = lambda name: PYTHON,
+    **asked: Unpack[Asked],
+) -> Request:
+    """Put a request together; what is left out comes from a config file, the model's recipe or a default.
+
+    model: a name, or what makes a network.
+    resume: the folder of a run that is to go on.
+    source_of: says where an argument comes from, its flag or Python.
+    asked: all else, by the names of `Asked`.
+    Raises: ConfigurationError for a name that is not there, a choice that cannot be, or a config file that cannot be used.
+    """
+    config, data, data_dir = asked.get("config"), asked.get("data"), asked.get("data_dir")
+    settings = check_choices({name: value for name, value in asked.items() if name not in _NO_SETTINGS}, source_of)
+    path = Path(config) if config is not None else None if resume is None else resume / "config.json"
+    file = None if path is None else read_config_file(path)
+    model_source, data_source = source_of("model"), source_of("data")
+    if model is None and file is not None and file.model is not None:
+        model, model_source = _named(file, "model", file.model), "config"
+    if model is None:
+        missing = "missing argument 'MODEL'"
+        raise ConfigurationError(missing if file is None else f"{missing}, and config file {file} names no model")
+    if data is None and file is not None and file.data is not None:
+        data, data_source = _named(file, "data", file.data), "config"
+    if data is None:
+        data, data_source = DATA, "default"
+    return Request(
+        model=find_model(model),
+        model_source=model_source,
+        data=find_data(data),
+        data_source=data_source,
+        data_dir=None if data_dir is None else Path(data_dir),
+        model_options=asked.get("model_options", {}),
+        data_options=asked.get("data_options", {}),
+        callbacks=tuple(asked.get("callbacks", ())),
+        callback_options=asked.get("callback_options", {}),
+        settings=settings,
+        config=file,
+        resumed=resume,
+    )
+
+
+def _named(file: ConfigFile, what: str, found: Named) -> str:
+    """The name that a config file has for its model or data.
+
+    Raises: ConfigurationError if it was given in Python, where no name leads back to it.
+    """
+    if found.given_in_python:
+        raise ConfigurationError(f"{what} {found.name} of config file {file} was given in Python; give it to train() again")
+    return found.name
+
+
+def check_choices(choices: Mapping[str, Any], source_of: Callable[[str], str]) -> dict[str, Setting]:
+    """Choices as settings, each with its source.
+
+    Raises: ConfigurationError for one that there is not, or a value that it does not take.
+    """
+    for name in choices:
+        if name not in KINDS:
+            tip = did_you_mean(name, [*KINDS, *_NO_SETTINGS])
+            raise ConfigurationError(f"there is no setting '{name}'", tip=tip)
+    return {name: Setting(checked(name, value), source_of(name)) for name, value in choices.items()}
+
+
+def find_model(model: str | ModelFactory) -> Plugin:
+    """A model by its name, or a callable as if it were a plugin.
+
+    Raises: ConfigurationError if there is none of that name, or it is no callable of (image_shape, num_classes).
+    """
+    if isinstance(model, str):
+        return find("model", model)
+    if not callable(model) or (hasattr(model, "forward") and not isinstance(model, type)):
+        raise ConfigurationError(
+            f"model is of type {type(model).__name__}; wanted a name, or what makes a network of (image_shape, num_classes)"
+        )
+    return given_plugin("model", model)
+
+
+def find_data(data: str | Splits | DataFactory) -> Plugin:
+    """A data set by its name, or Splits or a callable as if they were a plugin's.
+
+    Raises: ConfigurationError if there is none of that name, or it is none of these.
+    """
+    if isinstance(data, str):
+        return find("dataset", data)
+    if hasattr(data, "train") and hasattr(data, "valid"):
+        return given_plugin("dataset", lambda: data, name="splits")
+    if not callable(data):
+        raise ConfigurationError(f"data is of type {type(data).__name__}; wanted a name, Splits, or what returns Splits")
+    return given_plugin("dataset", data)

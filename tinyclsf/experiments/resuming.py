@@ -1,0 +1,78 @@
+"""From the folder of a stopped run to the state that training goes on from."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tinyclsf.data import differences
+from tinyclsf.errors import ConfigurationError, ModelFileError, TinyclsfWarning
+from tinyclsf.experiments.building import Built
+from tinyclsf.experiments.config_file import ConfigFile
+from tinyclsf.experiments.experiment import Experiment
+from tinyclsf.loop.state import check_state
+from tinyclsf.runs.checkpoints import CHECKPOINT, PREVIOUS, load_checkpoint
+from tinyclsf.trainer import Trainer
+
+
+def state_to_resume(experiment: Experiment, built: Built) -> dict[str, Any] | None:
+    """The state that a run goes on from, None for one that begins; its data is held to what its config file tells.
+
+    Raises: ModelFileError if a run would go on with other data, or none of its checkpoints is whole; ConfigurationError if it
+    has more epochs already.
+    """
+    config, folder = experiment.request.config, experiment.request.resumed
+    if config is not None:
+        _check_content(config, built.content, resumed=folder is not None)
+        if config.torch is not None and config.torch != torch.__version__:
+            _warn(f"{config} is of torch {config.torch} and this is {torch.__version__}: figures may differ in the last digits")
+    state = None if folder is None else _newest_state(folder)
+    if folder is not None and state is not None:
+        check_state(state, ("optimizer",))
+        _stretch(state, built.trainer, folder, built.settings["epochs"].value)
+    return state
+
+
+def _newest_state(folder: Path) -> dict[str, Any] | None:
+    """The state of a run's newest whole checkpoint, None for a run that was stopped before its first; each is said."""
+    if not (folder / CHECKPOINT).exists() and not (folder / PREVIOUS).exists():
+        _warn(f"{folder} has no checkpoint yet, so its training begins anew")
+        return None
+    checkpoint = load_checkpoint(folder)
+    if checkpoint.warning is not None:
+        _warn(checkpoint.warning)
+    return checkpoint.state
+
+
+def _check_content(config: ConfigFile, content: dict[str, Any], *, resumed: bool) -> None:
+    """Hold the data to what it was in the run that a config file is of: other data is an error where that run goes on."""
+    differing = "" if config.content is None else differences(config.content, content)
+    if differing and resumed:
+        raise ModelFileError(f"the data is not what run {config.path.parent} was begun with: {differing}; bring that back")
+    if differing:
+        _warn(f"the data is not that of {config}: {differing}")
+
+
+def _stretch(state: dict[str, Any], trainer: Trainer, folder: Path, epochs: int) -> None:
+    """Make a state go on to so many epochs: its schedule is that of a run of so many, at its step."""
+    whole, begun = len(state["history"]), state["random_at_epoch_start"] is not None
+    if epochs < whole + begun:
+        found = f"is in epoch {whole + 1}" if begun else f"has {whole} epochs"
+        raise ConfigurationError(f"run {folder} {found} already; give --epochs {whole + begun} or more")
+    if trainer.schedule is None:
+        return
+    # Whatever the checkpoint has: a run that was stretched may have been killed before it saved one of its own.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # PyTorch would have the optimizer step before its schedule
+        for _ in range(state["steps"]):
+            trainer.schedule.step()
+    state["schedule"] = trainer.schedule.state_dict()
+    for group, saved in zip(trainer.opt.param_groups, state["optimizer"]["param_groups"], strict=True):
+        saved["lr"] = group["lr"]
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, TinyclsfWarning, stacklevel=3)

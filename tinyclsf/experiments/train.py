@@ -1,0 +1,69 @@
+"""`tinyclsf.train`: all that `tinyclsf fit` does, as a call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from tinyclsf.errors import ConfigurationError
+from tinyclsf.experiments.experiment import Experiment, describe
+from tinyclsf.experiments.request import Asked, make_request
+from tinyclsf.experiments.running import carry_out
+from tinyclsf.experiments.watching import EpochLines, Watcher
+from tinyclsf.machine.signals import StopSignals
+from tinyclsf.runs.folder import check_run_name
+from tinyclsf.runs.listing import find_run
+from tinyclsf.runs.trained_run import TrainedRun
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+def train(
+    model: str | Callable[..., nn.Module] | Experiment | None = None,
+    *,
+    resume: str | Path | None = None,
+    run: str | None = None,
+    runs: str | Path | None = None,
+    watcher: Watcher | None = None,
+    **asked: Unpack[Asked],
+) -> TrainedRun:
+    """Train a model, keep its best weights in a run folder, and score them once on held-out images.
+
+    It does what `tinyclsf fit` does, and ends with the same weights and files. Ctrl-C saves and stops.
+
+    model: a name, a function or class of (image_shape, num_classes) that makes a network, or an `Experiment`.
+    resume: a run to go on with, by name or folder.
+    run: the name of the run folder; MODEL-DATA-TIME where nothing is said.
+    runs: the folder that run folders are in; $TINYCLSF_RUNS or else "runs" where nothing is said.
+    watcher: what sees the run go on; a line on stderr for every epoch where nothing is said, nothing with `Watcher()`.
+    asked: data, options and settings, by the names of `Asked`: data, data_dir, data_options, model_options, callbacks,
+    callback_options, config, and those of `tinyclsf fit`: epochs, batch_size, lr and so on.
+    Raises: a TinyclsfError, as the command line shows them.
+    """
+    root = Path(os.environ.get("TINYCLSF_RUNS") or "runs" if runs is None else runs)
+    if resume is not None and (run is not None or "config" in asked):
+        raise ConfigurationError("a run that is resumed goes on in its own folder; leave out run and config")
+    if run is not None:
+        check_run_name(run)
+    if isinstance(model, Experiment):
+        experiment = model.with_(**asked) if asked else model
+    else:
+        folder = None if resume is None else find_run(root, str(resume))
+        experiment = describe(make_request(model, resume=folder, **asked))
+    command = _as_written(experiment, resume, asked)
+    with StopSignals() as signals:
+        watcher = EpochLines() if watcher is None else watcher
+        return carry_out(experiment, name=run, root=root, watcher=watcher, signals=signals, command=command)
+
+
+def _as_written(experiment: Experiment, resume: str | Path | None, asked: Any) -> str:
+    """The call as a person would write it, for the run's record."""
+    arguments = [repr(experiment.model.plugin.name)] if resume is None else [f"resume={str(resume)!r}"]
+    plain = {name: value for name, value in asked.items() if isinstance(value, (str, int, float, Path, dict, type(None)))}
+    arguments += [f"{name}={str(value) if isinstance(value, Path) else value!r}" for name, value in plain.items()]
+    return f"tinyclsf.train({', '.join(arguments)})"
