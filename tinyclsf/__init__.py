@@ -6,28 +6,36 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tinyclsf.analysis.assessment import assess
-    from tinyclsf.analysis.checks import check
-    from tinyclsf.analysis.comparison import compare
-    from tinyclsf.analysis.report import write_report
-    from tinyclsf.analysis.summary import summarize
-    from tinyclsf.batches.loaders import WrappedDataLoader
-    from tinyclsf.data import Images, Splits
-    from tinyclsf.deployment.export import export_model
-    from tinyclsf.deployment.exported_files import load_exported
-    from tinyclsf.deployment.prediction import predict_files
-    from tinyclsf.drawing.samples import show_samples
-    from tinyclsf.estimator import TorchClassifier
-    from tinyclsf.experiments.experiment import Experiment
-    from tinyclsf.experiments.train import train
-    from tinyclsf.machine.duration import DurationTime
-    from tinyclsf.metrics import Epoch, accuracy
-    from tinyclsf.modules import Classifier, Lambda, Preprocess
-    from tinyclsf.runs.models import load_model, save_model
-    from tinyclsf.runs.trained_run import load_run, load_splits
-    from tinyclsf.scripting.script import write_script
-    from tinyclsf.trainer import Trainer
-    from tinyclsf.training import fit, get_data, loss_batch
+    from tinyclsf.analysis.assessment import assess as assess
+    from tinyclsf.analysis.checks import check as check
+    from tinyclsf.analysis.comparison import compare as compare
+    from tinyclsf.analysis.report import write_report as write_report
+    from tinyclsf.analysis.summary import summarize as summarize
+    from tinyclsf.batches.loaders import WrappedDataLoader as WrappedDataLoader
+    from tinyclsf.data import Images as Images
+    from tinyclsf.data import Splits as Splits
+    from tinyclsf.deployment.export import export_model as export_model
+    from tinyclsf.deployment.exported_files import load_exported as load_exported
+    from tinyclsf.deployment.prediction import predict_files as predict_files
+    from tinyclsf.drawing.samples import show_samples as show_samples
+    from tinyclsf.estimator import TorchClassifier as TorchClassifier
+    from tinyclsf.experiments.experiment import Experiment as Experiment
+    from tinyclsf.experiments.train import train as train
+    from tinyclsf.machine.duration import DurationTime as DurationTime
+    from tinyclsf.metrics import Epoch as Epoch
+    from tinyclsf.metrics import accuracy as accuracy
+    from tinyclsf.modules import Classifier as Classifier
+    from tinyclsf.modules import Lambda as Lambda
+    from tinyclsf.modules import Preprocess as Preprocess
+    from tinyclsf.runs.models import load_model as load_model
+    from tinyclsf.runs.models import save_model as save_model
+    from tinyclsf.runs.trained_run import load_run as load_run
+    from tinyclsf.runs.trained_run import load_splits as load_splits
+    from tinyclsf.scripting.script import write_script as write_script
+    from tinyclsf.trainer import Trainer as Trainer
+    from tinyclsf.training import fit as fit
+    from tinyclsf.training import get_data as get_data
+    from tinyclsf.training import loss_batch as loss_batch
 
 _HOME = {
     "Classifier": "modules",
@@ -62,38 +70,7 @@ _HOME = {
     "write_script": "scripting.script",
 }
 
-__all__ = [
-    "Classifier",
-    "DurationTime",
-    "Epoch",
-    "Experiment",
-    "Images",
-    "Lambda",
-    "Preprocess",
-    "Splits",
-    "TorchClassifier",
-    "Trainer",
-    "WrappedDataLoader",
-    "accuracy",
-    "assess",
-    "check",
-    "compare",
-    "export_model",
-    "fit",
-    "get_data",
-    "load_exported",
-    "load_model",
-    "load_run",
-    "load_splits",
-    "loss_batch",
-    "predict_files",
-    "save_model",
-    "show_samples",
-    "summarize",
-    "train",
-    "write_report",
-    "write_script",
-]
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> object:

@@ -141,7 +141,7 @@ def fit(
     run: str | None,
     runs: Path,
     progress: Mode,
-    **asked: Unpack[Asked],
+    **options: Unpack[Asked],
 ) -> Output | None:
     """Train MODEL, keep its best weights and score them once on held-out images.
 
@@ -154,9 +154,9 @@ def fit(
     tinyclsf fit --resume overnight --epochs 10
     """
     with StopSignals() as signals, _before_a_run(resume):
-        if resume is not None and (asked.get("config") is not None or run is not None):
+        if resume is not None and (options.get("config") is not None or run is not None):
             raise ConfigurationError("--resume goes on in its own run folder; leave out --config and --run")
-        given: Any = {name: value for name, value in asked.items() if value is not None}
+        given: Any = {name: value for name, value in options.items() if value is not None}
         folder = None if resume is None else find_run(runs, resume)
         request = make_request(model, resume=folder, source_of=_source, **given)
         if run is not None:
