@@ -101,3 +101,7 @@ def test_the_plugin_of_the_docs_installs_lists_and_runs(page: str, tmp_path: Pat
         assert theirs & set(command.split())
         document = json.loads(tinyclsf(command + " --json"))
         assert document["held_out"]["accuracy"] > 0.8
+    for command in commands:
+        if command.startswith("tinyclsf script"):
+            script = tinyclsf(command)
+            assert not [name for name in ("tinyclsf", *theirs) if f"from {name}" in script]

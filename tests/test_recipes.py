@@ -242,7 +242,7 @@ def test_augmentations_follow_each_other_in_their_order() -> None:
         torch.manual_seed(3)
         wanted = x
         for name in names.split(","):
-            wanted = AUGMENTATIONS[name.strip()](wanted, 16)
+            wanted = AUGMENTATIONS[name.strip()](16)(wanted)
         assert torch.equal(found, wanted)
         assert not torch.equal(found, x)
         assert labels is y

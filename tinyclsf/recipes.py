@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -116,12 +117,12 @@ STEPPED_BY_EPOCH = {"step", "exponential", "plateau"}  # the others after every 
 
 Augment = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-# Each of a batch and its images' shorter side in pixels.
-AUGMENTATIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "flip": lambda x, side: random_flip(x),
-    "crop": lambda x, side: random_crop(x, padding=max(1, side // 8)),
-    "affine": lambda x, side: random_affine(x, degrees=10, translate=side / 16, scale=0.1, shear=5),
-    "cutout": lambda x, side: cutout(x, size=max(1, side // 4)),
+# What each does to a batch whose images' shorter side has so many pixels.
+AUGMENTATIONS: dict[str, Callable[[int], partial[Tensor]]] = {
+    "flip": lambda side: partial(random_flip),
+    "crop": lambda side: partial(random_crop, padding=max(1, side // 8)),
+    "affine": lambda side: partial(random_affine, degrees=10, translate=side / 16, scale=0.1, shear=5),
+    "cutout": lambda side: partial(cutout, size=max(1, side // 4)),
 }
 MIXTURES = {"mixup": ("MixUp", 0.2), "cutmix": ("CutMix", 1.0)}  # torchvision's, with alpha as their papers have it
 
@@ -206,7 +207,7 @@ def make_augment(names: str, num_classes: int) -> Augment | None:
 
     def augment(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         for step in steps:
-            x = step(x, min(x.shape[2:]))
+            x = step(min(x.shape[2:]))(x)
         if mixtures:
             chosen = int(torch.randint(len(mixtures), ())) if len(mixtures) > 1 else 0
             x, y = mixtures[chosen](x.float(), y)

@@ -15,5 +15,8 @@ def csv(folder: Path, model_name: str) -> LineEachEpoch:
     return LineEachEpoch(folder / "metrics.csv", _line, head=",".join(Epoch._fields) + "\n")
 
 
+csv.watches = True  # type: ignore[attr-defined]
+
+
 def _line(row: Epoch) -> str:
     return ",".join("" if value is None else str(value) for value in row) + "\n"

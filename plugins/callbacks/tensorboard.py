@@ -26,6 +26,9 @@ def tensorboard(folder: Path, model_name: str) -> TensorBoard:
     return TensorBoard(folder / "tensorboard", model_name)
 
 
+tensorboard.watches = True  # type: ignore[attr-defined]
+
+
 class TensorBoard(Callback):
     """Write curves for TensorBoard: `<model>/Train_Loss` a batch, `<model>/Test_Loss` and `<model>/Test_Accuracy` an epoch.
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tinyclsf.plugin import Preparation, Splits, prepared
+from tinyclsf.plugin import Preparation, Splits, prepared, scripted
 from tinyclsf_plugins.datasets.cifar_batches import cifar_parts
 
 
+@scripted("tinyclsf_plugins.datasets.mnist_cifar_script:cifar10")
 @prepared
 def cifar10(prepare: Preparation, *, data_dir: Path) -> Splits:
     """Colour photographs of 10 kinds of things: 40,000 to train, 10,000 to validate, 1,000 of each class, and 10,000 to test.

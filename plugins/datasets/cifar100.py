@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from tinyclsf.plugin import Preparation, Splits, prepared
+from tinyclsf.plugin import Preparation, Splits, prepared, scripted
 from tinyclsf_plugins.datasets.cifar_batches import cifar_parts
 
 
+@scripted("tinyclsf_plugins.datasets.mnist_cifar_script:cifar100")
 @prepared
 def cifar100(prepare: Preparation, *, data_dir: Path, labels: Literal["fine", "coarse"] = "fine") -> Splits:
     """Colour photographs of 100 kinds of things: 40,000 to train, a fifth of each class to validate, and 10,000 to test.

@@ -8,12 +8,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tinyclsf.augment import random_affine
-from tinyclsf.plugin import ConfigurationError, Images, Preparation, Splits, prepared
+from tinyclsf.plugin import ConfigurationError, Images, Preparation, Splits, prepared, scripted
 from tinyclsf.preparation import set_aside
 
 _HELD_OUT = 360  # of 1,797 for each of validation and test, a fifth
 
 
+@scripted("tinyclsf_plugins.datasets.digits_script:reader")
 @prepared
 def digits(prepare: Preparation, *, train_size: int = 50_000) -> Splits:
     """Real handwritten digits framed like MNIST: 1,077 to train, jittered to `train_size` images; 360 to validate, 360 to test.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tinyclsf.plugin import Preparation, Splits, prepared
+from tinyclsf.plugin import Preparation, Splits, prepared, scripted
 from tinyclsf_plugins.datasets.mnist_files import mnist_parts
 
 _CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
+@scripted("tinyclsf_plugins.datasets.mnist_cifar_script:fashion_mnist")
 @prepared
 def fashion_mnist(prepare: Preparation, *, data_dir: Path) -> Splits:
     """Pieces of clothing: 50,000 to train, 10,000 to validate, 1,000 of each class, and 10,000 to test.

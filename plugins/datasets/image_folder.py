@@ -21,12 +21,23 @@ from tinyclsf.machine.progress import tell
 from tinyclsf.pictures.decoding import Decoding, decode, processors
 from tinyclsf.pictures.folders import listed, shown
 from tinyclsf.pictures.picture import PictureError, read_picture
-from tinyclsf.plugin import ConfigurationError, DataError, DataWarning, Images, Preparation, Preprocess, Splits, prepared
+from tinyclsf.plugin import (
+    ConfigurationError,
+    DataError,
+    DataWarning,
+    Images,
+    Preparation,
+    Preprocess,
+    Splits,
+    prepared,
+    scripted,
+)
 from tinyclsf_plugins.datasets.picture_files import Files, find_pictures
 
 _MEASURED_BYTES = 1 << 18  # of pixels at a time
 
 
+@scripted("tinyclsf_plugins.datasets.image_folder_script:reader")
 @prepared
 def image_folder(
     prepare: Preparation,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tinyclsf.plugin import Preparation, Splits, prepared
+from tinyclsf.plugin import Preparation, Splits, prepared, scripted
 from tinyclsf_plugins.datasets.mnist_files import mnist_parts
 
 _CLASSES = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 
 
+@scripted("tinyclsf_plugins.datasets.mnist_cifar_script:kmnist")
 @prepared
 def kmnist(prepare: Preparation, *, data_dir: Path) -> Splits:
     """Handwritten cursive Japanese: 50,000 to train, 10,000 to validate, 1,000 of each class, and 10,000 to test.

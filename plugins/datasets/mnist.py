@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tinyclsf.plugin import Preparation, Splits, prepared
+from tinyclsf.plugin import Preparation, Splits, prepared, scripted
 from tinyclsf_plugins.datasets.mnist_files import mnist_parts
 
 
+@scripted("tinyclsf_plugins.datasets.mnist_cifar_script:mnist")
 @prepared
 def mnist(prepare: Preparation, *, data_dir: Path) -> Splits:
     """Handwritten digits: 50,000 to train, the last 10,000 of the training file to validate, 10,000 to test.

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from tinyclsf.plugin import ConfigurationError, did_you_mean, recipe
+from tinyclsf.plugin import ConfigurationError, did_you_mean, recipe, scripted
 from tinyclsf_plugins.models.sizes import shown
 from tinyclsf_plugins.models.weights import load_weights
 
 
 @recipe(epochs=5, batch_size=64, optimizer="adam", lr=0.0003)
+@scripted("tinyclsf_plugins.models.torchvision_script:network")
 def torchvision(
     image_shape: tuple[int, int, int], num_classes: int, *, arch: str = "resnet18", weights: Path | None = None
 ) -> nn.Module:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ import safetensors.torch
 import torch
 from PIL import Image
 
+from tinyclsf.augment import random_crop
 from tinyclsf.cli.app import main
-from tinyclsf.errors import ConfigurationError, TinyclsfError
+from tinyclsf.errors import ConfigurationError, PluginError, TinyclsfError
+from tinyclsf.plugin import ScriptReader
+from tinyclsf.recipes import AUGMENTATIONS
 from tinyclsf.scripting.script import write_script
 
 DIGITS = ("--data", "digits", "-d", "train_size=640", "--epochs", "2")
@@ -252,6 +256,11 @@ def test_what_makes_a_script_differ_is_told_in_it(changed: Callable[..., Path]) 
         assert line in written.text.splitlines()
 
 
+def test_a_script_takes_the_numbers_of_augmentations_from_their_table(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(AUGMENTATIONS, "crop", lambda side: partial(random_crop, padding=side - 1))
+    assert "    x = random_crop(x, padding=27)" in write_script(runs / "every-extra").text.splitlines()
+
+
 def test_a_run_that_patience_ended_is_whole(runs: Path) -> None:
     assert write_script(runs / "mixed").notes == ()
 
@@ -337,3 +346,114 @@ def test_other_peoples_plugins_are_written_out(
     with pytest.raises(ConfigurationError) as caught:
         write_script("runs/homesick", "homesick.py")
     assert str(caught.value) == "the source of model homesick makes another model when it stands alone"
+
+
+SPEAKING = """
+import torch
+from torch import nn
+from tinyclsf.plugin import Callback, Images, Preprocess, ScriptReader, Splits, scripted
+
+SIDE = 4
+
+
+def draw(seed):
+    x = torch.randint(256, (20, 1, SIDE, SIDE), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    return x, x[:, 0, 0, 0].long() // 128
+
+
+def read(content, *, seed, **others):
+    code = f'''
+from speaking import draw
+from torch.utils.data import TensorDataset
+from unused import nothing
+
+SEED_OF_DATA = {seed}
+STEP = SEED_OF_DATA + 1
+
+
+def load_data():
+    # All {content["train"]} of them.
+    return TensorDataset(*draw(SEED_OF_DATA)), TensorDataset(*draw(STEP))
+'''
+    return ScriptReader(code, "dots, drawn by the script")
+
+
+@scripted("speaking:read")
+def dots(*, seed: int = 0):
+    train, valid = Images(*draw(seed)), Images(*draw(seed + 1))
+    return Splits(train, valid, None, ("dark", "bright"), (1, SIDE, SIDE), Preprocess(0.0, 255.0))
+
+
+def make(image_shape, num_classes, *, bias):
+    return f"from torch import nn\\nnn.Sequential(nn.Flatten(), nn.Linear(16, {num_classes}, bias={bias}))"
+
+
+@scripted("speaking:make")
+def homesick(image_shape, num_classes, *, bias: bool = False):
+    return nn.Sequential(nn.Flatten(), nn.Linear(16, num_classes, bias=bias and __name__ == "speaking"))
+
+
+class Watcher(Callback):
+    watches = True
+
+    def __init__(self, folder, model_name):
+        pass
+"""
+
+
+def test_a_plugin_says_how_a_script_does_without_it(
+    install: Callable[..., None], cli: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"datasets": {"dots": "speaking:dots"}, "models": {"homesick": "speaking:homesick"}}
+    install("spoken", SPEAKING, module="speaking", **names, callbacks={"watcher": "speaking:Watcher"})
+    words = ("homesick", "--data", "dots", "-d", "seed=5", "-m", "bias=true", "--callback", "watcher", "--device", "cpu")
+    assert cli("fit", *words, "--run", "first", "--epochs", "2").code == 0
+    written = write_script("runs/first", "first.py")
+    assert written._replace(text="") == ("", (Path("first.py"),), "dots, drawn by the script", ())
+    assert (
+        """
+# 1. The data
+
+SEED_OF_DATA = 5
+STEP = SEED_OF_DATA + 1
+SIDE = 4
+
+
+def draw(seed):
+    x = torch.randint"""
+        in written.text
+    )
+    assert "    # All 20 of them." in written.text
+    assert "network=nn.Sequential(nn.Flatten(), nn.Linear(16, 2, bias=True))" in written.text
+    assert "speaking" not in written.text
+    assert "unused" not in written.text
+    monkeypatch.setattr(sys, "argv", ["first.py", "first.pt"])
+    runpy.run_path("first.py", run_name="__main__")
+    found, wanted = torch.load("first.pt"), safetensors.torch.load_file("runs/first/model.safetensors")
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[key], tensor) for key, tensor in wanted.items())
+
+    speaking = sys.modules["speaking"]
+    plugin = "dataset 'dots' of package spoken (speaking:dots) failed in"
+    for function, said, message in (
+        ("lost:read", None, f"{plugin} lost:read: ModuleNotFoundError: No module named 'lost'"),
+        ("speaking:read", 1, f"{plugin} speaking:read: TypeError: it returned int; wanted ScriptReader or None"),
+        ("speaking:read", ScriptReader("x =", ""), f"{plugin} the code of speaking:read: SyntaxError: invalid syntax"),
+    ):
+        monkeypatch.setattr(speaking.dots, "script", function)
+        monkeypatch.setattr(speaking, "read", partial(_say, said))
+        with pytest.raises(PluginError) as caught:
+            write_script("runs/first", "again.py")
+        assert str(caught.value).startswith(message)
+    # What it reads is held against the run's images.
+    for wrong in (
+        None,
+        ScriptReader("from torch.nn import load_data", ""),
+        ScriptReader("def load_data():\n    return []", ""),
+    ):
+        monkeypatch.setattr(speaking, "read", partial(_say, wrong))
+        assert write_script("runs/first", "again.py").data == "from again.npz beside the script"
+
+
+def _say(said: object, content: object, **options: object) -> object:
+    return said

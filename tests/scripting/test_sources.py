@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.scripting.sources import import_lines, sources_of
+from tinyclsf.scripting.sources import import_lines, sources_in, sources_of
 
 Make = Callable[..., ModuleType]
 
@@ -127,6 +127,35 @@ def net(shape):
 """
     found = sources_of(make(model=text).net).definitions["net"]
     assert [word in found for word in ("none", "few", "depth = 3", "narrow")] == [False, True, True, True]
+
+
+CODE = """
+from __future__ import annotations
+
+import math
+import sys
+
+from odd_package.parts import check, halved
+
+
+def load(x):
+    return halved(x) * math.pi
+
+
+# What a half is.
+HALF = halved(1)
+load(HALF)
+"""
+
+
+def test_a_piece_of_code_comes_with_what_it_takes_from_its_own_package(make: Make) -> None:
+    make(model=MODEL, parts=PARTS)
+    found, expression = sources_in(CODE, "odd_package")
+    assert expression == "load(HALF)"
+    assert found.imports == ["import math"]
+    assert list(found.definitions) == ["doubled", "halved", "HALF", "load"]  # constants as early as can be
+    assert found.definitions["HALF"] == "# What a half is.\nHALF = halved(1)"
+    assert sources_in("def load():\n    pass", "odd_package") == (([], {"load": "def load():\n    pass"}), "")
 
 
 def test_imports_are_merged_and_sorted() -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from tinyclsf.augment import cutout, random_affine, random_crop, random_flip
-from tinyclsf.recipes import MIXTURES, STEPPED_BY_EPOCH, mse, optimizers, parse_augment
-from tinyclsf.scripting.data import text
+from torch import Tensor
+
+from tinyclsf.recipes import AUGMENTATIONS, MIXTURES, STEPPED_BY_EPOCH, mse, optimizers, parse_augment
+from tinyclsf.registry.scripted import as_source
 from tinyclsf.scripting.sources import Sources, sources_of
 
 _SCHEDULERS = {
@@ -47,7 +49,7 @@ class Loop:
             lines.append(f"PATIENCE = {self.of['patience']}  # epochs in a row without a new best, after which training ends")
         lines.append(f"SEED = {self.of['seed']}")
         if self.moves:
-            lines.append(f"DEVICE = {text(self.of['device'])}")
+            lines.append(f"DEVICE = {as_source(self.of['device'])}")
         return "\n".join(lines)
 
     def sources(self) -> Sources:
@@ -77,16 +79,9 @@ class Loop:
         return sources.definitions
 
     def _augment(self) -> dict[str, str]:
-        side = self.side
-        steps = {
-            "flip": (random_flip, "random_flip(x)"),
-            "crop": (random_crop, f"random_crop(x, padding={max(1, side // 8)})"),
-            "affine": (random_affine, f"random_affine(x, degrees=10, translate={side / 16}, scale=0.1, shear=5)"),
-            "cutout": (cutout, f"cutout(x, size={max(1, side // 4)})"),
-        }
-        chosen = [steps[name] for name in self.augments if name in steps]
-        code = self._taken(*(function for function, _ in chosen)) if chosen else {}
-        lines = [f"    x = {call}" for _, call in chosen]
+        changes = [AUGMENTATIONS[name](self.side) for name in self.augments if name in AUGMENTATIONS]
+        code = self._taken(*(change.func for change in changes)) if changes else {}
+        lines = [f"    x = {_call(change)}" for change in changes]
         mixtures = [MIXTURES[name] for name in self.augments if name in MIXTURES]
         if mixtures:
             self.imports += ["from torchvision.transforms import v2", "from torch import Tensor"]
@@ -272,6 +267,10 @@ class Loop:
             "plateau": "# The learning rate falls where the validation loss has not fallen for so many epochs.",
         }[self.schedule]
         return [comment, f"schedule = {name}(opt, {arguments})"]
+
+
+def _call(change: functools.partial[Tensor]) -> str:
+    return f"{change.func.__name__}(x{''.join(f', {name}={value!r}' for name, value in change.keywords.items())})"
 
 
 def _function(name: str, parameters: list[str], returns: str, lines: list[str]) -> str:

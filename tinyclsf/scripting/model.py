@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine.randomness import random_state, seed_all, set_random_state
 from tinyclsf.registry.components import Component, load_component
-from tinyclsf.registry.options import as_text
 from tinyclsf.registry.plugins import blamed_on, find
+from tinyclsf.registry.scripted import as_source
 from tinyclsf.registry.signatures import innermost
 from tinyclsf.runs.trained_run import TrainedRun
-from tinyclsf.scripting.data import text
+from tinyclsf.scripting.hooks import ask, written_out
 from tinyclsf.scripting.sources import Sources, import_lines, sources_of
 
 _TRIED = 4  # images
@@ -40,13 +40,12 @@ def model_sources(run: TrainedRun, seed: int) -> Sources:
     Raises: ConfigurationError if the model's source is not there, or makes another model when it stands alone; PluginError if
     the model plugin fails.
     """
-    saved = {name: as_text(value) for name, value in run.config["model"]["options"].items()}
-    part = load_component(find("model", run.config["model"]["name"]), {}, saved=saved)
+    part = load_component(find("model", run.config["model"]["name"]), {}, saved=run.config["model"]["options"])
     shape, num_classes = run.model.image_shape, len(run.model.classes)
     with blamed_on(part.plugin, "failed"):
         network, wanted = _trial(lambda: part.factory(shape, num_classes, **part.values), shape, seed)
     failed: Exception | None = None
-    for way in (_by_class, _by_torchvision, _by_factory):
+    for way in (_by_plugin, _by_class, _by_factory):
         try:
             found = way(part, network, (tuple(shape), num_classes))
             sources = None if found is None else _with_preprocessing(*found, run.model.preprocess)
@@ -63,32 +62,21 @@ def model_sources(run: TrainedRun, seed: int) -> Sources:
 Way = tuple[str, Sources]  # an expression that makes the network, and what it needs
 
 
+def _by_plugin(part: Component, network: nn.Module, given: tuple[Any, ...]) -> Way | None:
+    """The code that the plugin gives."""
+    code = ask(part, str, *given)
+    if code is None:
+        return None
+    sources, expression = written_out(part, code)
+    return expression, sources
+
+
 def _by_class(part: Component, network: nn.Module, given: tuple[Any, ...]) -> Way | None:
     """The network's own class, where a factory does no more than choose it."""
     cls = type(network)
     if cls.__module__.partition(".")[0] != innermost(part.factory).__module__.partition(".")[0]:
         return None
     return f"{cls.__name__}({_arguments(cls, given, part.values)})", sources_of(cls)
-
-
-def _by_torchvision(part: Component, network: nn.Module, given: tuple[Any, ...]) -> Way | None:
-    """torchvision's own function, and another first layer where the images do not have three channels."""
-    arch, (channels, *_), num_classes = part.values.get("arch"), *given
-    if part.plugin.name != "torchvision" or part.plugin.package != "tinyclsf":
-        return None
-    sources = Sources(["from torchvision import models"], {})
-    made = f"models.get_model({text(arch)}, num_classes={num_classes})"
-    if channels == 3:
-        return made, sources
-    code = f'''def make_network() -> nn.Module:
-    """torchvision's {arch} for images of {channels} channel{"" if channels == 1 else "s"}, where it wants 3."""
-    network = {made}
-    first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
-    first.in_channels = {channels}
-    first.weight = nn.Parameter(first.weight.new_empty(first.out_channels, {channels}, *first.kernel_size))
-    first.reset_parameters()
-    return network'''
-    return "make_network()", Sources(sources.imports, {"make_network": code})
 
 
 def _by_factory(part: Component, network: nn.Module, given: tuple[Any, ...]) -> Way:
@@ -103,12 +91,12 @@ def _by_factory(part: Component, network: nn.Module, given: tuple[Any, ...]) -> 
 def _arguments(function: Callable[..., Any], given: tuple[Any, ...], options: Mapping[str, Any]) -> str:
     """The arguments of a call, without the options that have their defaults or are none of its own."""
     takes = inspect.signature(function).parameters
-    others = [f"{name}={text(value)}" for name, value in options.items() if name in takes and takes[name].default != value]
-    return ", ".join([*map(text, given), *others])
+    others = [f"{name}={as_source(value)}" for name, value in options.items() if name in takes and takes[name].default != value]
+    return ", ".join([*map(as_source, given), *others])
 
 
 def _with_preprocessing(network: str, sources: Sources, preprocess: nn.Module) -> Sources:
-    mean, std = (text(_plain(each)) for each in (preprocess.mean, preprocess.std))
+    mean, std = (as_source(_plain(each)) for each in (preprocess.mean, preprocess.std))
     code = f'''def make_model() -> nn.Module:
     """Preprocessing and network as one model, that takes images as they are stored."""
     return nn.Sequential(OrderedDict(preprocess=Preprocess(mean={mean}, std={std}), network={network}))'''

@@ -18,15 +18,18 @@ from tinyclsf.data import Images, Splits, fingerprint
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError
 from tinyclsf.machine.storage import write_whole
 from tinyclsf.modules import Preprocess
+from tinyclsf.registry.components import load_component
+from tinyclsf.registry.plugins import find
 from tinyclsf.runs.listing import describe_run, value_at
 from tinyclsf.runs.trained_run import TrainedRun, load_run, load_splits
 from tinyclsf.scripting.data import Reader, reader_from_file, reader_of
+from tinyclsf.scripting.hooks import only_watches
 from tinyclsf.scripting.loop import Loop
 from tinyclsf.scripting.model import model_sources
 from tinyclsf.scripting.sources import Sources, import_lines
 
+_CONSTANT = re.compile(r"\w+ = ")
 _STRETCHED = {"cosine", "one-cycle"}  # schedules that depend on the number of epochs
-_OWN_CALLBACKS = {"csv", "tensorboard"}  # they watch, and change nothing
 
 
 class Script(NamedTuple):
@@ -88,7 +91,8 @@ class _Writer:
                 "the run went on to more epochs than it was begun with, which changed its schedule on the way; "
                 "the script has the later one from the start"
             )
-        others = [each.get("name") for each in self.run.config.get("callbacks", []) if each.get("name") not in _OWN_CALLBACKS]
+        callbacks = [str(each.get("name")) for each in self.run.config.get("callbacks", [])]
+        others = [name for name in callbacks if not only_watches(name)]
         if others:
             self.notes.append(
                 f"the script leaves out the callbacks of the run ({', '.join(others)}); what they did is not in it"
@@ -103,8 +107,8 @@ class _Writer:
     def _reader(self) -> Reader:
         """A reader that gives the run's very images, as far as that can be tried."""
         data = self.run.config["data"]
-        own = data.get("package") == "tinyclsf"
-        reader = reader_of(data["name"], data["options"], self.content) if own else None
+        part = load_component(find("dataset", data["name"]), {}, saved=data["options"])
+        reader = reader_of(part, self.content)
         if reader is not None and reader.place is not None and not reader.place.exists():
             self.notes.append(f"there is no {reader.place} any more, so the script's way to read the data was not tried")
             return reader
@@ -242,7 +246,8 @@ def _joined(blocks: list[str]) -> str:
     text = blocks[0]
     for above, below in itertools.pairwise(blocks):
         wide = _is_definition(above) or _is_definition(below) or below.startswith(("# 1.", "# 2.", "# 3.", "if "))
-        text += ("\n\n\n" if wide else "\n\n") + below
+        gap = 3 if wide else 1 if _CONSTANT.match(above) and _CONSTANT.match(below) else 2
+        text += "\n" * gap + below
     return text
 
 

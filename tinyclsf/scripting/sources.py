@@ -15,8 +15,9 @@ from tinyclsf import errors
 from tinyclsf.errors import ConfigurationError
 
 _OWN = ("tinyclsf", "tinyclsf_plugins")
-_MARKS = {"recipe", "prepared"}  # decorators that tell tinyclsf something and leave the object as it is
+_MARKS = {"recipe", "prepared", "scripted"}  # decorators that tell tinyclsf something and leave the object as it is
 _ERRORS = "tinyclsf.errors"
+_PIECE = "the code for a script"
 _RAISED = [name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, errors.TinyclsfError)]
 _SECTION = re.compile(r"\s*([A-Z]\w+:|\"\"\"$)")
 
@@ -42,7 +43,29 @@ def sources_of(*targets: Any) -> Sources:
             raise ConfigurationError(f"{found} is no class or function of a module, so that its source cannot be written out")
         collector.own.add(module.partition(".")[0])
         collector.add(module, name)
-    return Sources(list(collector.imports), {name: collector.texts[home, name] for name, home in collector.homes.items()})
+    return collector.sources()
+
+
+def sources_in(code: str, *packages: str) -> tuple[Sources, str]:
+    """The imports and definitions of a piece of code, constants first, and the expression that it ends with, if any.
+
+    What it imports from tinyclsf or from those packages comes with its source.
+    Raises: ConfigurationError if a source is not there, or cannot be taken out of its module.
+    """
+    collector = _Collector()
+    collector.own.update(packages)
+    bindings, tree = collector.take(_PIECE, code), ast.parse(code)
+    used = set(_names(tree, set()))
+    constants = [name for name, node in bindings.items() if isinstance(node, (ast.Assign, ast.AnnAssign))]
+    for name in (*constants, *bindings):
+        if not isinstance(bindings[name], (ast.Import, ast.ImportFrom)) or (name in used and collector.is_own(_PIECE, name)):
+            collector.add(_PIECE, name)
+    last = tree.body[-1]
+    if not isinstance(last, ast.Expr):
+        return collector.sources(), ""
+    for name in _names(last, set()):
+        collector.add(_PIECE, name)
+    return collector.sources(), ast.get_source_segment(code, last) or ""
 
 
 def import_lines(statements: Iterable[str]) -> list[str]:
@@ -71,6 +94,19 @@ class _Collector:
         self.texts: dict[tuple[str, str], str] = {}
         self._modules: dict[str, _Module] = {}
         self._seen: set[tuple[str, str]] = set()
+
+    def sources(self) -> Sources:
+        """All that was added."""
+        return Sources(list(self.imports), {name: self.texts[home, name] for name, home in self.homes.items()})
+
+    def take(self, module: str, source: str) -> dict[str, ast.stmt]:
+        """Take a text for a module, and return the statements that its names come from."""
+        self._modules[module] = _Module("", source)
+        return self._modules[module].bindings
+
+    def is_own(self, module: str, name: str) -> bool:
+        """Whether an imported name is written out."""
+        return self._definition(module, name)[0] != module
 
     def add(self, module: str, name: str) -> None:
         """Add what a name means in a module, and what that uses."""

@@ -1,0 +1,52 @@
+"""How a script makes the digits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tinyclsf.plugin import ScriptReader
+
+
+def reader(content: Mapping[str, Any], *, train_size: int, seed: int, **others: object) -> ScriptReader:
+    """From scikit-learn, framed and jittered."""
+    code = f'''
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import TensorDataset
+
+from tinyclsf.plugin import random_affine
+
+
+def framed(images: Tensor) -> Tensor:
+    """Digits of 8x8 pixels, each 0 to 16, as MNIST frames its own: enlarged to 20x20 in the middle of 28x28, 0 to 255."""
+    large = F.interpolate(images.float().unsqueeze(1), size=(20, 20), mode="bicubic", align_corners=False)
+    return F.pad(large.mul_(255 / 16).round_().clamp_(0, 255).to(torch.uint8), (4, 4, 4, 4))
+
+
+def jittered(x: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """`size` images, taken from the digits in turn, each moved in its own way."""
+    chosen = torch.arange(size) % len(x)
+    pieces = [
+        random_affine(x[piece], degrees=12, translate=2, scale=0.12, shear=8, generator=generator)
+        for piece in chosen.split(2048)
+    ]
+    return torch.cat(pieces)
+
+
+def load_data() -> tuple[TensorDataset, TensorDataset, TensorDataset]:
+    """The digits of scikit-learn: 360 to validate, 360 to test, and of the other 1,077 jittered images to train on."""
+    digits = load_digits()
+    generator = torch.Generator().manual_seed({seed})
+    order = torch.randperm(len(digits.target), generator=generator)
+    x, y = framed(torch.from_numpy(digits.images))[order], torch.from_numpy(digits.target)[order]
+    # Split before jittering: no relative of a held-out digit may be trained on.
+    valid, test = TensorDataset(x[:360], y[:360]), TensorDataset(x[360:720], y[360:720])
+    x, y = x[720:], y[720:]
+    size = {train_size:_}
+    train = TensorDataset(jittered(x, size, generator), y[torch.arange(size) % len(y)])
+    return train, valid, test
+'''
+    return ScriptReader(code, "digits of scikit-learn, read by the script")
