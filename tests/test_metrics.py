@@ -40,15 +40,14 @@ def test_only_outputs_a_class_and_whole_labels_have_an_accuracy(out: torch.Tenso
 
 
 def test_weighted_mean_counts_samples_not_batches() -> None:
-    assert weighted_mean([1.0, 4.0], [3, 1]) == 1.75
-    assert weighted_mean([0.3, 0.1, 0.2], [64, 64, 2]) == pytest.approx((0.3 * 64 + 0.1 * 64 + 0.2 * 2) / 130, abs=1e-15)
-    with pytest.raises(ValueError, match="shorter"):
-        weighted_mean([1.0, 2.0], [1])
+    assert weighted_mean([(1.0, 3), (4.0, 1)]) == 1.75
+    wanted = pytest.approx((0.3 * 64 + 0.1 * 64 + 0.2 * 2) / 130, abs=1e-15)
+    assert weighted_mean([(0.3, 64), (0.1, 64), (0.2, 2)]) == wanted
 
 
 def test_a_mean_of_nothing_says_what_may_have_happened() -> None:
     with pytest.raises(DataError) as error:
-        weighted_mean([], [])
+        weighted_mean([])
     assert str(error.value) == NO_BATCH
     with pytest.raises(DataError) as error:
         mean_over(0.0, 0)

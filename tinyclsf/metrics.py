@@ -36,14 +36,14 @@ class Bin(NamedTuple):
     accuracy: float | None
 
 
-def rank(row: Epoch) -> tuple[float, float]:
+def quality(row: Epoch) -> tuple[float, float]:
     """How good an epoch was, to be compared: highest validation accuracy, then lowest validation loss."""
     return (-math.inf if row.valid_accuracy is None else row.valid_accuracy, -row.valid_loss)
 
 
 def best_of(history: Sequence[Epoch]) -> Epoch | None:
     """The best epoch, the first where several are, or None before there is one."""
-    return max(history, key=rank, default=None)
+    return max(history, key=quality, default=None)
 
 
 def accuracy(out: Tensor, yb: Tensor) -> Tensor:
@@ -64,12 +64,12 @@ def has_labels(out: Tensor, yb: Tensor) -> bool:
     return out.ndim == 2 and yb.ndim == 1 and not yb.is_floating_point()
 
 
-def weighted_mean(values: Sequence[float], counts: Sequence[int]) -> float:
-    """The mean of batch means, each weighted by its number of samples.
+def weighted_mean(batches: Sequence[tuple[float, int]]) -> float:
+    """The mean over samples from the mean and the number of samples of each batch.
 
     Raises: DataError if there is no sample at all.
     """
-    return mean_over(math.fsum(value * count for value, count in zip(values, counts, strict=True)), sum(counts))
+    return mean_over(math.fsum(mean * count for mean, count in batches), sum(count for _, count in batches))
 
 
 def mean_over(total: float, count: int) -> float:

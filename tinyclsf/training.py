@@ -6,6 +6,7 @@ Source: "What is torch.nn really?", the PyTorch tutorial; under one seed `fit` e
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -49,15 +50,21 @@ def fit(
 ) -> list[Epoch]:
     """Train for some epochs, validate after each, and return a row of figures for every epoch.
 
-    After an epoch `on_epoch(row)` is called; without it the epoch, counted from 0, and the validation loss are printed.
+    epochs: how often all of `train_dl` is trained on.
+    model: what is trained, in place.
+    loss_func: gives the mean loss of a batch from outputs and targets.
+    opt: an optimizer of the model's parameters.
+    train_dl: gives the batches `(xb, yb)` to train on, anew in every epoch.
+    valid_dl: gives the batches that the figures after an epoch are of.
+    on_epoch: called with the row after each epoch; without it the epoch, counted from 0, and the validation loss are printed.
     Raises: DataError if a loader gives no batch.
     """
     history = []
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
         model.train()
-        losses = [loss_batch(model, loss_func, xb, yb, opt) for xb, yb in train_dl]
-        train_loss = weighted_mean(*_columns(losses))
+        train_loss = weighted_mean([loss_batch(model, loss_func, xb, yb, opt) for xb, yb in train_dl])
+        model.eval()
         valid_loss, valid_accuracy = _validate(model, loss_func, valid_dl)
         row = Epoch(epoch, train_loss, valid_loss, valid_accuracy, time.perf_counter() - start)
         history.append(row)
@@ -65,28 +72,22 @@ def fit(
     return history
 
 
+@torch.no_grad()
+def _validate(model: nn.Module, loss_func: LossFunc, valid_dl: Batches) -> tuple[float, float | None]:
+    """The mean loss, and the accuracy or None, over a loader."""
+    losses: list[tuple[float, int]] = []
+    correct: list[float] = []
+    for xb, yb in valid_dl:
+        out = model(xb)
+        losses.append((loss_func(out, yb).item(), len(xb)))
+        correct.append(int(hits(out, yb)) if has_labels(out, yb) else math.nan)
+    loss, accuracy = weighted_mean(losses), sum(correct) / sum(count for _, count in losses)
+    return loss, None if math.isnan(accuracy) else accuracy
+
+
 def get_data(train_ds: Dataset[Any], valid_ds: Dataset[Any], bs: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """A shuffled loader for training, and one for validation with batches twice as large, as it keeps no gradients."""
     return loader(train_ds, bs, shuffle=True), loader(valid_ds, bs * 2)
-
-
-def _validate(model: nn.Module, loss_func: LossFunc, valid_dl: Batches) -> tuple[float, float | None]:
-    correct: int | None = 0
-
-    def loss_and_hits(out: Tensor, yb: Tensor) -> Tensor:
-        nonlocal correct
-        if correct is not None:
-            correct = correct + int(hits(out, yb)) if has_labels(out, yb) else None
-        return loss_func(out, yb)
-
-    model.eval()
-    with torch.no_grad():
-        losses, counts = _columns([loss_batch(model, loss_and_hits, xb, yb) for xb, yb in valid_dl])
-    return weighted_mean(losses, counts), None if correct is None else correct / sum(counts)
-
-
-def _columns(pairs: list[tuple[float, int]]) -> tuple[list[float], list[int]]:
-    return [loss for loss, _ in pairs], [count for _, count in pairs]
 
 
 def _print_as_the_tutorial(row: Epoch) -> None:

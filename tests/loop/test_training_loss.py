@@ -23,7 +23,7 @@ def test_it_is_the_mean_over_samples_whenever_it_is_read(read_every: int) -> Non
         if number % read_every == 0:
             assert tally.read() == pytest.approx(total / sum(COUNTS[:number]), rel=1e-12)
     assert tally.mean() == total / sum(COUNTS)  # bit for bit, so that a resumed run has the figure of one that was not stopped
-    assert tally.sums() == (total, sum(COUNTS), 2500)
+    assert tally.totals() == (total, sum(COUNTS), 2500)
 
 
 def test_it_goes_on_from_its_sums() -> None:
@@ -32,11 +32,11 @@ def test_it_goes_on_from_its_sums() -> None:
         for loss, count in zip(losses, COUNTS, strict=False):
             tally.add(torch.tensor(loss), count, 0.1)
     first.read()
-    second = TrainingLoss(1, *first.sums())
+    second = TrainingLoss(1, *first.totals())
     for loss, count in zip(LOSSES[999:], COUNTS[999:], strict=True):
         second.add(torch.tensor(loss), count, 0.1)
     assert second.mean() == whole.mean()
-    assert second.sums() == whole.sums()
+    assert second.totals() == whole.totals()
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

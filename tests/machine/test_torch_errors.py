@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, TensorDataset
 from tinyclsf import Trainer
 from tinyclsf.batches.loaders import loader
 from tinyclsf.errors import DataError, TrainingError
-from tinyclsf.machine.torch_errors import explained
+from tinyclsf.machine.torch_errors import translated
 from tinyclsf.trainer import Callback
 
 WHERE = "epoch 2 after step 7, with batches of 64 images"
@@ -22,7 +22,7 @@ NO_MEMORY = f"out of memory in {WHERE}; use a smaller batch size: half of it wit
 
 
 def said(error: BaseException) -> str:
-    with pytest.raises(TrainingError) as found, explained(lambda: WHERE):
+    with pytest.raises(TrainingError) as found, translated(lambda: WHERE):
         raise error
     assert found.value.exit_code == 6
     assert found.value.__cause__ is error
@@ -33,7 +33,7 @@ def test_want_of_memory_names_the_batch_size() -> None:
     assert said(MemoryError()) == NO_MEMORY
     assert said(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")) == NO_MEMORY
     assert said(RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)")) == NO_MEMORY
-    with pytest.raises(TrainingError) as found, explained(lambda: WHERE):
+    with pytest.raises(TrainingError) as found, translated(lambda: WHERE):
         torch.empty(2**56)
     assert str(found.value) == NO_MEMORY
 
@@ -50,7 +50,7 @@ def test_a_compiler_that_fails_is_named() -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes differ"), DataError("broken"), KeyboardInterrupt()])
 def test_other_errors_go_through(error: BaseException) -> None:
-    with pytest.raises(type(error)) as found, explained(lambda: WHERE):
+    with pytest.raises(type(error)) as found, translated(lambda: WHERE):
         raise error
     assert found.value is error
 

@@ -139,7 +139,8 @@ def test_a_fresh_run_starts_a_fresh_file(kind: Kind, fresh: str, tmp_path: Path)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_that_is_right_is_left_alone(kind: Kind, tmp_path: Path) -> None:
     path, trainer = tmp_path / "m", trainer_with()
-    for trainer.history in ([], fit(trainer_with(kind(path)), 2)):
+    for rows in ([], fit(trainer_with(kind(path)), 2)):
+        trainer.history[:] = rows
         kind(path).on_fit_start(trainer)
         before = path.stat() if path.exists() else None
         kind(path).on_fit_start(trainer)
@@ -149,7 +150,7 @@ def test_a_file_that_is_right_is_left_alone(kind: Kind, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_that_cannot_be_written_is_named(kind: Kind, tmp_path: Path) -> None:
     trainer, row = trainer_with(), Epoch(1, 1.0, 1.0, 1.0, 1.0)
-    trainer.history = [row]
+    trainer.history.append(row)
     for path, reason in ((tmp_path / "no" / "m", "No such file or directory"), (tmp_path, "Is a directory")):
         with pytest.raises(StorageError) as at_start:
             kind(path).on_fit_start(trainer)

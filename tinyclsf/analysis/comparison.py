@@ -16,7 +16,7 @@ from torch import Tensor
 from tinyclsf.analysis.significance import SIGNIFICANT, McNemar, holm, mcnemar, p_as_text
 from tinyclsf.errors import ConfigurationError, ModelFileError
 from tinyclsf.loop.evaluation import Predictions
-from tinyclsf.metrics import Epoch, best_of, rank
+from tinyclsf.metrics import Epoch, best_of, quality
 from tinyclsf.runs.folder import read_predictions
 from tinyclsf.runs.listing import describe_run, read_config, read_history, value_at
 
@@ -176,7 +176,7 @@ def _chosen_pairs(scored: Sequence[_Scored]) -> list[tuple[_Scored, _Scored]]:
 def _best(scored: Sequence[_Scored]) -> _Scored:
     """The best run by validation, as the test images are to judge the choice; if it can be, one that has predictions."""
     able = [each for each in scored if each.predictions is not None] or scored
-    return max(able, key=lambda each: (-math.inf, 0.0) if each.run.best is None else rank(each.run.best))
+    return max(able, key=lambda each: (-math.inf, 0.0) if each.run.best is None else quality(each.run.best))
 
 
 def _tested(pairs: Sequence[tuple[_Scored, _Scored]]) -> list[Pair]:

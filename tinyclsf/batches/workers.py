@@ -23,7 +23,7 @@ from tinyclsf.machine.randomness import draw_seed
 
 # A terminal sends Ctrl-C to the workers too, and a batch system SIGTERM: they go on until the parent has saved. Where a process
 # cannot tell who sent a signal, SIGTERM has to end it, as it is what the parent ends it with.
-_OF_THE_PARENT = [signal.SIGINT, signal.SIGTERM] if sys.platform == "linux" else [signal.SIGINT]
+_FOR_THE_PARENT = [signal.SIGINT, signal.SIGTERM] if sys.platform == "linux" else [signal.SIGINT]
 
 
 class WorkerLoader(DataLoader[Any]):
@@ -56,7 +56,7 @@ class WorkerLoader(DataLoader[Any]):
         starting = self._iterator is None
         if starting:  # PyTorch draws this very seed itself when it starts the workers
             torch.set_rng_state(before) if self.generator is None else self.generator.set_state(before)
-        with _held_back(_OF_THE_PARENT):
+        with _held_back(_FOR_THE_PARENT):
             batches: Any = super().__iter__()
         if starting:  # found as garbage, by chance, PyTorch would wait 5 seconds for each worker
             weakref.finalize(batches, _end, batches._workers)
@@ -124,7 +124,7 @@ def _held_back(signals: Iterable[signal.Signals]) -> Iterator[None]:
 
 
 def _hear_the_parent_alone(worker: int) -> None:
-    if signal.SIGTERM in _OF_THE_PARENT:
+    if signal.SIGTERM in _FOR_THE_PARENT:
         threading.Thread(target=_end_when_the_parent_says_so, daemon=True).start()
 
 

@@ -19,7 +19,7 @@ from tinyclsf.errors import ConfigurationError
 from tinyclsf.experiments.choices import KINDS
 from tinyclsf.experiments.request import DATA, make_request
 from tinyclsf.machine import launch
-from tinyclsf.machine.signals import SignalReceived, StopSignals, ended
+from tinyclsf.machine.signals import SignalReceived, StopSignals, stopped_by
 from tinyclsf.registry.plugins import own_version
 from tinyclsf.runs.folder import check_run_name
 from tinyclsf.runs.listing import find_run
@@ -92,7 +92,7 @@ def _before_a_run(resume: str | None) -> Iterator[None]:
         yield
     except SignalReceived as received:
         tip = None if resume is None else f"{launch.command()} fit --resume {resume}"
-        raise ended(received.number, "before training began", tip=tip) from None
+        raise stopped_by(received.number, "before training began", tip=tip) from None
 
 
 @click.command(cls=_Command, short_help="Train a model, and score it on images it has not seen.")

@@ -64,13 +64,13 @@ def summary(
 
     from tinyclsf.analysis.summary import summarize
     from tinyclsf.cli.console import Watch
-    from tinyclsf.machine.torch_errors import explained
+    from tinyclsf.machine.torch_errors import translated
 
     with Watch("none") as watch:
         if is_plugin:
             if is_run:
                 watch.warn(f"{model} is a model and a run; this is the model, and {runs / model} is the run")
-            with explained(lambda: f"the summary of {model}", advice="give a smaller --image-shape"):
+            with translated(lambda: f"the summary of {model}", advice="give a smaller --image-shape"):
                 built, folder = _from_plugin(model, model_options, classes or _CLASSES, shape or _SHAPE), None
         else:
             given = {"--image-shape": shape, "--classes": classes, "-m": model_options or None}

@@ -22,9 +22,9 @@ from tinyclsf.experiments.watching import Watcher, position
 from tinyclsf.loop.evaluation import score
 from tinyclsf.machine import distributed, launch
 from tinyclsf.machine.devices import choose_device
-from tinyclsf.machine.signals import SignalReceived, StopSignals, ended
+from tinyclsf.machine.signals import SignalReceived, StopSignals, stopped_by
 from tinyclsf.machine.storage import remove_torn
-from tinyclsf.machine.torch_errors import explained
+from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import best_of
 from tinyclsf.registry.options import Setting, as_json
 from tinyclsf.registry.plugins import own_version
@@ -68,7 +68,7 @@ def carry_out(
     """
     device = choose_device(distributed.own_device(experiment.settings["device"].value))
     source = "--resume" if experiment.request.resumed else "default" if name is None else "--run"
-    with distributed.joined(device), distributed.explained():
+    with distributed.joined(device), distributed.diagnosed():
         if distributed.rank() > 0:
             return _follow(experiment, device, source, signals)
         signals.hold()  # until there is somebody to remove a folder that stays empty
@@ -115,7 +115,7 @@ def _train(built: Built, state: dict[str, Any] | None, folder: Path, signals: St
     trainer = built.trainer
     signals.on_first = trainer.stop
     try:
-        with distributed.explained():
+        with distributed.diagnosed():
             trainer.fit(built.settings["epochs"].value, built.train_dl, built.valid_dl, resume=state)
     except SignalReceived as received:  # the second one
         raise _stopped(received.number, f"at once, in epoch {trainer.epoch}", folder) from None
@@ -135,7 +135,7 @@ def _score(built: Built, folder: Path, signals: StopSignals) -> None:
     name, dataset = built.splits.held_out
     batch_size = 2 * built.settings["batch_size"].value
     where = f"scoring the {name} images, with batches of {batch_size}"
-    with _ending("after training, before the model was scored", folder), explained(lambda: where):
+    with _ending("after training, before the model was scored", folder), translated(lambda: where):
         signals.release()
         trainer.evaluated_model.load_state_dict(read_weights(folder / WEIGHTS))
         predictions = trainer.predict(loader(dataset, batch_size))
@@ -172,8 +172,8 @@ def _config(experiment: Experiment, built: Built, command: str) -> dict[str, Any
 def _stopped(number: int, where: str, folder: Path) -> Interrupted:
     """The error of a run that a signal ended, with the way to go on."""
     if not (folder / CHECKPOINT).exists():
-        return ended(number, f"{where}; nothing was saved yet")
-    return ended(number, f"{where}; the run is saved in {folder}", tip=f"{launch.command()} fit --resume {folder}")
+        return stopped_by(number, f"{where}; nothing was saved yet")
+    return stopped_by(number, f"{where}; the run is saved in {folder}", tip=f"{launch.command()} fit --resume {folder}")
 
 
 @contextlib.contextmanager

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +84,14 @@ def outputs(model: nn.Module, dl: Batches, device: torch.device) -> Iterator[tup
     """A model's outputs with the labels, batch by batch, on the device."""
     for xb, yb in dl:
         yield model(xb.to(device, non_blocking=True)), yb.to(device, non_blocking=True)
+
+
+def until(stopped: Callable[[], bool], dl: Batches) -> Iterator[Any]:
+    """The batches of a loader, up to the one in which training was stopped."""
+    for batch in dl:
+        yield batch
+        if stopped():
+            return
 
 
 class _Rows:

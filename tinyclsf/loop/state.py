@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import io
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from tinyclsf.errors import ConfigurationError, ModelFileError
+import torch
+from torch import Tensor
+
+from tinyclsf.errors import ConfigurationError, ModelFileError, PluginError, TinyclsfError
 from tinyclsf.machine import distributed
+
+_OTHER_KEYS = ("callbacks", "history", "steps", "batch", "train_loss", "random", "random_at_epoch_start")
+_PLAIN = (type(None), bool, int, float, str, Tensor)
 
 
 class Stateful(Protocol):
@@ -17,49 +25,60 @@ class Stateful(Protocol):
     def load_state_dict(self, state: dict[str, Any], /) -> object: ...
 
 
-_OF_THE_LOOP = ("callbacks", "history", "steps", "batch", "train_loss", "random", "random_at_epoch_start")
+def states_of(stateful: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of each by its name, None for one that is not there.
 
-
-def part_states(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """The state of each part by its name, None for one that is not there."""
-    return {name: None if part is None else part.state_dict() for name, part in parts.items()}
-
-
-def load_parts(state: Mapping[str, Any], parts: Mapping[str, Any]) -> None:
-    """Hand each part its state back.
-
-    Raises: ModelFileError if one has a part that the other has not, or a state does not fit.
+    Raises: ConfigurationError if one could not be read back from a checkpoint.
     """
-    for name, part in parts.items():
-        if (part is None) != (state[name] is None):
-            has, has_not = ("the state", "this Trainer") if part is None else ("this Trainer", "the state")
+    states = {name: None if each is None else each.state_dict() for name, each in stateful.items()}
+    for name, state in states.items():
+        _check_readable(state, name, ConfigurationError)
+    return states
+
+
+def load_states(state: Mapping[str, Any], stateful: Mapping[str, Any]) -> None:
+    """Hand each its state back.
+
+    Raises: ModelFileError if the Trainer has one that the state has not, or the other way about, or a state does not fit.
+    """
+    for name, each in stateful.items():
+        if (each is None) != (state[name] is None):
+            has, has_not = ("the state", "this Trainer") if each is None else ("this Trainer", "the state")
             raise ModelFileError(f"{has} has a state of {name} and {has_not} has none; make the Trainer as it was then")
-    for name, part in parts.items():
+    for name, each in stateful.items():
         try:
-            if part is not None:
-                part.load_state_dict(state[name])
+            if each is not None:
+                each.load_state_dict(state[name])
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise ModelFileError(f"the state of {name} does not fit: {' '.join(str(error).split())}") from error
 
 
 def callback_states(callbacks: Iterable[Stateful]) -> dict[str, Any]:
-    """The state of each callback that has one, by its name."""
-    return {name: state for name, callback in _by_name(callbacks) if (state := callback.state_dict())}
+    """The state of each callback that has one, by its name.
+
+    Raises: PluginError if one could not be read back from a checkpoint.
+    """
+    states = {name: state for name, callback in _by_name(callbacks).items() if (state := callback.state_dict())}
+    for name, state in states.items():
+        _check_readable(state, f"callback {name}", PluginError)
+    return states
 
 
-def load_callbacks(state: Mapping[str, Any], callbacks: Iterable[Stateful]) -> None:
+def load_callback_states(states: Mapping[str, Any], callbacks: Sequence[Stateful]) -> None:
     """Hand each callback its state back; one that was not there then begins afresh."""
-    for name, callback in _by_name(callbacks):
-        if name in state["callbacks"]:
-            callback.load_state_dict(state["callbacks"][name])
+    # Checkpoints of before have the state of the last of several classes of one name, under that name alone.
+    by_name = {type(callback).__name__: callback for callback in callbacks} | _by_name(callbacks)
+    for name, callback in by_name.items():
+        if name in states:
+            callback.load_state_dict(states[name])
 
 
-def check_state(state: Mapping[str, Any], parts: Iterable[str]) -> None:
-    """Hold a state to what one has, and to the number of processes it is resumed with, each with random numbers of its own.
+def check_state(state: Mapping[str, Any], stateful: Iterable[str]) -> None:
+    """Hold a state to what has to be in it, and to the number of processes, each with random numbers of its own.
 
     Raises: ModelFileError if something is missing; ConfigurationError if the processes are not as many.
     """
-    for name in (*parts, *_OF_THE_LOOP):
+    for name in (*stateful, *_OTHER_KEYS):
         if name not in state:
             raise ModelFileError(f"the state has no {name}; it is not one of a Trainer")
     processes: Sequence[Any] = state["random"]
@@ -70,11 +89,41 @@ def check_state(state: Mapping[str, Any], parts: Iterable[str]) -> None:
         )
 
 
-def _by_name(callbacks: Iterable[Stateful]) -> list[tuple[str, Stateful]]:
-    """Each callback by its class; of several of one class each by its number too."""
-    found: list[tuple[str, Stateful]] = []
+def _by_name(callbacks: Iterable[Stateful]) -> dict[str, Stateful]:
+    """Each callback by its class, with the module where two classes have one name; of several of one class by a number too."""
+    found: dict[str, Stateful] = {}
+    callbacks = list(callbacks)
+    classes = Counter(cls.__name__ for cls in {type(callback) for callback in callbacks})
+    seen: Counter[str] = Counter()
     for callback in callbacks:
-        name = type(callback).__name__
-        before = sum(type(other) is type(callback) for _, other in found)
-        found.append((f"{name} {before + 1}" if before else name, callback))
+        cls = type(callback)
+        name = cls.__name__ if classes[cls.__name__] == 1 else f"{cls.__module__}.{cls.__qualname__}"
+        seen[name] += 1
+        found[f"{name} {seen[name]}" if seen[name] > 1 else name] = callback
     return found
+
+
+def _check_readable(value: Any, owner: str, error: type[TinyclsfError], where: str = "state") -> None:
+    """Find out before a checkpoint is written whether `torch.load(weights_only=True)` would refuse it.
+
+    Raises: the error if it would.
+    """
+    if type(value) in (dict, OrderedDict):
+        for key, each in value.items():
+            _check_readable(key, owner, error, f"{where}[{key!r}]")
+            _check_readable(each, owner, error, f"{where}[{key!r}]")
+    elif type(value) in (list, tuple):
+        for number, each in enumerate(value):
+            _check_readable(each, owner, error, f"{where}[{number}]")
+    elif type(value) not in _PLAIN:
+        file = io.BytesIO()
+        try:
+            torch.save(value, file)
+            file.seek(0)
+            torch.load(file, weights_only=True)
+        except Exception as refusal:
+            found = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+            raise error(
+                f"the {owner} has a {found} in its state, at {where}, and a checkpoint with that could not be read back; "
+                "wanted numbers of Python, text, None, tensors, and lists, tuples and dictionaries of those"
+            ) from refusal

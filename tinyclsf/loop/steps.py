@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine import distributed
 
 
-class Optimization:
+class Steps:
     """Backward passes gathered into optimizer steps, each by the mean loss over the samples of its batches.
 
-    A step takes `accumulate` batches, or what is left of an epoch. In several processes it is the mean over the samples of all;
-    they tell each other at each step whether one of them is `stopping`, and `all_stop` says so.
+    opt: what makes the steps.
+    device: where the model is.
+    precision: what training computes in; float16 needs its losses scaled.
+    accumulate: how many batches a step takes; the last of an epoch takes what is left.
+    clip_norm: the largest norm of a step's gradient, or None.
+    stopping: says whether this process is asked to stop; several tell each other at each step.
     Raises: ConfigurationError if accumulate is below 1, or clip_norm not above 0.
     """
 
@@ -39,18 +45,18 @@ class Optimization:
         self.clip_norm = clip_norm
         # Small gradients vanish in float16: they are computed of a loss that is scaled up.
         self.scaler = torch.amp.GradScaler(device.type) if precision == "float16" else None
-        self.steps = 0
+        self.made = 0
         self.pending = 0  # batches whose gradients wait for a step
-        self.all_stop = False
         self._stopping = stopping
+        self._any_stops = False  # of several processes, at their last step
         self._count = 0
         self._by_samples = accumulate > 1 or distributed.size() > 1
 
     def begin(self) -> None:
         """Begin a run: no steps yet, and nothing left of one that an error or an interruption ended within a step."""
         self.opt.zero_grad()
-        self.steps = self.pending = self._count = 0
-        self.all_stop = False
+        self.made = self.pending = self._count = 0
+        self._any_stops = False
 
     def add(self, loss: Tensor, count: int) -> bool:
         """Take in a batch's mean loss over so many samples; True if the optimizer made its step."""
@@ -74,8 +80,13 @@ class Optimization:
         stepped = self._step()
         self.opt.zero_grad()
         self.pending = self._count = 0
-        self.steps += stepped
+        self.made += stepped
         return stepped
+
+    @property
+    def stopped(self) -> bool:
+        """Whether training ends here, in all processes; never while a gradient waits for its step."""
+        return self.pending == 0 and (self._stopping() if distributed.size() == 1 else self._any_stops)
 
     def _step(self) -> bool:
         if self.scaler is None:
@@ -89,10 +100,46 @@ class Optimization:
     def _divide(self) -> None:
         """Make of the gradient of a sum over samples that of their mean; PyTorch has averaged the sums of all processes."""
         count, stopping = distributed.summed([self._count, self._stopping()])  # in one message, as a message takes its time
-        self.all_stop = stopping > 0
+        self._any_stops = stopping > 0
         for parameter in self._parameters():
             if parameter.grad is not None:
                 parameter.grad.div_(count / distributed.size())
 
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.opt.param_groups for parameter in group["params"]]
+
+
+def check_trainable(model: nn.Module, opt: Optimizer, schedule: LRScheduler | None) -> None:
+    """Find out before training what could not train the model, or would end it with an error after a while.
+
+    Raises: ConfigurationError if the model has nothing to train, the optimizer holds nothing of that, or the schedule cannot be
+    stepped after every step.
+    """
+    trained = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
+    if not trained:
+        raise ConfigurationError(
+            f"the model, a {type(model).__name__}, has no parameter that requires a gradient, so there is nothing to train; "
+            "call requires_grad_() on what is to be trained"
+        )
+    if not any(id(parameter) in trained for group in opt.param_groups for parameter in group["params"]):
+        raise ConfigurationError(
+            f"the optimizer, a {type(opt).__name__}, holds none of the parameters to train of the model, a "
+            f"{type(model).__name__}; make it with model.parameters() of this very model"
+        )
+    if isinstance(schedule, ReduceLROnPlateau):
+        raise ConfigurationError(
+            "schedule is a ReduceLROnPlateau, which needs the validation loss of an epoch and cannot be stepped after every "
+            "step; leave schedule out and give callbacks=[EpochSchedule(schedule)]"
+        )
+
+
+def moving_average(model: nn.Module, ema_decay: float | None) -> AveragedModel | None:
+    """A copy of a model that is to follow it; `ema_decay` is the share of the copy that stays at each step.
+
+    Raises: ConfigurationError if that is not between 0 and 1.
+    """
+    if ema_decay is None:
+        return None
+    if not 0 < ema_decay < 1:
+        raise ConfigurationError(f"ema_decay is {ema_decay}; wanted a share between 0 and 1, as 0.999, or None")
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))  # type: ignore[no-untyped-call]

@@ -46,7 +46,7 @@ class TrainingLoss:
             self._waiting.clear()
         return mean_over(self.total, self.count)
 
-    def sums(self) -> tuple[float, int, int]:
+    def totals(self) -> tuple[float, int, int]:
         """What has been read: the loss summed over samples, the samples and the batches."""
         return self.total, self.count, self.batches
 

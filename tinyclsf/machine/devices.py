@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 from torch import nn
 
@@ -64,3 +66,8 @@ def choose_precision(wanted: str, device: torch.device) -> str:
     if wanted not in PRECISIONS:
         raise ConfigurationError(f"'{wanted}' is not a precision; use auto, {', '.join(PRECISIONS)}")
     return wanted
+
+
+def computing_in(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """A context, to be entered any number of times, in which a model computes in a precision."""
+    return contextlib.nullcontext() if precision == "float32" else torch.autocast(device.type, PRECISIONS[precision])

@@ -111,7 +111,7 @@ def first_on_each_machine() -> Iterator[None]:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def diagnosed() -> Iterator[None]:
     """Turn what PyTorch raises where processes cannot go on together into a TrainingError."""
     try:
         yield

@@ -20,7 +20,7 @@ class SignalReceived(KeyboardInterrupt):
         self.number = number
 
 
-def ended(number: int, where: str, *, tip: str | None = None) -> Interrupted:
+def stopped_by(number: int, where: str, *, tip: str | None = None) -> Interrupted:
     """The error of a run that a signal ended."""
     if number == signal.SIGTERM:
         return Terminated(f"terminated {where}", tip=tip)

@@ -13,7 +13,7 @@ _SMALLER = "use a smaller batch size: half of it with accumulate 2 trains the sa
 
 
 @contextmanager
-def explained(where: Callable[[], str], *, advice: str = _SMALLER) -> Iterator[None]:
+def translated(where: Callable[[], str], *, advice: str = _SMALLER) -> Iterator[None]:
     """Turn want of memory, a loader process that died and a compiler that failed into a TrainingError.
 
     `where` says at what point, and with how many images a batch; `advice` what to do where the memory is too small.
@@ -22,7 +22,7 @@ def explained(where: Callable[[], str], *, advice: str = _SMALLER) -> Iterator[N
         yield
     except (MemoryError, RuntimeError) as error:
         text = " ".join(str(error).split())
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or _of_the_allocator(text):
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or _is_out_of_memory(text):
             raise TrainingError(f"out of memory in {where()}; {advice}") from error
         if "cannot be converted to type" in text and "overflow" in text:
             raise TrainingError(f"a number is too large for its type in {where()}; lower the learning rate") from error
@@ -36,7 +36,7 @@ def explained(where: Callable[[], str], *, advice: str = _SMALLER) -> Iterator[N
         raise
 
 
-def _of_the_allocator(text: str) -> bool:
+def _is_out_of_memory(text: str) -> bool:
     """What allocators of the CPU and of MPS raise is a plain RuntimeError."""
     return "can't allocate memory" in text or "out of memory" in text
 

@@ -18,7 +18,7 @@ from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFil
 from tinyclsf.loop.evaluation import Predictions, Score, predict
 from tinyclsf.machine.devices import choose_device, choose_memory_format, place
 from tinyclsf.machine.progress import tell
-from tinyclsf.machine.torch_errors import explained
+from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import Epoch
 from tinyclsf.modules import Classifier
 from tinyclsf.recipes import make_loss
@@ -164,7 +164,7 @@ def predictions_for(run: TrainedRun, dataset: Dataset[Any], *, device: str = "au
     batch_size = 2 * run.setting("batch_size", 64)
     batches, total = loader(dataset, batch_size), len(dataset) if isinstance(dataset, Sized) else None
     advice = "close other programs, or give another device"
-    with explained(lambda: f"predicting, with batches of {batch_size}", advice=advice):
+    with translated(lambda: f"predicting, with batches of {batch_size}", advice=advice):
         place(run.model, chosen, choose_memory_format("auto", run.model, chosen))
         return predict(run.model, batches if total is None else _told(batches, total), chosen)
 
