@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -17,9 +17,10 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau, StepLR
 
 from tinyclsf import Epoch, Trainer
 from tinyclsf.callbacks import EarlyStopping, EpochSchedule
-from tinyclsf.errors import ConfigurationError, StorageError
+from tinyclsf.errors import ConfigurationError, PluginError, StorageError
 from tinyclsf.runs.checkpoints import PREVIOUS, load_checkpoint
 from tinyclsf.runs.keeping import BestModel, Checkpoints
+from tinyclsf.runs.models import weights_epoch
 from tinyclsf.trainer import Callback
 
 BATCHES = [(torch.eye(4)[:3], torch.tensor([0, 1, 2]))] * 7
@@ -55,11 +56,6 @@ class Figures(Callback):
         self.weights.append({key: value.clone() for key, value in trainer.evaluated_model.state_dict().items()})
 
 
-def epoch_of(path: Path) -> int:
-    raw = path.read_bytes()
-    return int(json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]["epoch"])
-
-
 @pytest.mark.parametrize(
     ("figures", "best"),
     [
@@ -74,7 +70,7 @@ def test_the_weights_of_the_best_epoch_are_saved(
 ) -> None:
     trainer = Scripted(figures, BestModel(tmp_path / "best"), ema_decay=ema_decay)
     trainer.fit_all()
-    assert epoch_of(tmp_path / "best") == best
+    assert weights_epoch(tmp_path / "best") == best
     found, wanted = load_file(tmp_path / "best"), trainer.callbacks[0].weights[best - 1]  # type: ignore[attr-defined]
     assert all(torch.equal(found[key], wanted[key]) for key in wanted)
 
@@ -195,6 +191,26 @@ def test_a_resumed_fit_that_does_nothing_saves_nothing(tmp_path: Path) -> None:
     trainer.stop()
     trainer.fit(2, BATCHES, VALID, resume=load_checkpoint(tmp_path).state)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+class TurnsToNumpy(Callback):
+    """Its state is a number of Python's after the first epoch, and one of NumPy's from then on."""
+
+    value: float = 0.0
+
+    def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
+        self.value = 1.0 if row.epoch == 1 else np.float64(2.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"value": self.value}
+
+
+def test_a_state_that_no_checkpoint_can_hold_ends_training_and_leaves_what_was_saved(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match=r"^the callback TurnsToNumpy has a numpy\.float64 in its state, at state"):
+        Scripted([(1.0, 0.5)] * 3, TurnsToNumpy(), Checkpoints(tmp_path)).fit_all()
+    checkpoint = load_checkpoint(tmp_path)
+    assert (len(checkpoint.state["history"]), checkpoint.warning) == (1, None)
+    assert checkpoint.state["callbacks"] == {"TurnsToNumpy": {"value": 1.0}}
 
 
 @pytest.fixture

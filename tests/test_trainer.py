@@ -6,15 +6,16 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
 from torch.utils.data import IterableDataset, TensorDataset
 
 from tinyclsf import Epoch, Lambda, Trainer, fit, get_data
-from tinyclsf.errors import ModelFileError, TrainingError
+from tinyclsf.errors import ConfigurationError, ModelFileError, TrainingError
 from tinyclsf.trainer import Callback
 from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN
 from tinyclsf_plugins.models.mnist_logistic import Mnist_Logistic
@@ -114,6 +115,79 @@ def test_the_schedule_is_stepped_after_every_batch() -> None:
         reference.step()
         wanted.append(other.param_groups[0]["lr"])
     assert rates == wanted
+
+
+def frozen() -> nn.Module:
+    return Mnist_Logistic().requires_grad_(False)
+
+
+@pytest.mark.parametrize(
+    ("make", "optimized", "message"),
+    [
+        (
+            Mnist_Logistic,
+            Mnist_Logistic(),
+            "optimizer SGD holds no parameter of model Mnist_Logistic that requires a gradient; "
+            "make it with model.parameters() of this very model",
+        ),
+        (
+            frozen,
+            None,
+            "model Mnist_Logistic has no parameter that requires a gradient, so there is nothing to train; "
+            "call requires_grad_() on what is to be trained",
+        ),
+        (
+            nn.Identity,
+            Mnist_Logistic(),
+            "model Identity has no parameter that requires a gradient, so there is nothing to train; "
+            "call requires_grad_() on what is to be trained",
+        ),
+    ],
+)
+def test_what_could_learn_nothing_is_refused(make: Callable[[], nn.Module], optimized: nn.Module | None, message: str) -> None:
+    model = make()
+    opt = torch.optim.SGD((optimized or model).parameters(), lr=0.1)
+    with pytest.raises(ConfigurationError) as error:
+        Trainer(model, F.cross_entropy, opt, device="cpu")
+    assert str(error.value) == message
+
+
+def test_an_optimizer_of_the_frozen_half_is_refused_and_one_of_a_part_of_the_model_and_of_others_is_not() -> None:
+    model, loss = regularised(), nn.CrossEntropyLoss(weight=torch.ones(10))
+    loss.scale = nn.Parameter(torch.ones(()))
+    first, last = model[0].requires_grad_(False), model[-1]  # type: ignore[index]
+    with pytest.raises(ConfigurationError, match=r"^optimizer SGD holds no parameter of model Sequential that requires"):
+        Trainer(model, loss, torch.optim.SGD(first.parameters(), lr=0.1), device="cpu")
+    opt = torch.optim.SGD([{"params": [loss.scale]}, {"params": [last.bias]}], lr=0.1)
+    before = last.bias.clone()
+    Trainer(model, loss, opt, device="cpu").fit(1, *get_data(images(8, 0), images(8, 1), 8))
+    assert not torch.equal(last.bias, before)
+
+
+def test_a_schedule_that_waits_for_a_plateau_is_refused_as_one_by_step() -> None:
+    model, opt = begin(Mnist_Logistic)
+    with pytest.raises(ConfigurationError) as error:
+        Trainer(model, F.cross_entropy, opt, device="cpu", schedule=ReduceLROnPlateau(opt))
+    assert str(error.value) == (
+        "schedule is a ReduceLROnPlateau, which needs the validation loss of an epoch and cannot be stepped after every step; "
+        "leave schedule out and give callbacks=[EpochSchedule(schedule)]"
+    )
+
+
+@pytest.mark.parametrize("epochs", [0, -1, True, 2.0, "2", None, np.True_], ids=repr)
+def test_epochs_that_are_no_positive_whole_number_are_refused(epochs: Any) -> None:
+    model, opt = begin(Mnist_Logistic)
+    trainer = Trainer(model, F.cross_entropy, opt, device="cpu")
+    with pytest.raises(ConfigurationError) as error:
+        trainer.fit(epochs, *get_data(images(8, 0), images(8, 1), 8))
+    assert str(error.value) == f"epochs is {epochs!r}; wanted a whole number of at least 1"
+
+
+def test_epochs_may_be_an_integer_of_numpy() -> None:
+    model, opt = begin(Mnist_Logistic)
+    trainer = Trainer(model, F.cross_entropy, opt, device="cpu")
+    assert len(trainer.fit(np.int64(2), *get_data(images(8, 0), images(8, 1), 8))) == 2
+    assert type(trainer.epochs) is int
 
 
 class Recorder(Callback):

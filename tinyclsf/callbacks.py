@@ -12,8 +12,9 @@ from tinyclsf.trainer import Callback, Trainer
 
 
 class EarlyStopping(Callback):
-    """End training once so many epochs in a row were no better than the best, which is chosen as by `BestModel`.
+    """End training once some epochs in a row were no better than the best, which is chosen as by `BestModel`.
 
+    patience: how many epochs.
     Raises: ConfigurationError if patience is below 1.
     """
 
@@ -35,7 +36,7 @@ class EarlyStopping(Callback):
 
 
 class EpochSchedule(Callback):
-    """Step a learning-rate schedule after every epoch, one that waits for a plateau by the validation loss."""
+    """Step a learning-rate schedule after every epoch, a `ReduceLROnPlateau` by the validation loss."""
 
     def __init__(self, schedule: LRScheduler) -> None:
         self.schedule = schedule

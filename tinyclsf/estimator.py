@@ -34,14 +34,19 @@ from tinyclsf.training import get_data, loss_batch
 class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A network with scikit-learn's `fit`, `predict` and `score`, and with the `train`, `train_batch` and `evaluate` of a note.
 
-    Without `model` a small network is built for the shape of x; it scales uint8 images to 0..1, and other numbers by the mean
-    and deviation of each feature, or channel, over the training rows. A given `model` is copied, never changed; it reads uint8
-    images as 0..1 and other numbers as they are. Its output i stands for label i where all labels are such whole numbers,
-    else for the i-th label in sorted order.
-    `val_ratio` of the rows, the same share of every class, are kept from training and give the rows of `history_` their valid
-    figures. Where that comes to no row, `valid_rows_` is empty and the valid figures are those of the training rows.
-    `optimizer` is the name of one in `torch.optim`. `random_state` decides split, first weights, order and dropout, and no
-    global generator of PyTorch is touched. `verbose` tells of every epoch on stderr.
+    model: is copied, never changed. It reads uint8 images as 0..1 and other numbers as they are; its output i stands for label i
+        where all labels are such whole numbers, else for the i-th label in sorted order. Without one a small network is built
+        for the shape of x, which scales numbers other than uint8 by the mean and deviation of each feature, or channel, over the
+        training rows.
+    batch_size: how many rows a step takes.
+    val_ratio: the share of the rows, the same of every class, that is kept from training and gives the valid figures of
+        `history_`. Where that comes to no row, `valid_rows_` is empty and they are those of the training rows.
+    epochs: how often `fit` trains on all rows.
+    lr: the learning rate.
+    optimizer: the name of one in `torch.optim`.
+    device: "auto" takes CUDA, then MPS, then the CPU.
+    random_state: decides split, first weights, order and dropout; no global generator of PyTorch is touched.
+    verbose: whether each epoch is told on stderr.
     Fitted: `model_` (takes images, and features as images of one pixel), `classes_`, `history_` (an `Epoch` each), `n_iter_`
     (their number), `valid_rows_` (which rows of the last x were kept from training), `n_features_in_` (numbers in a row of x).
     Shapes: x (n, features), (n, h, w) or (n, c, h, w); y (n,) labels of any kind.
@@ -246,11 +251,11 @@ class _Lines(Callback):
         self.held_out = held_out
 
     def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
-        parts = [f"train loss {row.train_loss:.4f}"]
+        figures = [f"train loss {row.train_loss:.4f}"]
         if self.held_out and row.valid_accuracy is not None:
-            parts += [f"valid loss {row.valid_loss:.4f}", f"valid accuracy {100 * row.valid_accuracy:.2f} %"]
+            figures += [f"valid loss {row.valid_loss:.4f}", f"valid accuracy {100 * row.valid_accuracy:.2f} %"]
         where = f"{self.before + row.epoch}/{self.before + trainer.epochs}"
-        print(f"epoch {where}: {', '.join(parts)}, {row.seconds:.1f} s", file=sys.stderr)
+        print(f"epoch {where}: {', '.join(figures)}, {row.seconds:.1f} s", file=sys.stderr)
 
 
 def _small_network(image_shape: Sequence[int], num_classes: int) -> nn.Module:

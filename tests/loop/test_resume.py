@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from tinyclsf.callbacks import EarlyStopping, EpochSchedule
 from tinyclsf.errors import ModelFileError
 from tinyclsf.metrics import Epoch
 from tinyclsf.runs.keeping import BestModel
+from tinyclsf.runs.models import weights_epoch
 from tinyclsf.trainer import Callback
 
 EPOCHS, BATCHES = 3, 6  # the last batch of an epoch is a short one
@@ -262,12 +262,6 @@ def steered(kind: type[LRScheduler], folder: Path, *more: Callback) -> tuple[Tra
     return Trainer(model, loss, opt, device="cpu", callbacks=callbacks), rates
 
 
-def epoch_of(path: Path) -> str:
-    raw = path.read_bytes()
-    found: str = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"]["epoch"]
-    return found
-
-
 @pytest.mark.parametrize("kind", [StepLR, ReduceLROnPlateau])
 @pytest.mark.parametrize("moment", [("batch", 8), ("epoch", 1), ("epoch", 3)])
 def test_what_callbacks_know_survives(tmp_path: Path, kind: type[LRScheduler], moment: tuple[str, int]) -> None:
@@ -283,7 +277,7 @@ def test_what_callbacks_know_survives(tmp_path: Path, kind: type[LRScheduler], m
     rows = resumed.fit(20, *in_memory(), resume=through_a_file(stopped.state_dict()))
     assert without_seconds(rows) == without_seconds(history)
     assert before + after == wanted
-    assert epoch_of(tmp_path / "best") == "1"
+    assert weights_epoch(tmp_path / "best") == 1
     # Training that has ended in vain does not begin again.
     again, _ = steered(kind, tmp_path)
     assert len(again.fit(20, *in_memory(), resume=through_a_file(resumed.state_dict()))) == 6

@@ -17,7 +17,7 @@ from torch import nn
 from tinyclsf import Classifier, Preprocess, load_model, save_model
 from tinyclsf.errors import ModelFileError, PluginError
 from tinyclsf.registry.plugins import find, load
-from tinyclsf.runs.models import save_weights
+from tinyclsf.runs.models import read_weights, save_weights, weights_epoch
 
 SHAPE, CLASSES = (2, 9, 9), ("cat", "dög", "emu")
 CNN = {"name": "mnist-cnn", "package": "tinyclsf", "package_version": "0", "options": {}}
@@ -106,6 +106,27 @@ def test_notes_are_in_the_header(tmp_path: Path) -> None:
     save_weights(nn.Linear(1, 1), tmp_path / "w", notes={"epoch": "3"})
     raw = (tmp_path / "w").read_bytes()
     assert json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])["__metadata__"] == {"epoch": "3"}
+    assert weights_epoch(tmp_path / "w") == 3
+
+
+@pytest.mark.parametrize("notes", [None, {"card": "{}"}, {"epoch": "the last"}])
+def test_weights_of_no_known_epoch(tmp_path: Path, notes: dict[str, str] | None) -> None:
+    save_weights(nn.Linear(1, 1), tmp_path / "w", notes=notes)
+    assert weights_epoch(tmp_path / "w") is None
+
+
+@pytest.mark.parametrize("read", [read_weights, weights_epoch])
+def test_a_file_that_holds_no_weights(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    torn = tmp_path / "torn"
+    torn.write_bytes(b"torn")
+    for path, message in (
+        (tmp_path / "gone", "cannot read FOLDER/gone: No such file or directory; wanted the weights of a trained model"),
+        (tmp_path, "cannot read FOLDER: Is a directory; wanted the weights of a trained model"),
+        (torn, "FOLDER/torn is not a whole safetensors file ("),
+    ):
+        with pytest.raises(ModelFileError) as error:
+            read(path)
+        assert str(error.value).replace(str(tmp_path), "FOLDER").startswith(message)
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ from tinyclsf.machine.randomness import draw_seed
 
 
 class Share(NamedTuple):
-    """Which part of every batch is this process's, of how many; all have generators in one state, so that all shuffle alike.
+    """Which images of every batch are this process's.
 
-    The order is that of a single process whose PyTorch generator is in that state.
+    rank: which of the processes this is, from 0.
+    size: how many there are.
+    generator: what shuffles, in one state in all of them; the order is that of a single process whose PyTorch generator is so.
     """
 
     rank: int

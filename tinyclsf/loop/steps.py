@@ -118,13 +118,13 @@ def check_trainable(model: nn.Module, opt: Optimizer, schedule: LRScheduler | No
     trained = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     if not trained:
         raise ConfigurationError(
-            f"the model, a {type(model).__name__}, has no parameter that requires a gradient, so there is nothing to train; "
+            f"model {type(model).__name__} has no parameter that requires a gradient, so there is nothing to train; "
             "call requires_grad_() on what is to be trained"
         )
     if not any(id(parameter) in trained for group in opt.param_groups for parameter in group["params"]):
         raise ConfigurationError(
-            f"the optimizer, a {type(opt).__name__}, holds none of the parameters to train of the model, a "
-            f"{type(model).__name__}; make it with model.parameters() of this very model"
+            f"optimizer {type(opt).__name__} holds no parameter of model {type(model).__name__} that requires a gradient; "
+            "make it with model.parameters() of this very model"
         )
     if isinstance(schedule, ReduceLROnPlateau):
         raise ConfigurationError(

@@ -17,6 +17,7 @@ from tinyclsf.trainer import Callback, Trainer
 class BestModel(Callback):
     """Save the weights of the best epoch: highest validation accuracy, then lowest validation loss.
 
+    path: the safetensors file; `weights_epoch` reads of which epoch its weights are.
     Raises: StorageError if the file cannot be written; the weights saved before then stay whole.
     """
 
@@ -33,6 +34,8 @@ class Checkpoints(Callback):
 
     A batch whose gradient waits for others is saved with the step that they make together. In several processes all take
     part, and process 0 writes.
+    folder: where `checkpoint.pt` and the one before it are kept.
+    every: how many batches; None for none.
     Raises: ConfigurationError if `every` is below 1; StorageError if the file cannot be written: what was saved stays whole.
     """
 

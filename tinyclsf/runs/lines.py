@@ -11,8 +11,11 @@ from tinyclsf.trainer import Callback, Trainer
 
 
 class LineEachEpoch(Callback):
-    """Write a line for every epoch, below `head`; a resumed run goes on below the rows that it resumes from.
+    """Write a line for every epoch; a resumed run goes on below the rows that it resumes from.
 
+    path: the text file.
+    line: makes the line of an epoch, with its end.
+    head: what stands above all lines.
     Raises: StorageError if the file cannot be written.
     """
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,25 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
     Raises: ModelFileError if the file is missing or broken.
     """
-    try:
+    with _reading(path):
         return safetensors.torch.load(path.read_bytes())
+
+
+def weights_epoch(path: Path) -> int | None:
+    """The epoch that the weights of a safetensors file are of, as `BestModel` notes it; None where nothing is noted.
+
+    Raises: ModelFileError if the file is missing or broken.
+    """
+    # Opened first by Python, whose errors say what is wrong.
+    with _reading(path), path.open("rb"), safetensors.safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        epoch = (file.metadata() or {}).get("epoch", "")
+    return int(epoch) if epoch.isdecimal() else None
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise ModelFileError(f"cannot read {path}: {error.strerror}; wanted the weights of a trained model") from error
     except safetensors.SafetensorError as error:
