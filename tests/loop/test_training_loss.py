@@ -26,7 +26,7 @@ def test_it_is_the_mean_over_samples_whenever_it_is_read(read_every: int) -> Non
     assert tally.totals() == (total, sum(COUNTS), 2500)
 
 
-def test_it_goes_on_from_its_sums() -> None:
+def test_it_goes_on_from_its_totals() -> None:
     whole, first = TrainingLoss(1), TrainingLoss(1)
     for tally, losses in ((whole, LOSSES), (first, LOSSES[:999])):
         for loss, count in zip(losses, COUNTS, strict=False):
