@@ -11,7 +11,7 @@ from torch import nn
 
 from tinyclsf.plugin import ConfigurationError, did_you_mean, recipe, scripted
 from tinyclsf_plugins.models.sizes import shown
-from tinyclsf_plugins.models.weights import load_weights
+from tinyclsf_plugins.models.weights import load_weights, read_weights
 
 
 @recipe(epochs=5, batch_size=64, optimizer="adam", lr=0.0003)
@@ -29,11 +29,7 @@ def torchvision(
     """
     from torchvision import models  # type: ignore[import-untyped]
 
-    known = models.list_models(module=models)
-    if arch not in known:
-        raise ConfigurationError(
-            f"torchvision has no classification model '{arch}'; wanted one such as resnet18", tip=did_you_mean(arch, known)
-        )
+    _check_arch(arch)
     try:
         network: nn.Module = models.get_model(arch, num_classes=num_classes, **_arguments(arch, image_shape))
         _take_channels(network, image_shape[0])
@@ -50,6 +46,29 @@ def torchvision(
     if weights is not None:
         load_weights(network, weights)
     return network.train()
+
+
+def check_options(*, arch: str, weights: Path | None) -> None:
+    """Find out before any data is read whether there is such a model, and whether the file of weights is one.
+
+    Raises: ConfigurationError if there is no such model, or the file is of another kind; ModelFileError if it cannot be read.
+    """
+    _check_arch(arch)
+    if weights is not None:
+        read_weights(weights)
+
+
+torchvision.check_options = check_options  # type: ignore[attr-defined]
+
+
+def _check_arch(arch: str) -> None:
+    from torchvision import models
+
+    known = models.list_models(module=models)
+    if arch not in known:
+        raise ConfigurationError(
+            f"torchvision has no classification model '{arch}'; wanted one such as resnet18", tip=did_you_mean(arch, known)
+        )
 
 
 def _arguments(arch: str, image_shape: tuple[int, int, int]) -> dict[str, Any]:

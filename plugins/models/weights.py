@@ -23,7 +23,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
     RGB weights are summed for images of one channel. A head for another number of classes stays fresh, with a DataWarning.
     Raises: ConfigurationError if the file is of another kind; ModelFileError if it is missing or broken, or does not fit.
     """
-    state, own = _read(path), network.state_dict()
+    state, own = read_weights(path), network.state_dict()
     layers = [name for name, layer in network.named_modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
     _fit_channels(state, own, f"{layers[0]}.weight", path)
     classes = _fit_head(state, own, layers[-1])
@@ -34,7 +34,11 @@ def load_weights(network: nn.Module, path: Path) -> None:
         warnings.warn(DataWarning(message), stacklevel=2)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .pt, .pth or .safetensors file by name, on the CPU.
+
+    Raises: ConfigurationError if the file is of another kind; ModelFileError if it is missing, broken or no state dict.
+    """
     if path.suffix not in (".pt", ".pth", ".safetensors"):
         raise ConfigurationError(f"weights is '{path}'; wanted a .pt, .pth or .safetensors file")
     found: Any

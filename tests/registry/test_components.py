@@ -1,26 +1,31 @@
-"""Options of a plugin, from wherever they come, and how a part is written down."""
+"""Options of a plugin, from wherever they come, how the plugin checks them, and how a component is written down."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tinyclsf.errors import ConfigurationError
+from tinyclsf.errors import ConfigurationError, PluginError
+from tinyclsf.recipes import Recipe
 from tinyclsf.registry.components import Component, load_component
-from tinyclsf.registry.plugins import find
+from tinyclsf.registry.plugins import find, load
 from tinyclsf.registry.signatures import options_of
 
+Install = Callable[..., None]
 
-def given(part: Component, *names: str) -> list[tuple[object, str]]:
-    return [tuple(part.options[name]) for name in names]
+
+def given(component: Component, *names: str) -> list[tuple[object, str]]:
+    return [tuple(component.options[name]) for name in names]
 
 
 def test_an_option_says_where_it_came_from() -> None:
     saved = {"train_size": "50000", "seed": "3", "fraction": "0.5"}
-    part = load_component(find("dataset", "digits"), {"fraction": "0.25"}, saved=saved)
+    component = load_component(find("dataset", "digits"), {"fraction": "0.25"}, saved=saved)
     # One that was saved and is the default is that.
-    assert given(part, "train_size", "seed", "fraction") == [(50_000, "default"), (3, "config"), (0.25, "-d")]
+    assert given(component, "train_size", "seed", "fraction") == [(50_000, "default"), (3, "config"), (0.25, "-d")]
     assert saved == {"train_size": "50000", "seed": "3", "fraction": "0.5"}
     assert given(load_component(find("model", "mlp"), {"batch_norm": "true"}), "batch_norm") == [(True, "-m")]
 
@@ -29,11 +34,11 @@ def test_options_come_in_the_order_of_the_plugin_and_are_written_down(tmp_path: 
     monkeypatch.chdir(tmp_path)
     plugin = find("dataset", "image-folder")
     usual = load_component(plugin, {})
-    part = load_component(plugin, {"size": "12"}, data_dir=Path("photos"))
-    assert list(part.options) == list(usual.options) == list(part.values)
+    component = load_component(plugin, {"size": "12"}, data_dir=Path("photos"))
+    assert list(component.options) == list(usual.options) == list(component.values)
     mnist = load_component(find("dataset", "mnist"), {})  # whose data_dir has no default
     assert list(mnist.options) == list(options_of("dataset", "mnist", mnist.factory))
-    described = part.described()
+    described = component.described()
     assert (described["name"], described["package"]) == ("image-folder", "tinyclsf")
     assert (described["options"]["size"], described["options"]["data_dir"]) == (12, str(tmp_path / "photos"))
 
@@ -51,3 +56,79 @@ def test_where_the_files_of_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert str(error.value) == "dataset digits does not use --data-dir; leave it out"
     with pytest.raises(ConfigurationError, match="data_dir"):  # an unknown option is never dropped
         load_component(find("dataset", "digits"), {}, saved=saved)
+
+
+def test_options_are_values_or_text() -> None:
+    component = load_component(
+        find("dataset", "digits"),
+        {"train_size": 900, "fraction": "0.5"},
+        saved={"normalize": "half", "valid_size": None, "seed": 3},
+    )
+    assert given(component, "train_size", "fraction", "normalize", "valid_size", "seed") == [
+        (900, "-d"),
+        (0.5, "-d"),
+        ("half", "config"),
+        (None, "default"),
+        (3, "config"),
+    ]
+
+
+NETS = """
+import functools
+from torch import nn
+from tinyclsf.plugin import ConfigurationError, recipe
+
+@recipe(epochs=3)
+def net(shape, classes, *, width: int = 8, depth: int = 1):
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape[1] * shape[2], width), nn.Linear(width, classes))
+
+def check_options(*, width, **others):
+    if width < 1:
+        raise ConfigurationError(f"width is {width}; wanted at least 1")
+    width / (width - 13)
+
+net.check_options = check_options
+wide = functools.partial(net, width=64)
+wrong = functools.partial(net)
+wrong.recipe = "fast"
+"""
+
+
+def test_a_plugin_checks_its_own_options(install: Install) -> None:
+    install("nets", NETS, module="nets", models={"net": "nets:net", "wide": "nets:wide"})
+    assert load_component(find("model", "wide"), {"depth": 2}).values == {"width": 64, "depth": 2}
+    with pytest.raises(ConfigurationError) as error:
+        load_component(find("model", "wide"), {"width": "0"})
+    assert str(error.value) == "width is 0; wanted at least 1"
+    with pytest.raises(PluginError) as blamed:
+        load_component(find("model", "net"), {"width": 13})
+    assert str(blamed.value) == (
+        "model 'net' of package nets (nets:net) failed in check_options: ZeroDivisionError: division by zero"
+    )
+
+
+def test_a_partial_has_the_recipe_of_its_model(install: Install, cli: Any) -> None:
+    install("nets", NETS, module="nets", models={"wide": "nets:wide", "wrong": "nets:wrong"})
+    assert load_component(find("model", "wide"), {}).recipe == Recipe(epochs=3)
+    assert load_component(find("model", "mlp"), {}, saved={"batch_norm": True}).recipe == load(find("model", "mlp")).recipe
+    with pytest.raises(PluginError) as error:
+        _ = load_component(find("model", "wrong"), {}).recipe
+    assert str(error.value) == "model 'wrong' of package nets has a recipe of type str; wanted one made by @recipe(...)"
+    result = cli("fit", "wide", "--data", "digits", "-d", "train_size=200", "--epochs", "1", "--json")
+    assert (result.code, result.document["model"]["options"]) == (0, {"width": 64, "depth": 1}), result.err
+    result = cli("info", "wide")
+    assert (result.code, "-m width=..." in result.out, "default 64" in result.out) == (0, True, True)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("arch=resnet99", "torchvision has no classification model 'resnet99'; wanted one such as resnet18"),
+        ("weights=DEFAULT", "weights is 'DEFAULT'; wanted a .pt, .pth or .safetensors file"),
+        ("weights=no.pth", "cannot read no.pth: No such file or directory; wanted a state dict"),
+    ],
+)
+def test_a_bad_option_of_the_model_is_found_before_any_data_is_read(option: str, message: str, cli: Any) -> None:
+    result = cli("fit", "torchvision", "-m", option, "--data", "image-folder", "--data-dir", "nowhere")
+    assert (result.out, result.err.partition("; did")[0].splitlines()[0]) == ("", f"error: {message}")
+    assert result.code in (2, 4)
