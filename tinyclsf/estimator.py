@@ -34,10 +34,10 @@ from tinyclsf.training import get_data, loss_batch
 class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A network with scikit-learn's `fit`, `predict` and `score`, and with the `train`, `train_batch` and `evaluate` of a note.
 
-    model: is copied, never changed. It reads uint8 images as 0..1 and other numbers as they are; its output i stands for label i
-        where all labels are such whole numbers, else for the i-th label in sorted order. Without one a small network is built
-        for the shape of x, which scales numbers other than uint8 by the mean and deviation of each feature, or channel, over the
-        training rows.
+    model: is copied, never changed. It reads uint8 images as 0..1 and other numbers as they are; its output i stands for label
+        i where all labels are such whole numbers, else for the i-th label in sorted order. Without one a small network is built
+        for the shape of x, which scales numbers other than uint8 by the mean and deviation of each feature, or channel, over
+        the training rows.
     batch_size: how many rows a step takes.
     val_ratio: the share of the rows, the same of every class, that is kept from training and gives the valid figures of
         `history_`. Where that comes to no row, `valid_rows_` is empty and they are those of the training rows.

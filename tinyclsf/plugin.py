@@ -6,11 +6,16 @@ callable `(folder, model_name, **options)` that returns a `Callback`.
 """
 
 from tinyclsf.augment import random_affine
+from tinyclsf.batches.loaders import loader
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, did_you_mean
+from tinyclsf.machine.progress import tell_progress
 from tinyclsf.machine.storage import storing
 from tinyclsf.metrics import Epoch
 from tinyclsf.modules import Lambda, Preprocess
+from tinyclsf.pictures.decoding import Decoding, decode_pictures, processor_count
+from tinyclsf.pictures.folders import FolderContent, is_named_as_picture, join_names, pictures_in, printable, read_folder
+from tinyclsf.pictures.picture import PictureError, read_picture
 from tinyclsf.preparation import Preparation, prepared, stratified
 from tinyclsf.recipes import recipe
 from tinyclsf.registry.scripted import ScriptReader, as_source, scripted
@@ -22,22 +27,35 @@ __all__ = [
     "ConfigurationError",
     "DataError",
     "DataWarning",
+    "Decoding",
     "Epoch",
+    "FolderContent",
     "Images",
     "Lambda",
     "LineEachEpoch",
     "ModelFileError",
+    "PictureError",
     "Preparation",
     "Preprocess",
     "ScriptReader",
     "Splits",
     "Trainer",
     "as_source",
+    "decode_pictures",
     "did_you_mean",
+    "is_named_as_picture",
+    "join_names",
+    "loader",
+    "pictures_in",
     "prepared",
+    "printable",
+    "processor_count",
     "random_affine",
+    "read_folder",
+    "read_picture",
     "recipe",
     "scripted",
     "storing",
     "stratified",
+    "tell_progress",
 ]

@@ -7,9 +7,7 @@ from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.nn import functional as F
 
-from tinyclsf.augment import random_affine
-from tinyclsf.plugin import ConfigurationError, Images, Preparation, Splits, prepared, scripted
-from tinyclsf.preparation import set_aside
+from tinyclsf.plugin import ConfigurationError, Images, Preparation, Splits, prepared, random_affine, scripted
 
 _HELD_OUT = 360  # of 1,797 for each of validation and test, a fifth
 
@@ -34,8 +32,10 @@ def digits(prepare: Preparation, *, train_size: int = 50_000) -> Splits:
     others = torch.arange(2 * _HELD_OUT, len(y) + _HELD_OUT) % len(y)  # the first digits last: these validate
     pool = Images(x[others], y[others])
     # Split before jittering, so that no relative of a held-out digit is trained on.
-    train, valid = set_aside(pool, prepare.held_out(pool.y, own_size=_HELD_OUT, own_split="tail"))
-    train = prepare.thinned(_jittered(train.x, train.y, train_size, generator))
+    held_out = prepare.held_out(pool.y, own_size=_HELD_OUT, own_split="tail")
+    rest = torch.ones(len(pool), dtype=torch.bool).index_fill(0, held_out, False)
+    train = prepare.thinned(_jittered(pool.x[rest], pool.y[rest], train_size, generator))
+    valid = Images(pool.x[held_out], pool.y[held_out])
     return Splits(train, valid, test, tuple("0123456789"), (1, 28, 28), prepare.scaling(train))
 
 

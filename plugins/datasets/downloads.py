@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
-from tinyclsf.machine.progress import tell
-from tinyclsf.plugin import DataError
+from tinyclsf.plugin import DataError, tell_progress
 
 _SILENCE = 60.0  # seconds that a server may send nothing
 _DISK = {
@@ -47,14 +46,16 @@ def download(what: str, folder: Path, fetch: Callable[[Path], Iterable[Path]], *
         if getattr(error, "errno", None) in _DISK:
             advice = "point --data-dir at a folder that can be written and has room"
         address = "" if "://" in str(error) else _address(error)
-        raise DataError(f"{what} is not in {folder} and cannot be downloaded{address} {explained(error, advice)}") from error
+        raise DataError(
+            f"{what} is not in {folder} and cannot be downloaded{address} {explain_failure(error, advice)}"
+        ) from error
     finally:
         for each in made:
             with contextlib.suppress(OSError):  # it holds something
                 each.rmdir()
 
 
-def explained(error: Exception, advice: str) -> str:
+def explain_failure(error: Exception, advice: str) -> str:
     """Why torchvision failed, in brackets, and what to do: what is advised, unless only a package is missing."""
     if isinstance(error, ImportError) and error.name:
         package = error.name.partition(".")[0]
@@ -110,10 +111,10 @@ def _shown(what: str) -> Iterator[None]:
     if sys.stderr.isatty():
         yield
         return
-    tell(f"downloading {what}", 0, 1)
+    tell_progress(f"downloading {what}", 0, 1)
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
         yield
-    tell(f"downloading {what}", 1, 1)
+    tell_progress(f"downloading {what}", 1, 1)
 
 
 @contextlib.contextmanager

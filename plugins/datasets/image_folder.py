@@ -16,21 +16,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from tinyclsf.batches.loaders import loader
-from tinyclsf.machine.progress import tell
-from tinyclsf.pictures.decoding import Decoding, decode, processors
-from tinyclsf.pictures.folders import listed, shown
-from tinyclsf.pictures.picture import PictureError, read_picture
 from tinyclsf.plugin import (
     ConfigurationError,
     DataError,
     DataWarning,
+    Decoding,
     Images,
+    PictureError,
     Preparation,
     Preprocess,
     Splits,
+    decode_pictures,
+    join_names,
+    loader,
     prepared,
+    printable,
+    processor_count,
+    read_picture,
     scripted,
+    tell_progress,
 )
 from tinyclsf_plugins.datasets.picture_files import Files, find_pictures
 
@@ -63,13 +67,13 @@ def image_folder(
     tree = find_pictures(data_dir)
     if "valid" in tree.parts and prepare.asks_for_a_split:
         raise ConfigurationError(
-            f"{shown(data_dir)} has a folder to validate with, and valid_ratio, valid_size or split asks for another split; "
-            "leave those options out, or take the folder away"
+            f"{printable(data_dir)} has a folder to validate with, and valid_ratio, valid_size or split asks for another "
+            "split; leave those options out, or take the folder away"
         )
     parts = _divided(prepare, tree.parts)
     paths = [path for part in parts.values() for path in part.paths]
     out = _room(len(paths), channels, size, in_memory)
-    decoding = decode(paths, size, channels, out)
+    decoding = decode_pictures(paths, size, channels, out)
     _report_twins(decoding, parts)
     if decoding.reasons:
         _report_unreadable(decoding, skip_bad)
@@ -87,7 +91,7 @@ class PictureFiles(Dataset[tuple[Tensor, int]]):
     Raises: DataError, when asked for a picture that cannot be read.
     """
 
-    loader_workers = min(processors(), 8)
+    loader_workers = min(processor_count(), 8)
 
     def __init__(self, files: Files, image_shape: tuple[int, int, int]) -> None:
         self.files = files
@@ -102,7 +106,7 @@ class PictureFiles(Dataset[tuple[Tensor, int]]):
         try:
             pixels = read_picture(path, self.size, self.channels)
         except PictureError as error:
-            raise DataError(f"{shown(path)} cannot be read any more: {error}; mend it, or start again without it") from None
+            raise DataError(f"{printable(path)} cannot be read any more: {error}; mend it, or start again without it") from None
         return torch.from_numpy(pixels), self.files.labels[index]
 
 
@@ -153,11 +157,11 @@ def _free_memory() -> int:
 
 
 def _report_unreadable(decoding: Decoding, skip: bool) -> None:
-    named = [f"{shown(decoding.files[row])} ({reason})" for row, reason in sorted(decoding.reasons.items())]
+    named = [f"{printable(decoding.files[row])} ({reason})" for row, reason in sorted(decoding.reasons.items())]
     found = f"{len(named):,} of {len(decoding.files):,} pictures cannot be read"
     if not skip:
-        raise DataError(f"{found}: {listed(named)}; mend or remove them, or leave them out with -d skip_bad=true")
-    warnings.warn(f"{found} and {'is' if len(named) == 1 else 'are'} left out: {listed(named)}", DataWarning, stacklevel=2)
+        raise DataError(f"{found}: {join_names(named)}; mend or remove them, or leave them out with -d skip_bad=true")
+    warnings.warn(f"{found} and {'is' if len(named) == 1 else 'are'} left out: {join_names(named)}", DataWarning, stacklevel=2)
 
 
 def _without_unreadable(decoding: Decoding, parts: dict[str, Files], classes: tuple[str, ...]) -> dict[str, Files]:
@@ -171,7 +175,7 @@ def _without_unreadable(decoding: Decoding, parts: dict[str, Files], classes: tu
         rows = [row for row in range(len(part.paths)) if start + row not in decoding.reasons]
         kept[name] = part.taken(rows)
         if lost := set(part.labels) - set(kept[name].labels):
-            whose = f"class {shown(classes[min(lost)])} in the {name} part"
+            whose = f"class {printable(classes[min(lost)])} in the {name} part"
             raise DataError(f"not one picture of {whose} can be read; mend one, or remove the class")
         start += len(part.paths)
     return kept
@@ -184,7 +188,7 @@ def _report_twins(decoding: Decoding, parts: dict[str, Files]) -> None:
     originals = rows[first[inverse]]
     twins = part_of[rows] != part_of[originals]
     if twins.any():
-        one, other = (shown(decoding.files[at[twins][0]]) for at in (originals, rows))
+        one, other = (printable(decoding.files[at[twins][0]]) for at in (originals, rows))
         count = int(twins.sum())
         what = "1 picture is in two parts" if count == 1 else f"{count:,} pictures are in two parts"
         warnings.warn(
@@ -212,7 +216,7 @@ def _scaling(prepare: Preparation, train: Dataset[Any], image_shape: tuple[int, 
         for xb, _ in loader(train, max(1, _MEASURED_BYTES // math.prod(image_shape))):
             counts += [np.bincount(channel.ravel(), minlength=256) for channel in xb.numpy().swapaxes(0, 1)]
             done += len(xb)
-            tell("measuring pictures", done, len(train))  # type: ignore[arg-type]
+            tell_progress("measuring pictures", done, len(train))  # type: ignore[arg-type]
     values, pixels = np.arange(256), done * image_shape[1] * image_shape[2]
     mean = counts @ values / pixels
     std = [math.sqrt(count @ (values - center) ** 2 / pixels) for count, center in zip(counts, mean, strict=True)]

@@ -8,8 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinyclsf.pictures.folders import Content, content_of, is_named_as_picture, listed, pictures_in, shown
-from tinyclsf.plugin import DataError, DataWarning
+from tinyclsf.plugin import (
+    DataError,
+    DataWarning,
+    FolderContent,
+    is_named_as_picture,
+    join_names,
+    pictures_in,
+    printable,
+    read_folder,
+)
 
 _PARTS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # folders, and the parts that they are
 
@@ -41,7 +49,7 @@ def find_pictures(folder: Path) -> Tree:
     Raises: DataError if there are fewer than two classes, one has no picture, or the parts have different ones.
     """
     if not os.path.isdir(folder):
-        found = f"{shown(folder)} is a file" if os.path.exists(folder) else f"there is no folder {shown(folder)}"
+        found = f"{printable(folder)} is a file" if os.path.exists(folder) else f"there is no folder {printable(folder)}"
         raise DataError(f"{found}; wanted a folder that has a folder of pictures for each class")
     sources = _part_folders(folder) if _has_parts(folder) else {"train": folder}
     classes = _content(sources["train"]).folders
@@ -51,16 +59,18 @@ def find_pictures(folder: Path) -> Tree:
     misnamed: list[str] = []
     parts = {part: _files_of(source, classes, misnamed) for part, source in sources.items()}
     if misnamed:
-        _warn(f"{_count(len(misnamed), 'file')} left out, not ending in .jpg, .png or the like: {shown(misnamed[0])}, for one")
+        _warn(
+            f"{_count(len(misnamed), 'file')} left out, not ending in .jpg, .png or the like: {printable(misnamed[0])}, for one"
+        )
     beside = [path for source in sources.values() for path in _content(source).files if is_named_as_picture(path)]
     if beside:
-        _warn(f"{_count(len(beside), 'picture')} left out, lying in no class folder: {shown(beside[0])}, for one")
-    return Tree(tuple(map(shown, classes)), parts)
+        _warn(f"{_count(len(beside), 'picture')} left out, lying in no class folder: {printable(beside[0])}, for one")
+    return Tree(tuple(map(printable, classes)), parts)
 
 
-def _content(folder: str | Path) -> Content:
+def _content(folder: str | Path) -> FolderContent:
     try:
-        return content_of(folder)
+        return read_folder(folder)
     except OSError as error:
         raise _unreadable(folder, error) from error
 
@@ -73,10 +83,12 @@ def _has_parts(folder: Path) -> bool:
 def _part_folders(folder: Path) -> dict[str, Path]:
     names = _content(folder).folders
     if "valid" in names and "val" in names:
-        raise DataError(f"there are both {shown(folder / 'valid')} and {shown(folder / 'val')}; wanted one to validate with")
+        raise DataError(
+            f"there are both {printable(folder / 'valid')} and {printable(folder / 'val')}; wanted one to validate with"
+        )
     if others := [name for name in names if name not in _PARTS]:
         _warn(
-            f"{shown(folder)} has a folder train, so {listed([shown(name) for name in others])} beside it "
+            f"{printable(folder)} has a folder train, so {join_names([printable(name) for name in others])} beside it "
             f"{'is' if len(others) == 1 else 'are'} not used; wanted train, valid (or val) and test"
         )
     return {part: folder / name for name, part in _PARTS.items() if name in names}
@@ -84,17 +96,17 @@ def _part_folders(folder: Path) -> dict[str, Path]:
 
 def _check_classes(folder: Path, train: Path, classes: list[str]) -> None:
     """Raise a DataError that helps a person who pointed one level too high or too low."""
-    here, names = shown(train), [shown(name) for name in classes]
+    here, names = printable(train), [printable(name) for name in classes]
     if not classes:
         pictures = sum(map(is_named_as_picture, _content(train).files))
         found = f"{here} has {pictures:,} pictures and no class folders" if pictures else f"{here} has no class folders"
-        tip = f"did you mean --data-dir {shown(os.path.normpath(folder / '..'))}?" if pictures else None
+        tip = f"did you mean --data-dir {printable(os.path.normpath(folder / '..'))}?" if pictures else None
         raise DataError(f"{found}; wanted a folder of pictures for each class, in it or in {here}/train", tip=tip)
     if train == folder and set(classes) <= set(_PARTS):
-        raise DataError(f"{here} has {listed(names)} and no class folders in {here}/train; wanted {here}/train/CLASS/*")
+        raise DataError(f"{here} has {join_names(names)} and no class folders in {here}/train; wanted {here}/train/CLASS/*")
     for name in classes if train == folder else []:
         if _has_parts(folder / name):
-            inner = f"{here}/{shown(name)}"
+            inner = f"{here}/{printable(name)}"
             raise DataError(f"{inner} is no class: it has a folder train with classes", tip=f"did you mean --data-dir {inner}?")
     if len(classes) == 1:
         tip = f"did you mean --data-dir {here}/{names[0]}?" if _content(train / classes[0]).folders else None
@@ -104,7 +116,7 @@ def _check_classes(folder: Path, train: Path, classes: list[str]) -> None:
 def _check_same(source: Path, train: Path, classes: list[str]) -> None:
     own = _content(source).folders
     differences = [
-        f"{kind} {listed([repr(shown(name)) for name in names])}"
+        f"{kind} {join_names([repr(printable(name)) for name in names])}"
         for kind, names in (
             ("lacks", [name for name in classes if name not in own]),
             ("adds", [name for name in own if name not in classes]),
@@ -113,7 +125,8 @@ def _check_same(source: Path, train: Path, classes: list[str]) -> None:
     ]
     if differences:
         raise DataError(
-            f"{shown(source)} {' and '.join(differences)}; wanted the class folders of {shown(train)}, by the same names"
+            f"{printable(source)} {' and '.join(differences)}; "
+            f"wanted the class folders of {printable(train)}, by the same names"
         )
 
 
@@ -124,8 +137,10 @@ def _files_of(source: Path, classes: list[str], misnamed: list[str]) -> Files:
         paths, others = pictures_in(folder, _refuse)
         misnamed += others
         if not paths:
-            names = f"; it has other files, {shown(others[0])} for one" if others else ""
-            raise DataError(f"the class folder {shown(folder)} has no picture{names}; wanted one at least, or no such folder")
+            names = f"; it has other files, {printable(others[0])} for one" if others else ""
+            raise DataError(
+                f"the class folder {printable(folder)} has no picture{names}; wanted one at least, or no such folder"
+            )
         files.paths.extend(paths)
         files.labels.extend([label] * len(paths))
     return files
@@ -136,7 +151,7 @@ def _refuse(folder: str, error: OSError) -> None:
 
 
 def _unreadable(folder: str | Path, error: OSError) -> DataError:
-    return DataError(f"cannot read the folder {shown(folder)}: {error.strerror or error}")
+    return DataError(f"cannot read the folder {printable(folder)}: {error.strerror or error}")
 
 
 def _count(number: int, what: str) -> str:

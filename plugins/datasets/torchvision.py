@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 import torch
 
-from tinyclsf.machine.progress import tell
-from tinyclsf.plugin import ConfigurationError, DataError, Images, Preparation, Splits, prepared
-from tinyclsf_plugins.datasets.downloads import download, explained
+from tinyclsf.plugin import ConfigurationError, DataError, Images, Preparation, Splits, prepared, tell_progress
+from tinyclsf_plugins.datasets.downloads import download, explain_failure
 from tinyclsf_plugins.datasets.torchvision_sets import Arguments, Source, source_of
 
 _EVERY = 100  # images between two words of progress
@@ -70,7 +69,7 @@ def _opened(name: str, source: Source, data_dir: Path, arguments: Arguments) -> 
         advice = "delete its files there to have them downloaded again"
         if source.files == "by hand":
             advice = "torchvision does not download it, so put its files there by hand"
-        raise DataError(f"{name} in {data_dir} cannot be read {explained(error, advice)}") from error
+        raise DataError(f"{name} in {data_dir} cannot be read {explain_failure(error, advice)}") from error
 
 
 def _class_names(dataset: Any) -> tuple[str, ...] | None:
@@ -98,15 +97,15 @@ def _read(what: str, dataset: Any, shape: tuple[int, int, int]) -> Images:
     y = torch.empty(count, dtype=torch.int64)
     for at in range(count):
         if at % _EVERY == 0:
-            tell(f"reading {what}", at, count)
+            tell_progress(f"reading {what}", at, count)
         try:
             picture, label = dataset[at]
             fitted = center_crop(resize(picture.convert("RGB" if shape[0] == 3 else "L"), [size]), [size])
         except Exception as error:
             advice = "delete the set and fetch it again"
-            raise DataError(f"image {at:,} of {what} cannot be read {explained(error, advice)}") from error
+            raise DataError(f"image {at:,} of {what} cannot be read {explain_failure(error, advice)}") from error
         if label is None:
             raise DataError(f"image {at:,} of {what} has no label; use a copy of the set that has them")
         x[at], y[at] = pil_to_tensor(fitted), label
-    tell(f"reading {what}", count, count)
+    tell_progress(f"reading {what}", count, count)
     return Images(x, y)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from tinyclsf.machine.progress import listening, tell, within
+from tinyclsf.machine.progress import listening, tell_progress, within
 
 
 def test_word_reaches_every_listener_inside_its_block_and_nobody_after() -> None:
     outer: list[tuple[str, int, int]] = []
     inner: list[tuple[str, int, int]] = []
-    tell("reading pictures", 0, 2)
+    tell_progress("reading pictures", 0, 2)
     with listening(lambda *word: outer.append(word)):
-        tell("reading pictures", 1, 2)
+        tell_progress("reading pictures", 1, 2)
         with suppress(KeyboardInterrupt), listening(lambda *word: inner.append(word)):
-            tell("reading pictures", 2, 2)
+            tell_progress("reading pictures", 2, 2)
             raise KeyboardInterrupt
-        tell("reading labels", 1, 1)
-    tell("reading labels", 2, 2)
+        tell_progress("reading labels", 1, 1)
+    tell_progress("reading labels", 2, 2)
     assert outer == [("reading pictures", 1, 2), ("reading pictures", 2, 2), ("reading labels", 1, 1)]
     assert inner == [("reading pictures", 2, 2)]
 
@@ -26,9 +26,9 @@ def test_work_on_a_part_counts_towards_the_whole() -> None:
     words: list[tuple[str, int, int]] = []
     with listening(lambda *word: words.append(word)):
         with suppress(KeyboardInterrupt), within("predicting", 10, 15):
-            tell("reading pictures", 2, 5)
+            tell_progress("reading pictures", 2, 5)
             raise KeyboardInterrupt
-        tell("reading labels", 1, 1)
+        tell_progress("reading labels", 1, 1)
     with within("predicting", 0, 5):
-        tell("reading pictures", 1, 5)
+        tell_progress("reading pictures", 1, 5)
     assert words == [("predicting", 12, 15), ("reading labels", 1, 1)]

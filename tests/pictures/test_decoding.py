@@ -17,7 +17,7 @@ from PIL import Image
 from tinyclsf.errors import DataError
 from tinyclsf.machine import progress
 from tinyclsf.pictures import decoding
-from tinyclsf.pictures.decoding import decode
+from tinyclsf.pictures.decoding import decode_pictures
 from tinyclsf.pictures.picture import read_picture
 
 Started = list[subprocess.Popen[bytes]]
@@ -62,7 +62,7 @@ BAD = {3: "empty file", 30: "not a picture, or broken from its first bytes on", 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_processes_put_every_picture_into_its_row(files: list[str], started: Started, channels: int) -> None:
     out = np.empty((40, channels, 5, 5), np.uint8)
-    found = decode(files, 5, channels, out)
+    found = decode_pictures(files, 5, channels, out)
     assert len(started) == 2
     assert found.reasons == BAD
     for row in set(range(40)) - set(BAD):
@@ -71,7 +71,7 @@ def test_processes_put_every_picture_into_its_row(files: list[str], started: Sta
 
 
 def test_digests_are_of_the_files_bytes(files: list[str], started: Started) -> None:
-    found = decode(files, 5, 3)  # and no pixels are kept
+    found = decode_pictures(files, 5, 3)  # and no pixels are kept
     assert found.reasons == BAD
     assert found.digests[38] == found.digests[0]
     assert {row for row in range(40) if found.digests[row] == 0} == set(BAD)
@@ -80,21 +80,21 @@ def test_digests_are_of_the_files_bytes(files: list[str], started: Started) -> N
 
 
 def test_a_few_pictures_start_no_process(files: list[str], started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_processes = decode(files, 5, 3, one := np.zeros((40, 3, 5, 5), np.uint8))
+    with_processes = decode_pictures(files, 5, 3, one := np.zeros((40, 3, 5, 5), np.uint8))
     monkeypatch.setattr(decoding, "_STARTUP_SECONDS", 0.25)
     started.clear()
-    here = decode(files, 5, 3, other := np.zeros((40, 3, 5, 5), np.uint8))
+    here = decode_pictures(files, 5, 3, other := np.zeros((40, 3, 5, 5), np.uint8))
     assert not started
     np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(here.digests, with_processes.digests)
     assert here.reasons == with_processes.reasons
-    assert decode([], 5, 3, np.zeros((0, 3, 5, 5), np.uint8)).reasons == {}
+    assert decode_pictures([], 5, 3, np.zeros((0, 3, 5, 5), np.uint8)).reasons == {}
 
 
 def test_progress_is_told_to_the_end(files: list[str], started: Started) -> None:
     told: list[tuple[str, int, int]] = []
     with progress.listening(lambda *word: told.append(word)):
-        decode(files, 5, 3)
+        decode_pictures(files, 5, 3)
     assert {(what, total) for what, _, total in told} == {("decoding pictures", 40)}
     counts = [done for _, done, _ in told]
     assert counts == sorted(set(counts))
@@ -111,7 +111,7 @@ def test_a_process_that_is_killed_is_an_error_and_ends_the_others(files: list[st
             process.kill()
 
     with progress.listening(kill), pytest.raises(DataError) as error:
-        decode(slow, 5, 3)
+        decode_pictures(slow, 5, 3)
     assert str(error.value) == (
         f"a process that decodes pictures was killed by signal 9; it was at 4 pictures from {files[0]} on, "
         "of which one may be to blame, or the memory has run out"
@@ -122,7 +122,7 @@ def test_a_process_that_is_killed_is_an_error_and_ends_the_others(files: list[st
 def test_a_process_that_cannot_work_says_why(files: list[str], started: Started, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "_PROGRAM", "import no_such_module  # {}")
     with pytest.raises(DataError) as error:
-        decode(files, 5, 3)
+        decode_pictures(files, 5, 3)
     assert str(error.value).startswith(
         "a process that decodes pictures ended with exit status 1: ModuleNotFoundError: No module named 'no_such_module'; "
     )
@@ -134,7 +134,7 @@ def test_processes_end_where_a_listener_raises(files: list[str], started: Starte
             raise RuntimeError("enough")
 
     with progress.listening(fail), pytest.raises(RuntimeError, match="enough") as error:
-        decode([files[0]] * 20_000, 5, 3)
+        decode_pictures([files[0]] * 20_000, 5, 3)
     assert error.tb  # which holds on to all that was going on
     assert [process.poll() is not None for process in started] == [True, True]
 
@@ -153,7 +153,7 @@ subprocess.Popen = start
 decoding._STARTUP_SECONDS = 1e-9
 decoding.processors = lambda: 2
 number = int(sys.argv[2])
-print(len(decoding.decode([sys.argv[1]] * number, 5, 3).digests), flush=True)
+print(len(decoding.decode_pictures([sys.argv[1]] * number, 5, 3).digests), flush=True)
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tinyclsf.pictures.folders import content_of, listed, pictures_in, shown
+from tinyclsf.pictures.folders import join_names, pictures_in, printable, read_folder
 
 
 def never(folder: str, error: OSError) -> None:
@@ -28,7 +28,7 @@ def test_pictures_are_found_at_any_depth_and_each_folder_once(tmp_path: Path) ->
     pictures, others = pictures_in(root, never)
     assert [os.path.relpath(path, root) for path in pictures] == ["a.jpeg", "b.PNG", "deep/er/c.gif", "gone.png", "link/g.png"]
     assert [os.path.relpath(path, root) for path in others] == ["deep/noending", "notes.txt", "self"]
-    assert content_of(root).folders == ["deep", "link"]
+    assert read_folder(root).folders == ["deep", "link"]
 
 
 def test_a_folder_that_cannot_be_read_is_told_and_passed_over(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_a_folder_that_cannot_be_read_is_told_and_passed_over(tmp_path: Path) ->
 
 
 def test_names_in_a_sentence() -> None:
-    assert shown("a\nb\udcff c\t\u00e9") == "a\\nb\\udcff c\\t\u00e9"
-    assert listed(["a"]) == "a"
-    assert listed(["a", "b", "c"]) == "a, b and c"
-    assert listed([str(number) for number in range(12)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
+    assert printable("a\nb\udcff c\t\u00e9") == "a\\nb\\udcff c\\t\u00e9"
+    assert join_names(["a"]) == "a"
+    assert join_names(["a", "b", "c"]) == "a, b and c"
+    assert join_names([str(number) for number in range(12)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"

@@ -59,7 +59,7 @@ def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: P
 
     from tinyclsf.cli.console import Watch, warn_if_training
     from tinyclsf.deployment.prediction import predict_files
-    from tinyclsf.pictures.folders import listed, shown
+    from tinyclsf.pictures.folders import join_names, printable
     from tinyclsf.runs.trained_run import load_run
 
     one = len(files) == 1 and not os.path.isdir(files[0])
@@ -71,7 +71,7 @@ def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: P
         rows = [_row(each, classes, top) for each in predictions]
         unread = [row for row in rows if row.error is not None]
         if unread:
-            named = listed([f"{shown(row.file)} ({row.error})" for row in unread])
+            named = join_names([f"{printable(row.file)} ({row.error})" for row in unread])
             watch.warn(f"{len(unread):,} of {_count(len(rows))} could not be read: {named}")
     top = min(top, len(classes))
     content = document(
@@ -86,7 +86,7 @@ def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: P
     if form == "csv":
         lines += [_csv(rows, top).removesuffix("\n")]
     elif form == "table" or out is None:
-        lines += _table([row._replace(file=shown(row.file)) for row in rows], top)
+        lines += _table([row._replace(file=printable(row.file)) for row in rows], top)
     if out is not None:
         text = json.dumps(content) + "\n" if out.suffix.lower() == ".json" else _csv(rows, top)
         write_whole(out, lambda file: file.write(text.encode()))

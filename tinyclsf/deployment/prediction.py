@@ -17,7 +17,7 @@ from tinyclsf.loop.evaluation import outputs
 from tinyclsf.machine.devices import choose_device, choose_memory_format, place
 from tinyclsf.machine.progress import within
 from tinyclsf.modules import Classifier
-from tinyclsf.pictures.decoding import decode
+from tinyclsf.pictures.decoding import decode_pictures
 from tinyclsf.pictures.folders import pictures_in
 
 _PIECE_FILES, _PIECE_BYTES = 1024, 64 << 20  # the most that is decoded before the model sees it
@@ -91,7 +91,7 @@ def _predictions(
         with within("predicting pictures", start, len(paths)):
             # A folder or device is not opened: an empty name is no file's.
             names = ["" if row in known else path for row, path in enumerate(files)]
-            failed = decode(names, size, channels, pixels).reasons | known
+            failed = decode_pictures(names, size, channels, pixels).reasons | known
         rows = torch.tensor([row for row in range(len(files)) if row not in failed], dtype=torch.int64)
         probabilities = torch.empty(len(files), len(model.classes))
         batches = ((_as_stored(pixels, each, model.white), each) for each in torch.split(rows, batch_size) if len(each))

@@ -10,7 +10,7 @@ Listener = Callable[[str, int, int], None]  # what is being done, how much of it
 _listeners: list[Listener] = []
 
 
-def tell(what: str, done: int, total: int) -> None:
+def tell_progress(what: str, done: int, total: int) -> None:
     """Say how far some work has come; it is over where `done` is `total`."""
     for listener in _listeners:
         listener(what, done, total)

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyclsf.errors import DataError
-from tinyclsf.machine.progress import tell
+from tinyclsf.machine.progress import tell_progress
 from tinyclsf.pictures.picture import PictureError, read_file, read_picture
 
 _SAMPLE = 16  # pictures that are decoded here first, to see how long one takes
@@ -63,7 +63,7 @@ class Decoding:
             self.out[row] = pixels
 
 
-def decode(files: Sequence[str], size: int, channels: int, out: NDArray[np.uint8] | None = None) -> Decoding:
+def decode_pictures(files: Sequence[str], size: int, channels: int, out: NDArray[np.uint8] | None = None) -> Decoding:
     """Decode pictures into the rows of `out`, or without it only try whether they can be read.
 
     As many processes as there are processors share the work, where it is worth starting them.
@@ -76,12 +76,12 @@ def decode(files: Sequence[str], size: int, channels: int, out: NDArray[np.uint8
         for count in counts:
             done += count
             if done == len(files) or time.monotonic() >= next_word:
-                tell("decoding pictures", done, len(files))
+                tell_progress("decoding pictures", done, len(files))
                 next_word = time.monotonic() + _TELL_SECONDS
     return decoding
 
 
-def processors() -> int:
+def processor_count() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -116,7 +116,7 @@ def _decode_all(decoding: Decoding) -> Generator[int, None, None]:
         yield 1
     rest = range(len(seconds), len(decoding.files))
     each = statistics.median(seconds) if rest else 0.0
-    processes = min(processors(), int(each * len(rest) / _STARTUP_SECONDS))
+    processes = min(processor_count(), int(each * len(rest) / _STARTUP_SECONDS))
     if processes > 1 and sys.executable:
         chunk = min(int(_CHUNK_SECONDS / each), _CHUNK_FILES, _CHUNK_BYTES // (decoding.channels * decoding.size**2))
         chunks = [rest[at : at + max(1, chunk)] for at in range(0, len(rest), max(1, chunk))]

@@ -13,14 +13,14 @@ _MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
-class Content:
+class FolderContent:
     """What is in a folder and not hidden, by name: the names of folders, the paths of files."""
 
     folders: list[str]
     files: list[str]
 
 
-def content_of(folder: str | os.PathLike[str]) -> Content:
+def read_folder(folder: str | os.PathLike[str]) -> FolderContent:
     """The folders and files of a folder; pipes and devices are neither.
 
     Raises: OSError if it cannot be read.
@@ -34,7 +34,7 @@ def content_of(folder: str | os.PathLike[str]) -> Content:
                 folders.append(entry.name)
             elif _leads_to(entry.is_file) or not os.path.exists(entry.path):  # but no pipes and devices
                 files.append(entry.path)
-    return Content(sorted(folders), sorted(files))
+    return FolderContent(sorted(folders), sorted(files))
 
 
 def pictures_in(folder: str | os.PathLike[str], on_error: Callable[[str, OSError], object]) -> tuple[list[str], list[str]]:
@@ -52,7 +52,7 @@ def pictures_in(folder: str | os.PathLike[str], on_error: Callable[[str, OSError
         inside = waiting.pop()
         try:
             identity = _identity(inside)
-            content = content_of(inside)
+            content = read_folder(inside)
         except OSError as error:
             on_error(inside, error)
             continue
@@ -69,12 +69,12 @@ def is_named_as_picture(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in picture_endings()
 
 
-def shown(path: str | Path) -> str:
+def printable(path: str | Path) -> str:
     """A path as text that can be printed: what cannot is written as an escape."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(path))
 
 
-def listed(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Names in a sentence: the first ten, and how many more there are."""
     more = [f"{len(names) - _MOST_NAMED:,} more"] if len(names) > _MOST_NAMED else []
     *first, last = [*names[:_MOST_NAMED], *more]

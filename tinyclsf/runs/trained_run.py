@@ -17,7 +17,7 @@ from tinyclsf.data import Splits, differences, fingerprint
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError
 from tinyclsf.loop.evaluation import Predictions, Score, predict
 from tinyclsf.machine.devices import choose_device, choose_memory_format, place
-from tinyclsf.machine.progress import tell
+from tinyclsf.machine.progress import tell_progress
 from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import Epoch
 from tinyclsf.modules import Classifier
@@ -176,7 +176,7 @@ def _told(dl: Iterable[Any], total: int) -> Iterator[Any]:
         yield xb, yb
         done += len(xb)
         if time.monotonic() - start > _SILENT_SECONDS:
-            tell("predicting images", done, total)
+            tell_progress("predicting images", done, total)
 
 
 def _check_suits(model: Classifier, splits: Splits, data: str) -> None:
