@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,6 +119,14 @@ def test_no_files_of_a_room_go_in_a_circle() -> None:
 @pytest.mark.parametrize("path", PLUGINS, ids=lambda path: path.stem)
 def test_a_plugin_imports_the_door_for_plugins(path: Path) -> None:
     assert rooms_of(path) <= {"plugin"}
+
+
+def test_the_door_for_plugins_brings_only_what_they_need() -> None:
+    code = "import sys, tinyclsf.plugin; print(*sys.modules)"
+    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    assert "tinyclsf.plugin" in loaded
+    assert not loaded & {"click", "rich", "safetensors", "sklearn", "torchvision"}
+    assert not loaded & {"tinyclsf.cli", "tinyclsf.runs.checkpoints", "tinyclsf.runs.models"}
 
 
 @pytest.mark.parametrize("path", FILES + PLUGINS, ids=lambda path: f"{path.parent.name}-{path.stem}")

@@ -400,7 +400,7 @@ def test_a_label_without_a_class_is_not_lost_on_the_way(options: dict[str, Any])
 def stripes(prepare: Preparation, *, size: int, tone: float | None = None) -> Splits:
     """Stripes of some size."""
     given = images(labels(EVEN), 1, size, size)
-    return prepare.splits(given, images(given.y[:5], 1, size, size), tuple("0123456789"), largest=tone or 255.0)
+    return prepare.splits(given, images(given.y[:5], 1, size, size), tuple("0123456789"), white=tone or 255.0)
 
 
 SHARED = {

@@ -164,7 +164,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         preprocess = Preprocess(0.0, 255.0 if images.dtype == torch.uint8 else 1.0)
         if self.model is None and images.dtype != torch.uint8:
             kept = _without(self._held_out(labels, val_ratio), images, labels)
-            preprocess = Preparation(normalize="stats").scaling(kept, largest=1.0)
+            preprocess = Preparation(normalize="stats").scaling(kept, white=1.0)
         model = Classifier(preprocess, network, [str(label) for label in classes], images.shape[1:])
         self._optimizer = make_optimizer(self.optimizer, model.parameters(), lr=self.lr)
         self.model_ = model

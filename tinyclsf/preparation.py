@@ -69,12 +69,12 @@ class Preparation:
         valid: Images | None = None,
         own_size: int | None = None,
         own_split: Literal["stratified", "tail"] = "stratified",
-        largest: float = 255.0,
+        white: float = 255.0,
     ) -> Splits:
         """The parts of a data set in memory; it may reorder the images in place, so that it needs no second copy of them.
 
         `valid` is the set's own validation part; it joins the training images where the person asks for a split. `own_size`
-        and `own_split` are how a set without one splits itself where nothing is said: a fifth, by class. `largest` is white.
+        and `own_split` are how a set without one splits itself where nothing is said: a fifth, by class. `white` is what white is stored as.
         Raises: ConfigurationError if the images are too few for what was asked.
         """
         if valid is not None and self.asks_for_a_split:
@@ -83,7 +83,7 @@ class Preparation:
         if valid is None:
             train, valid = set_aside(train, self.held_out(train.y, own_size=own_size, own_split=own_split))
         train = self.thinned(train)
-        return Splits(train, valid, test, classes, _image_shape(train), self.scaling(train, largest), largest)
+        return Splits(train, valid, test, classes, _image_shape(train), self.scaling(train, white), white)
 
     def held_out(
         self, y: Tensor, *, own_size: int | None = None, own_split: Literal["stratified", "tail"] = "stratified"
@@ -144,19 +144,19 @@ class Preparation:
             )
         return torch.cat([rows[:each] for rows in shuffled]).sort().values
 
-    def scaling(self, images: Images, largest: float = 255.0) -> Preprocess:
-        """What turns images as they are stored into what a network reads; `largest` is white as stored."""
+    def scaling(self, images: Images, white: float = 255.0) -> Preprocess:
+        """What turns images as they are stored into what a network reads; `white` is what white is stored as."""
         if self.normalize == "unit":
-            return Preprocess(0.0, largest)
+            return Preprocess(0.0, white)
         if self.normalize == "half":
-            return Preprocess(largest / 2, largest / 2)
+            return Preprocess(white / 2, white / 2)
         pieces = torch.split(images.x, _rows_a_piece(images.x))
         pixels = images.x[:, 0].numel()
         mean = sum((piece.double().sum((0, 2, 3)) for piece in pieces), torch.zeros(())) / pixels
         squares = (piece.double().sub_(mean.view(-1, 1, 1)).square_().sum((0, 2, 3)) for piece in pieces)
         std = (sum(squares, torch.zeros(())) / pixels).sqrt()
         # A channel that is the same everywhere has nothing to scale.
-        return Preprocess(mean.tolist(), torch.where(std > 0, std, largest).tolist())
+        return Preprocess(mean.tolist(), torch.where(std > 0, std, white).tolist())
 
 
 def prepared(plugin: Callable[..., Splits]) -> Callable[..., Splits]:

@@ -32,7 +32,7 @@ def mnist_pickle(prepare: Preparation, *, path: Path) -> Splits:
     if not isinstance(parts, (tuple, list)) or len(parts) != 3:
         raise DataError(f"{path} does not hold three parts; wanted ((x, y), (x, y), (x, y)); fetch the real file")
     train, valid, test = (_images(path, name, part) for name, part in zip(("first", "second", "third"), parts, strict=True))
-    splits = prepare.splits(train, test, tuple("0123456789"), valid=valid, largest=1.0)
+    splits = prepare.splits(train, test, tuple("0123456789"), valid=valid, white=1.0)
     return replace(splits, white=_WHITE)
 
 
