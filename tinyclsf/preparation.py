@@ -74,7 +74,8 @@ class Preparation:
         """The parts of a data set in memory; it may reorder the images in place, so that it needs no second copy of them.
 
         `valid` is the set's own validation part; it joins the training images where the person asks for a split. `own_size`
-        and `own_split` are how a set without one splits itself where nothing is said: a fifth, by class. `white` is what white is stored as.
+        and `own_split` are how a set without one splits itself where nothing is said: a fifth, by class.
+        Units: `white` is what white is stored as.
         Raises: ConfigurationError if the images are too few for what was asked.
         """
         if valid is not None and self.asks_for_a_split:
