@@ -186,7 +186,7 @@ def test_epochs_that_are_no_positive_whole_number_are_refused(epochs: Any) -> No
 def test_epochs_may_be_an_integer_of_numpy() -> None:
     model, opt = begin(Mnist_Logistic)
     trainer = Trainer(model, F.cross_entropy, opt, device="cpu")
-    assert len(trainer.fit(np.int64(2), *get_data(images(8, 0), images(8, 1), 8))) == 2
+    assert len(trainer.fit(np.int64(2), *get_data(images(8, 0), images(8, 1), 8))) == 2  # type: ignore[arg-type]
     assert type(trainer.epochs) is int
 
 

@@ -106,7 +106,19 @@ def test_what_a_checkpoint_cannot_hold_is_refused_before_it_is_saved(value: obje
 
 
 def test_what_a_checkpoint_can_hold_comes_back() -> None:
-    value = [None, True, 1, 2.5, "é", torch.ones(2), nn.Parameter(torch.ones(1)), (1,), {"a": {2: []}}, {3}, Counted("aab")]
+    value: list[Any] = [
+        None,
+        True,
+        1,
+        2.5,
+        "é",
+        torch.ones(2),
+        nn.Parameter(torch.ones(1)),
+        (1,),
+        {"a": {2: []}},
+        {3},
+        Counted("aab"),
+    ]
     file = io.BytesIO()
     torch.save(callback_states([Keeps(value)]), file)
     file.seek(0)

@@ -123,7 +123,7 @@ def weights_epoch(path: Path) -> int | None:
     Raises: ModelFileError if the file is missing or broken.
     """
     # Opened first by Python, whose errors say what is wrong.
-    with _reading(path), path.open("rb"), safetensors.safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+    with _reading(path), path.open("rb"), safetensors.safe_open(path, framework="pt") as file:
         epoch = (file.metadata() or {}).get("epoch", "")
     return int(epoch) if epoch.isdecimal() else None
 
