@@ -18,7 +18,7 @@ from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.experiments.watching import Watcher
 from tinyclsf.metrics import Epoch, wilson_interval
 from tinyclsf.modules import Preprocess
-from tinyclsf.runs.models import read_weights
+from tinyclsf.runs.models import read_weights, save_weights
 from tinyclsf.runs.trained_run import load_run, load_splits
 from tinyclsf.trainer import Callback, Trainer
 
@@ -121,6 +121,19 @@ def test_other_data_does_not_go_on() -> None:
     with pytest.raises(ModelFileError, match=r"the data is not what run runs/r was begun with: train checksum was"):
         tinyclsf.train(one_layer, data=splits, epochs=2, resume="r", watcher=Watcher())
     assert same(before, weights("runs/r"))
+
+
+def test_weights_are_scored_as_those_of_their_epoch() -> None:
+    run = tinyclsf.train(one_layer, data=small_splits(), epochs=1, run="r", watcher=Watcher())
+    save_weights(run.model, run.folder / "model.safetensors", notes={"epoch": "2"})  # killed after it, before its checkpoint
+    with pytest.raises(ModelFileError) as error:
+        tinyclsf.train(one_layer, data=small_splits(), resume="r", watcher=Watcher())
+    assert str(error.value) == (
+        "runs/r/model.safetensors holds the weights of epoch 2, and the best epoch is 1; "
+        "train epoch 2 once more with tinyclsf fit --resume runs/r --epochs 2"
+    )
+    again = tinyclsf.train(one_layer, data=small_splits(), resume="r", epochs=2, watcher=Watcher())
+    assert [row.epoch for row in again.history] == [1, 2]
 
 
 def test_callbacks_and_watchers_see_the_run(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from tinyclsf.batches.loaders import loader
-from tinyclsf.errors import Interrupted, StorageError, TinyclsfWarning, TrainingError
+from tinyclsf.errors import Interrupted, ModelFileError, StorageError, TinyclsfWarning, TrainingError
 from tinyclsf.experiments.building import Built, build
 from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.experiments.resuming import state_to_resume
@@ -42,7 +42,7 @@ from tinyclsf.runs.folder import (
     write_predictions,
     write_state,
 )
-from tinyclsf.runs.models import CARD, WEIGHTS, read_weights, save_card
+from tinyclsf.runs.models import CARD, WEIGHTS, read_weights, save_card, weights_epoch
 from tinyclsf.runs.trained_run import TrainedRun
 
 
@@ -137,6 +137,11 @@ def _score(built: Built, folder: Path, signals: StopSignals) -> None:
     where = f"scoring the {name} images, with batches of {batch_size}"
     with _ending("after training, before the model was scored", folder), translated(lambda: where):
         signals.release()
+        if (kept := weights_epoch(folder / WEIGHTS)) not in (None, best.epoch):
+            raise ModelFileError(
+                f"{folder / WEIGHTS} holds the weights of epoch {kept}, and the best epoch is {best.epoch}; "
+                f"train epoch {kept} once more with {launch.command()} fit --resume {folder} --epochs {kept}"
+            )
         trainer.evaluated_model.load_state_dict(read_weights(folder / WEIGHTS))
         predictions = trainer.predict(loader(dataset, batch_size))
         write_predictions(folder, name, predictions)
