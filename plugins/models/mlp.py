@@ -10,7 +10,7 @@ from tinyclsf.plugin import recipe
 
 
 @recipe(epochs=50, batch_size=500, optimizer="sgd", lr=0.1)
-class Linear_Model_v1(nn.Module):
+class MLP(nn.Module):
     """Linear layers from the pixels over 128 and 64 units with ReLU to the classes.
 
     `batch_norm` normalises both hidden layers before their ReLU.
@@ -40,3 +40,6 @@ class Linear_Model_v1(nn.Module):
 def _hidden(inputs: int, outputs: int, batch_norm: bool) -> nn.Sequential:
     norm = [nn.BatchNorm1d(outputs)] if batch_norm else []
     return nn.Sequential(nn.Linear(inputs, outputs), *norm, nn.ReLU())
+
+
+Linear_Model_v1 = MLP  # the course note's name

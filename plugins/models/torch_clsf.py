@@ -5,56 +5,74 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tinyclsf.plugin import recipe
+from tinyclsf.plugin import ConfigurationError, recipe
 from tinyclsf_plugins.models.sizes import check_size
 
 
 class TorchClsfModel(nn.Module):
-    """Two 3x3 convolutions to 32 and 64 channels, each with a 2x2 pooling, then dropout and linear layers over 100 units.
+    """Two 3x3 convolutions to 32 and 64 channels, each with a 2x2 pooling, and two linear layers with dropout between.
 
+    `dropout` is the share of the first linear layer's 100 outputs that training drops, `input_dropout` that of its inputs.
+    `softmax` gives shares instead of logits, to study how that flattens the gradient under a cross-entropy.
     Shapes: x (n, c, h, w) float32 with h and w from 4, to logits (n, num_classes).
-    Raises: ConfigurationError if the images are smaller.
+    Raises: ConfigurationError if the images are smaller, or a share is not from 0 to less than 1.
     """
 
     def __init__(
-        self, image_shape: tuple[int, int, int] = (3, 32, 32), num_classes: int = 10, *, softmax: bool = False
+        self,
+        image_shape: tuple[int, int, int] = (3, 32, 32),
+        num_classes: int = 10,
+        *,
+        dropout: float = 0.5,
+        input_dropout: float = 0.0,
+        softmax: bool = False,
     ) -> None:
         super().__init__()
+        _check_share("dropout", dropout)
+        _check_share("input_dropout", input_dropout)
         self.conv1 = nn.Conv2d(image_shape[0], 32, kernel_size=3, padding=1)
         self.conv2 = nn.Conv2d(32, 64, kernel_size=3, padding=1)
         self.fc1 = nn.Linear(_pooled(image_shape), 100)
         self.fc2 = nn.Linear(100, num_classes)
         self.pool = nn.MaxPool2d(2)
-        self.dropout = nn.Dropout(0.25)
+        self.dropout = nn.Dropout(dropout)
+        self.input_dropout = nn.Dropout(input_dropout)
         self.end = nn.Softmax(dim=1) if softmax else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.pool(F.relu(self.conv1(x)))
         x = self.pool(F.relu(self.conv2(x)))
-        # No dropout after fc1: RMSprop's first steps are large and leave more than half of its units at 0 already.
-        x = F.relu(self.fc1(self.dropout(x.flatten(1))))
-        logits: Tensor = self.end(self.fc2(x))
+        x = F.relu(self.fc1(self.input_dropout(x.flatten(1))))
+        logits: Tensor = self.end(self.fc2(self.dropout(x)))
         return logits
 
 
 class TorchClsfMixedModel(nn.Module):
-    """`TorchClsfModel` built of `nn.Sequential` blocks, with the same parameters in the same order.
+    """`TorchClsfModel` built of `nn.Sequential` blocks, with the same options and the same parameters in the same order.
 
     Shapes: x (n, c, h, w) float32 with h and w from 4, to logits (n, num_classes).
-    Raises: ConfigurationError if the images are smaller.
+    Raises: ConfigurationError if the images are smaller, or a share is not from 0 to less than 1.
     """
 
     def __init__(
-        self, image_shape: tuple[int, int, int] = (3, 32, 32), num_classes: int = 10, *, softmax: bool = False
+        self,
+        image_shape: tuple[int, int, int] = (3, 32, 32),
+        num_classes: int = 10,
+        *,
+        dropout: float = 0.5,
+        input_dropout: float = 0.0,
+        softmax: bool = False,
     ) -> None:
         super().__init__()
+        _check_share("dropout", dropout)
+        _check_share("input_dropout", input_dropout)
         self.block1 = _block(image_shape[0], 32)
         self.block2 = _block(32, 64)
         self.head = nn.Sequential(
             nn.Flatten(),
-            nn.Dropout(0.25),
+            nn.Dropout(input_dropout),
             nn.Linear(_pooled(image_shape), 100),
-            nn.ReLU(),
+            nn.Sequential(nn.ReLU(), nn.Dropout(dropout)),
             nn.Linear(100, num_classes),
             nn.Softmax(dim=1) if softmax else nn.Identity(),
         )
@@ -65,19 +83,34 @@ class TorchClsfMixedModel(nn.Module):
 
 
 @recipe(epochs=5, batch_size=32, optimizer="rmsprop", lr=0.001)
-def torch_clsf(image_shape: tuple[int, int, int], num_classes: int, *, mixed: bool = False, softmax: bool = False) -> nn.Module:
-    """Two 3x3 convolutions to 32 and 64 channels, each with a 2x2 pooling, then dropout and linear layers over 100 units.
+def torch_clsf(
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    mixed: bool = False,
+    dropout: float = 0.5,
+    input_dropout: float = 0.0,
+    softmax: bool = False,
+) -> nn.Module:
+    """Two 3x3 convolutions to 32 and 64 channels, each with a 2x2 pooling, and two linear layers with dropout between.
 
     `mixed` builds the same network of `nn.Sequential` blocks.
+    `dropout` is the share of the first linear layer's 100 outputs that training drops, `input_dropout` that of its inputs.
     `softmax` gives shares instead of logits, to study how that flattens the gradient under a cross-entropy.
     Shapes: x (n, c, h, w) float32 with h and w from 4, to logits (n, num_classes).
-    Raises: ConfigurationError if the images are smaller.
+    Raises: ConfigurationError if the images are smaller, or a share is not from 0 to less than 1.
     """
-    return (TorchClsfMixedModel if mixed else TorchClsfModel)(image_shape, num_classes, softmax=softmax)
+    network = TorchClsfMixedModel if mixed else TorchClsfModel
+    return network(image_shape, num_classes, dropout=dropout, input_dropout=input_dropout, softmax=softmax)
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, kernel_size=3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+
+
+def _check_share(option: str, share: float) -> None:
+    if not 0 <= share < 1:  # with all of them dropped there is nothing to learn from
+        raise ConfigurationError(f"{option} is {share}; wanted 0 or more and less than 1")
 
 
 def _pooled(image_shape: tuple[int, int, int]) -> int:

@@ -34,7 +34,7 @@ def test_what_was_looked_at_and_found_is_told(cli: Any) -> None:
     assert (result.code, result.err) == (0, "")
     lines = result.out.splitlines()
     assert lines[:3] == [
-        "  model       lenet, 10,422 parameters, 0 of them frozen",
+        "  model       lenet, 5,142 parameters, 0 of them frozen",
         "  data        digits, 10 classes of 1x28x28 images",
         "  sample      100 training images",
     ]

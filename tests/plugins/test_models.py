@@ -6,6 +6,8 @@ import inspect
 import os
 import re
 from collections.abc import Callable
+from functools import partial
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,8 +24,10 @@ from tinyclsf.recipes import Recipe
 from tinyclsf.registry.options import as_text, read_options
 from tinyclsf.registry.plugins import find, load, plugins
 from tinyclsf.registry.signatures import options_of
-from tinyclsf_plugins.models.cifar_net import Net
-from tinyclsf_plugins.models.lenet import MyModel
+from tinyclsf_plugins.models.cifar_net import CifarNet, Net
+from tinyclsf_plugins.models.lenet import LeNet, MyModel
+from tinyclsf_plugins.models.linear import Linear_Model_v0, LinearClassifier
+from tinyclsf_plugins.models.mlp import MLP, Linear_Model_v1
 from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN, Mnist_CNN_Manual
 from tinyclsf_plugins.models.mnist_cnn_sequential import mnist_cnn_sequential
 from tinyclsf_plugins.models.mnist_logistic import Mnist_Logistic, Mnist_Logistic_Manual
@@ -37,6 +41,7 @@ CLASSES = ("cat", "dog", "emu")
 CASES: list[tuple[str, dict[str, str]]] = [
     ("cifar-net", {}),
     ("lenet", {}),
+    ("lenet", {"padding": "2"}),
     ("linear", {}),
     ("mlp", {}),
     ("mlp", {"batch_norm": "true"}),
@@ -47,6 +52,7 @@ CASES: list[tuple[str, dict[str, str]]] = [
     ("mnist-logistic", {"manual": "true"}),
     ("torch-clsf", {}),
     ("torch-clsf", {"mixed": "true"}),
+    ("torch-clsf", {"dropout": "0.0", "input_dropout": "0.25"}),
     ("torchvision", {"arch": "resnet18"}),
     ("torchvision", {"arch": "mnasnet0_5"}),
     ("vgg", {"depth": "11"}),
@@ -152,10 +158,13 @@ def test_dropout_is_for_training_alone(name: str, texts: dict[str, str]) -> None
     assert torch.equal(network.eval()(x), network(x))
 
 
-@pytest.mark.parametrize(("name", "smallest"), [("cifar-net", 16), ("lenet", 4), ("torch-clsf", 4), ("vgg", 32)])
+@pytest.mark.parametrize(
+    ("name", "options", "smallest"),
+    [("cifar-net", {}, 16), ("lenet", {}, 16), ("lenet", {"padding": 2}, 4), ("torch-clsf", {}, 4), ("vgg", {}, 32)],
+)
 @pytest.mark.parametrize("side", [1, 2], ids=["height", "width"])
-def test_the_smallest_images(name: str, smallest: int, side: int) -> None:
-    factory = load(find("model", name))
+def test_the_smallest_images(name: str, options: dict[str, Any], smallest: int, side: int) -> None:
+    factory = partial(load(find("model", name)), **options)
     shape, below = [3, smallest + 9, smallest + 9], [3, smallest + 9, smallest + 9]
     shape[side], below[side] = smallest, smallest - 1
     with torch.device("meta"):
@@ -174,9 +183,9 @@ def test_models_for_images_of_any_size(name: str) -> None:
 
 
 def test_at_the_smallest_size_one_pixel_is_left() -> None:
-    assert Net((3, 16, 16)).fc1.in_features == 16
+    assert CifarNet((3, 16, 16)).fc1.in_features == 16
     assert TorchClsfModel((3, 4, 4)).fc1.in_features == 64
-    assert MyModel((1, 4, 4)).fc.in_features == 16
+    assert LeNet((1, 16, 16)).fc.in_features == LeNet((1, 4, 4), padding=2).fc.in_features == 16
     with torch.device("meta"):
         assert VGG((3, 32, 32)).features(torch.zeros(1, 3, 32, 32)).shape == (1, 512, 1, 1)
 
@@ -190,8 +199,97 @@ def test_a_model_that_does_not_fit_the_data_ends_in_exit_code_2(cli: Any, tmp_pa
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_the_cifar_tutorials_net_has_its_parameters() -> None:
-    assert sum(parameter.numel() for parameter in Net().parameters()) == 62_006
+GREY, COLOUR = (1, 28, 28), (3, 32, 32)
+
+
+def cnn() -> list[nn.Module]:
+    first, second = (nn.Conv2d(channels, 16, kernel_size=3, stride=2, padding=1) for channels in (1, 16))
+    third = nn.Conv2d(16, 10, kernel_size=3, stride=2, padding=1)
+    return [first, nn.ReLU(), second, nn.ReLU(), third, nn.ReLU(), nn.AvgPool2d(4), nn.Flatten()]
+
+
+def convolutions(*channels: int, size: int, padding: int) -> list[nn.Module]:
+    """A convolution, a ReLU and a 2x2 pooling from each number of channels to the next; then flat."""
+    each = ([nn.Conv2d(*pair, size, padding=padding), nn.ReLU(), nn.MaxPool2d(2)] for pair in pairwise(channels))
+    return [*chain(*each), nn.Flatten()]
+
+
+def perceptron(*units: int, batch_norm: bool = False) -> list[nn.Module]:
+    """Linear layers from each number of units to the next, with ReLU between."""
+    norm = (lambda n: [nn.BatchNorm1d(n)]) if batch_norm else (lambda n: [])
+    hidden = ([nn.Linear(*pair), *norm(pair[1]), nn.ReLU()] for pair in pairwise(units[:-1]))
+    return [nn.Flatten(), *chain(*hidden), nn.Linear(*units[-2:])]
+
+
+def lenet(padding: int, inputs: int) -> list[nn.Module]:
+    return [*convolutions(1, 6, 16, size=5, padding=padding), nn.Linear(inputs, 10)]
+
+
+def torch_clsf(before: list[nn.Module], after: list[nn.Module]) -> list[nn.Module]:
+    convs = convolutions(3, 32, 64, size=3, padding=1)
+    return [*convs, *before, nn.Linear(64 * 8 * 8, 100), nn.ReLU(), *after, nn.Linear(100, 10)]
+
+
+# What carries a note's name, its options and number of parameters, and the note's layers; then two of ours.
+WRITTEN_OUT: list[tuple[str, dict[str, Any], Shape, int, Callable[[], list[nn.Module]]]] = [
+    ("mnist-logistic", {}, GREY, 7_850, lambda: perceptron(784, 10)),
+    ("mnist-cnn", {}, GREY, 3_930, cnn),
+    ("mnist-cnn-sequential", {}, GREY, 3_930, cnn),
+    (
+        *("cifar-net", {}, COLOUR, 62_006),
+        lambda: [*convolutions(3, 6, 16, size=5, padding=0), *perceptron(16 * 5 * 5, 120, 84, 10)],
+    ),
+    ("lenet", {}, GREY, 5_142, lambda: lenet(0, 16 * 4 * 4)),
+    ("linear", {}, GREY, 7_850, lambda: perceptron(784, 10)),
+    ("mlp", {}, GREY, 109_386, lambda: perceptron(784, 128, 64, 10)),
+    ("mlp", {"batch_norm": True}, GREY, 109_770, lambda: perceptron(784, 128, 64, 10, batch_norm=True)),
+    ("torch-clsf", {}, COLOUR, 430_102, lambda: torch_clsf([], [nn.Dropout(0.5)])),
+    ("torch-clsf", {"mixed": True}, COLOUR, 430_102, lambda: torch_clsf([], [nn.Dropout(0.5)])),
+    ("lenet", {"padding": 2}, GREY, 10_422, lambda: lenet(2, 16 * 7 * 7)),
+    (
+        *("torch-clsf", {"dropout": 0.1, "input_dropout": 0.25}, COLOUR, 430_102),
+        lambda: torch_clsf([nn.Dropout(0.25)], [nn.Dropout(0.1)]),
+    ),
+    (
+        *("torch-clsf", {"dropout": 0.1, "input_dropout": 0.25, "mixed": True}, COLOUR, 430_102),
+        lambda: torch_clsf([nn.Dropout(0.25)], [nn.Dropout(0.1)]),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "shape", "parameters", "layers"), WRITTEN_OUT)
+def test_a_network_is_the_notes_layer_by_layer(
+    name: str, options: dict[str, Any], shape: Shape, parameters: int, layers: Callable[[], list[nn.Module]]
+) -> None:
+    note, ours = nn.Sequential(*layers()), load(find("model", name))(shape, 10, **options)
+    copy_in_order(note, ours)
+    assert sum(parameter.numel() for parameter in ours.parameters()) == parameters
+    x, _ = images(shape)
+    for training in (True, False):  # with one seed both drop the same values
+        torch.manual_seed(0)
+        wanted = note.train(training)(x)
+        torch.manual_seed(0)
+        torch.testing.assert_close(ours.train(training)(x), wanted)
+
+
+def test_the_notes_class_names_are_those_of_the_networks() -> None:
+    assert (MyModel, Linear_Model_v0, Linear_Model_v1, Net) == (LeNet, LinearClassifier, MLP, CifarNet)
+
+
+def test_runs_of_torch_clsf_from_before_its_dropout_options_find_their_weights() -> None:
+    layers = {False: ("conv1", "conv2", "fc1", "fc2"), True: ("block1.0", "block2.0", "head.2", "head.4")}
+    for mixed, names in layers.items():
+        state = load(find("model", "torch-clsf"))(COLOUR, 10, mixed=mixed).state_dict()
+        assert list(state) == [f"{name}.{kind}" for name in names for kind in ("weight", "bias")]
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("option", ["dropout", "input_dropout"])
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_share_to_drop_that_cannot_be(mixed: bool, option: str, share: float) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        load(find("model", "torch-clsf"))(COLOUR, 10, mixed=mixed, **{option: share})
+    assert str(error.value) == f"{option} is {share}; wanted 0 or more and less than 1"
 
 
 @pytest.mark.parametrize(
