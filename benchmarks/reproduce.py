@@ -26,7 +26,6 @@ import torchvision
 MLP = "--data mnist --epochs 50 --batch-size 500 --optimizer sgd --lr 0.1"
 CIFAR = "--data image-folder -d size=32"
 CLSF = f"torch-clsf {CIFAR} -d valid_ratio=0.2 -d split=tail --epochs 5 --batch-size 32 --optimizer rmsprop --lr 0.001"
-LENET = "lenet --data mnist --epochs 1 --batch-size 50 --optimizer adam"
 TUTORIAL = "--data mnist --epochs 2 --batch-size 64 --optimizer sgd --lr 0.1 --momentum 0.9 --schedule none"
 
 
@@ -55,16 +54,10 @@ REPRODUCTIONS = [
         "lenet-note",
         "nn modules",
         "97.25 %, 18.2 s",
-        f"{LENET} --lr 0.001 --schedule none -d valid_size=1 -d split=tail",
+        "lenet --data mnist -d valid_size=1 -d split=tail --lr 0.001 --schedule none",
         seeds=5,
     ),
-    Reproduction(
-        "lenet",
-        "nn modules",
-        "",
-        f"{LENET} --lr 0.01 --schedule one-cycle",
-        seeds=5,
-    ),
+    Reproduction("lenet", "nn modules", "", "lenet --data mnist", seeds=5),
     Reproduction("linear-mse", "MLP study", "all four in 25 min", f"linear {MLP} --loss mse"),
     Reproduction("linear", "MLP study", "", f"linear {MLP} --loss cross-entropy"),
     Reproduction("mlp-mse", "MLP study", "", f"mlp {MLP} --loss mse -m batch_norm=false"),
