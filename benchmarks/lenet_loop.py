@@ -1,9 +1,8 @@
 """The course note's LeNet in a plain loop at the note's settings: one epoch, batches of 50, Adam at 0.001, five seeds.
 
-    python benchmarks/lenet_loop.py FOLDER [59999]
+    python benchmarks/lenet_loop.py FOLDER [60000]
 
-FOLDER has MNIST/raw. The number is that of training images, 60,000 where it is left out; with `-d valid_size=1 -d split=tail`
-`tinyclsf fit` trains on the first 59,999.
+FOLDER has MNIST/raw. The number is that of training images; without it they are the 50,000 of `tinyclsf fit --data mnist`.
 """
 
 import sys
@@ -35,7 +34,7 @@ def train(seed: int, dataset: TensorDataset) -> nn.Module:
 
 def main() -> None:
     """Train and score under each seed."""
-    raw, count = Path(sys.argv[1], "MNIST", "raw"), int((sys.argv[2:] or ["60000"])[0])
+    raw, count = Path(sys.argv[1], "MNIST", "raw"), int((sys.argv[2:] or ["50000"])[0])
     parts = (read_pair(raw / f"{part}-images-idx3-ubyte", raw / f"{part}-labels-idx1-ubyte") for part in ("train", "t10k"))
     (x, y), (x_test, y_test) = ((part.x / 255, part.y) for part in parts)
     for seed in range(5):

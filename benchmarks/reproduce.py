@@ -54,7 +54,7 @@ REPRODUCTIONS = [
         "lenet-note",
         "nn modules",
         "97.25 %, 18.2 s",
-        "lenet --data mnist -d valid_size=1 -d split=tail --lr 0.001 --schedule none",
+        "lenet --data mnist --lr 0.001 --schedule none",
         seeds=5,
     ),
     Reproduction("lenet", "nn modules", "", "lenet --data mnist", seeds=5),
