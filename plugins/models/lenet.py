@@ -22,6 +22,8 @@ class LeNet(nn.Module):
     Source: after LeCun, Bottou, Bengio, Haffner 1998, "Gradient-based learning applied to document recognition".
     """
 
+    earlier_defaults = {"padding": 2}  # noqa: RUF012  # of runs from before there was a choice
+
     def __init__(
         self,
         image_shape: tuple[int, int, int] = (1, 28, 28),

@@ -104,6 +104,10 @@ def torch_clsf(
     return network(image_shape, num_classes, dropout=dropout, input_dropout=input_dropout, softmax=softmax)
 
 
+# Of runs from before there was a choice.
+torch_clsf.earlier_defaults = {"dropout": 0.0, "input_dropout": 0.25}  # type: ignore[attr-defined]
+
+
 def _block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, kernel_size=3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
 

@@ -31,6 +31,13 @@ def test_an_option_says_where_it_came_from() -> None:
     assert given(load_component(find("model", "mlp"), {"batch_norm": "true"}), "batch_norm") == [(True, "-m")]
 
 
+def test_a_run_from_before_an_option_has_what_was_done_then() -> None:
+    plugin = find("model", "lenet")
+    assert load_component(plugin, {}).values["padding"] == 0
+    assert load_component(plugin, {}, saved={"softmax": False}).values == {"padding": 2, "softmax": False}
+    assert load_component(plugin, {}, saved={"softmax": False, "padding": 0}).values["padding"] == 0
+
+
 def test_options_come_in_the_order_of_the_plugin_and_are_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     plugin = find("dataset", "image-folder")

@@ -16,7 +16,7 @@ from tinyclsf.modules import Classifier
 from tinyclsf.recipes import Recipe
 from tinyclsf.registry.options import REQUIRED, Setting, as_json, read_options
 from tinyclsf.registry.plugins import Plugin, blamed_on, check_result, load
-from tinyclsf.registry.signatures import attribute_of, options_of
+from tinyclsf.registry.signatures import attribute_of, completed, options_of
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ def load_component(
     Raises: PluginError if the plugin cannot be imported or fails; ConfigurationError for an option that it does not have or
     that is not of its type; what `check_options` raises.
     """
-    saved = dict(saved or {})
     factory = load(plugin)
+    saved = completed(factory, saved or {})
     known = options_of(plugin.kind, plugin.name, factory)
     uses_data_dir = plugin.kind == "dataset" and "data_dir" in known
     saved_dir = saved.pop("data_dir", None) if uses_data_dir else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import Parameter
 from typing import Any, get_type_hints
 
@@ -60,6 +60,11 @@ def attribute_of(factory: Callable[..., Any], name: str) -> Any:
     while isinstance(factory, functools.partial) and not hasattr(factory, name):
         factory = factory.func
     return getattr(factory, name, None)
+
+
+def completed(factory: Callable[..., Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a run wrote down, with those that its plugin got later, as `earlier_defaults` of the plugin has them."""
+    return {**(attribute_of(factory, "earlier_defaults") or {}), **saved} if saved else {}
 
 
 def innermost(factory: Callable[..., Any]) -> Callable[..., Any]:

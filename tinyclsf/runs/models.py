@@ -18,7 +18,7 @@ from tinyclsf.machine.storage import write_whole
 from tinyclsf.modules import Classifier, Preprocess
 from tinyclsf.registry.options import REQUIRED, read_options
 from tinyclsf.registry.plugins import blamed_on, check_result, find, load
-from tinyclsf.registry.signatures import options_of
+from tinyclsf.registry.signatures import completed, options_of
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -160,7 +160,7 @@ def _build(path: Path, plugin: Any, image_shape: tuple[int, ...], num_classes: i
         begun_from = {
             option.name for option in known.values() if Path in option.alternatives and option.default is not REQUIRED
         }
-        saved = {key: value for key, value in plugin["options"].items() if key not in begun_from}
+        saved = {key: value for key, value in completed(factory, plugin["options"]).items() if key not in begun_from}
         options = read_options("model", plugin["name"], known, saved)
     except ConfigurationError as error:
         raise ModelFileError(f"{path} needs a model plugin as it was trained with: {error}", tip=error.tip) from error
