@@ -37,7 +37,6 @@ COMMANDS = {
 # Only these files may import the library, at the top or inside a function.
 DOORS = {
     "click": {f"cli/{name}.py" for name in (*COMMANDS, "app", "completion", "shared_options")},
-    "filelock": {"runs/folder.py"},
     "rich": {"cli/console.py", "cli/fit_watch.py"},
     "importlib.metadata": {"registry/plugins.py"},
     "jinja2": {"analysis/report.py"},
@@ -55,7 +54,7 @@ LIGHT = {
     *("__init__.py", "__main__.py", "errors.py", "metrics.py", "registry/options.py", "registry/plugins.py"),
     *("machine/launch.py", "machine/signals.py", "machine/storage.py", "runs/folder.py", "runs/listing.py", *DOORS["click"]),
 }
-HEAVY = {"torch", "numpy", "scipy", "sklearn", "torchvision", "rich", "safetensors", "filelock", "matplotlib", "jinja2"}
+HEAVY = {"torch", "numpy", "scipy", "sklearn", "torchvision", "rich", "safetensors", "matplotlib", "jinja2"}
 
 
 def imports(path: Path, *, top_only: bool = False, for_types: bool = True) -> set[str]:

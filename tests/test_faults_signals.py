@@ -80,7 +80,7 @@ class Probe(Callback):
 # Imports torch once, and runs each command that comes on stdin in a process of its own, which it forks.
 SERVER = """
 import json, os, signal, sys
-import filelock, torch, torch._dynamo
+import torch, torch._dynamo
 import probes, tinyclsf.experiments.running, tinyclsf.cli.fit_watch
 from pathlib import Path
 from tinyclsf.runs.checkpoints import save_checkpoint

@@ -18,7 +18,7 @@ import sys
 from tinyclsf.cli.app import main
 
 code = main(["runs", "--runs", sys.argv[1]])
-print(code, sorted({"torch", "numpy", "rich", "safetensors", "filelock"} & set(sys.modules)))
+print(code, sorted({"torch", "numpy", "rich", "safetensors"} & set(sys.modules)))
 """
 
 

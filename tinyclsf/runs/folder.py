@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import io
 import json
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, StorageError
 from tinyclsf.machine.storage import write_whole
@@ -111,27 +111,43 @@ def read_predictions(folder: Path) -> tuple[str, Predictions]:
     return split, Predictions(torch.from_numpy(logits), torch.from_numpy(labels))
 
 
-@contextmanager
+@contextlib.contextmanager
 def occupied(folder: Path) -> Iterator[None]:
     """Hold a run for the one who trains in it; a process that is killed leaves it free.
 
     Raises: ConfigurationError if another one holds it; StorageError if the folder cannot be written.
     """
-    from filelock import FileLock, Timeout  # here, as those who only look at runs need not wait for it
-
-    lock = FileLock(folder / LOCK)
-    try:
-        lock.acquire(timeout=_WAIT_SECONDS)
-    except Timeout:
-        raise ConfigurationError(
-            f"run {folder} is being trained by another process; wait for it, or choose another run"
-        ) from None
-    except OSError as error:
-        raise StorageError(f"cannot lock run {folder}: {error.strerror}; make its folder one that can be written") from error
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context((folder / LOCK).open("wb"))
+            _lock(file)
+        except BlockingIOError:
+            raise ConfigurationError(
+                f"run {folder} is being trained by another process; wait for it, or choose another run"
+            ) from None
+        except OSError as error:
+            raise StorageError(
+                f"cannot lock run {folder}: {error.strerror}; make its folder one that can be written"
+            ) from error
+        # To close it is not enough where a process that loads data has it open too. It stays: who removed it could remove
+        # the one that somebody else has just locked.
+        stack.callback(fcntl.flock, file, fcntl.LOCK_UN)
         yield
-    finally:
-        lock.release()  # its file stays: who removed it could remove the one that somebody else has just locked
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Lock a file that others may look at, and lock for that moment.
+
+    Raises: BlockingIOError if another one keeps it.
+    """
+    end = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.02)
 
 
 def is_occupied(folder: Path) -> bool:
