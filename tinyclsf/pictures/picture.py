@@ -13,22 +13,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 # Pillow only recognises these by name, or starts another program to draw them.
 _NOT_DRAWN = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 _FIRST = ("JPEG", "PNG", "GIF", "BMP", "PPM")  # tried first, as importing all the others takes longer than decoding a picture
 _GAP = 3  # scaling in two steps, the first one rough and to three times the size, cannot be told from scaling in one
-_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class PictureError(Exception):
@@ -112,10 +102,9 @@ def _reason(error: Exception) -> str:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        return ImageOps.exif_transpose(image)
     except Exception:  # metadata that make no sense do not make the pixels worse
-        turn = None
-    return image if turn is None else image.transpose(turn)
+        return image
 
 
 def _as_8_bit(image: Image.Image, mode: str) -> Image.Image:
