@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,6 +139,33 @@ def test_a_fingerprint_is_of_sizes_classes_shape_and_every_number() -> None:
         f"train was 4 and is 5; train checksum was {checksums[0]} and is 0"
     )
     assert differences(wanted, wanted) == ""
+
+
+def test_files_are_known_by_name_and_size_wherever_their_folder_is(tmp_path: Path) -> None:
+    def checksum(folder: str, *names: str, size: int = 3) -> str:
+        paths = [tmp_path / folder / name for name in names]
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(bytes(size))
+        x = torch.zeros(len(paths), 1, 2, 3, dtype=torch.uint8)
+        test = Images(x, torch.zeros(len(paths), dtype=torch.int64), list(map(str, paths)))
+        found: str = fingerprint(splits(test=test))["test_files"]
+        return found
+
+    was = checksum("here", "cat/0.png", "catfish/0.png")
+    assert checksum("else/where", "cat/0.png", "catfish/0.png") == was
+    others = [
+        checksum("1", "cat/1.png", "catfish/0.png"),
+        checksum("2", "catfish/0.png", "cat/0.png"),
+        checksum("3", "cat/0.png", "catfish/0.png", size=4),
+    ]
+    assert len({was, *others}) == 4
+
+
+def test_files_that_one_fingerprint_alone_tells_of_are_no_difference() -> None:
+    assert differences({"train": 4}, {"train": 4, "train_files": "0a"}) == ""
+    assert differences({"train": 4, "train_files": "0a"}, {"train": 4}) == ""
+    assert differences({"train": 4, "train_files": "0a"}, {"train": 4, "train_files": "0b"}) == "train files was 0a and is 0b"
 
 
 def test_a_fingerprint_of_data_that_is_not_in_memory_has_its_sizes_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from tinyclsf.errors import DataError
+from tinyclsf.errors import DataError, shape_as_text
 from tinyclsf.modules import Preprocess
 
 
@@ -78,19 +79,26 @@ class Splits:
 
 
 def fingerprint(splits: Splits) -> dict[str, Any]:
-    """What tells one data set from another: classes, shape, and of each part its size and a checksum, if it is in memory."""
+    """What tells one data set from another: classes, shape, and of each split its size and checksums.
+
+    One checksum is of the pixels and labels, of images in memory; the other, `train_files` for one, is of the files that the
+    images come from, where they do: it stays the same where they are read at another size, or their folder has moved.
+    """
     parts = {name: getattr(splits, name) for name in ("train", "valid", "test")}
+    files = {f"{name}_files": _files_checksum(part.paths) for name, part in parts.items() if getattr(part, "paths", None)}
     return {
         **{name: len(part) if isinstance(part, Sized) else None for name, part in parts.items()},
         "classes": list(splits.classes),
         "image_shape": list(splits.image_shape),
         **{f"{name}_checksum": _checksum(part) if isinstance(part, Images) else None for name, part in parts.items()},
+        **files,
     }
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """In what two fingerprints differ, in words; empty where they are equal."""
-    return "; ".join(f"{key.replace('_', ' ')} was {was.get(key)} and is {now[key]}" for key in now if was.get(key) != now[key])
+    """In what two fingerprints differ, in words; empty where they are equal, but for files that only one of them tells of."""
+    keys = [key for key in now if was.get(key) != now[key] and (key in was or not key.endswith("_files"))]
+    return "; ".join(f"{key.replace('_', ' ')} was {was.get(key)} and is {now[key]}" for key in keys)
 
 
 def _checksum(images: Images) -> str:
@@ -100,9 +108,23 @@ def _checksum(images: Images) -> str:
     return f"{checksum:08x}"
 
 
+def _files_checksum(paths: Sequence[str]) -> str:
+    """A checksum of the names of files, below the folder that holds all of them, and of their sizes."""
+    inside = len(os.path.dirname(os.path.commonprefix(paths)))  # noqa: RUF071  # cut at the last separator
+    checksum = 0
+    for path in paths:
+        try:
+            size = os.path.getsize(path)
+        except OSError:  # a name that is no file's
+            size = -1
+        checksum = zlib.crc32(os.fsencode(f"{path[inside:]}\0{size}\0"), checksum)
+    return f"{checksum:08x}"
+
+
 def _check_part(part: str, images: Images, classes: tuple[str, ...], image_shape: tuple[int, int, int]) -> None:
     if tuple(images.x.shape[1:]) != tuple(image_shape):
-        raise DataError(f"the {part} images are {_by(images.x.shape[1:])}; wanted {_by(image_shape)} as the data set says")
+        found, wanted = map(shape_as_text, (images.x.shape[1:], image_shape))
+        raise DataError(f"the {part} images are {found}; wanted {wanted} as the data set says")
     outside = ((images.y < 0) | (images.y >= len(classes))).nonzero()
     if len(outside):
         first = int(outside[0])
@@ -114,7 +136,3 @@ def _check_part(part: str, images: Images, classes: tuple[str, ...], image_shape
 
 def _described(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(str(size) for size in shape)

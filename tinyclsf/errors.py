@@ -1,9 +1,9 @@
-"""What can go wrong, each kind with the exit code that the command line gives it."""
+"""What can go wrong, each kind with the exit code that the command line gives it, and what messages are made of."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class TinyclsfError(Exception):
@@ -86,3 +86,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     by_lower = {each.lower(): each for each in known}
     nearest = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
     return f"did you mean '{by_lower[nearest[0]]}'?" if nearest else None
+
+
+def join_names(names: Sequence[object], most: int = 10) -> str:
+    """Names in a sentence: the first of them, and how many more there are."""
+    more = [f"{len(names) - most:,} more"] if len(names) > most else []
+    *first, last = [*map(str, names[:most]), *more]
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def shape_as_text(shape: Iterable[int]) -> str:
+    """The shape of an image as a person writes it, 1x28x28."""
+    return "x".join(map(str, shape))

@@ -90,6 +90,11 @@ def no_samples() -> DataError:
     )
 
 
+def percent(share: float | None, digits: int = 2) -> str:
+    """A share as a person reads it, 97.22 %, or a dash where there is none."""
+    return "-" if share is None else f"{share * 100:.{digits}f} %"
+
+
 def wilson_interval(successes: int, count: int) -> tuple[float, float]:
     """The 95 % confidence interval of a share, by Wilson's score: honest near 0 and 1 and for few samples.
 

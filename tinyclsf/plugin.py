@@ -8,13 +8,13 @@ callable `(folder, model_name, **options)` that returns a `Callback`.
 from tinyclsf.augment import random_affine
 from tinyclsf.batches.loaders import loader
 from tinyclsf.data import Images, Splits
-from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, did_you_mean
+from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, did_you_mean, join_names, shape_as_text
 from tinyclsf.machine.progress import tell_progress
 from tinyclsf.machine.storage import storing
 from tinyclsf.metrics import Epoch
 from tinyclsf.modules import Lambda, Preprocess
 from tinyclsf.pictures.decoding import Decoding, decode_pictures, processor_count
-from tinyclsf.pictures.folders import FolderContent, is_named_as_picture, join_names, pictures_in, printable, read_folder
+from tinyclsf.pictures.folders import FolderContent, is_named_as_picture, pictures_in, printable, read_folder
 from tinyclsf.pictures.picture import PictureError, read_picture
 from tinyclsf.preparation import Preparation, prepared, stratified
 from tinyclsf.recipes import recipe
@@ -55,6 +55,7 @@ __all__ = [
     "read_picture",
     "recipe",
     "scripted",
+    "shape_as_text",
     "storing",
     "stratified",
     "tell_progress",

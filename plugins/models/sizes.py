@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinyclsf.plugin import ConfigurationError
+from tinyclsf.plugin import ConfigurationError, shape_as_text
 
 
 def check_size(model: str, image_shape: tuple[int, int, int], smallest: int) -> None:
@@ -18,4 +18,4 @@ def check_size(model: str, image_shape: tuple[int, int, int], smallest: int) -> 
 
 def shown(image_shape: tuple[int, int, int]) -> str:
     """An image shape as a person reads it: 1x28x28 (channels x height x width)."""
-    return f"{'x'.join(map(str, image_shape))} (channels x height x width)"
+    return f"{shape_as_text(image_shape)} (channels x height x width)"

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from tinyclsf.plugin import ConfigurationError, DataWarning, ModelFileError
+from tinyclsf.plugin import ConfigurationError, DataWarning, ModelFileError, join_names
 
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # second heads that only helped GoogLeNet and Inception to train
 _SHOWN = 3  # of the names in an error
@@ -60,7 +60,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     others = [key for key, value in found.items() if not _is_plain(value)]
     if others:
         raise ModelFileError(
-            f"{path} holds {len(others)} values that are no plain tensors ({_listed(others)}); "
+            f"{path} holds {len(others)} values that are no plain tensors ({join_names(others, _SHOWN)}); "
             "wanted a state dict: save model.state_dict() alone"
         )
     # torchvision's own DenseNet files are from when the name of a layer could have a dot.
@@ -107,12 +107,7 @@ def _load(network: nn.Module, state: dict[str, Tensor], own: dict[str, Tensor], 
     missing = [key for key in found.missing_keys if key not in misfits]
     kinds = {"missing": missing, "unexpected": found.unexpected_keys, "of another shape": misfits}
     if any(kinds.values()):
-        problems = "; ".join(f"{len(keys)} {kind} ({_listed(keys)})" for kind, keys in kinds.items() if keys)
+        problems = "; ".join(f"{len(keys)} {kind} ({join_names(keys, _SHOWN)})" for kind, keys in kinds.items() if keys)
         raise ModelFileError(
             f"{path} does not fit the network, in tensors: {problems}; choose the architecture it was saved from"
         )
-
-
-def _listed(names: list[Any]) -> str:
-    shown = ", ".join(map(str, names[:_SHOWN]))
-    return shown + ", ..." if len(names) > _SHOWN else shown

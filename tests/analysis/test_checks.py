@@ -93,7 +93,7 @@ def test_a_good_model_is_let_pass_and_its_figures_are_told(norm: bool) -> None:
     assert whole.guessing == pytest.approx(np.log(4))
     assert whole.skipped == ()
     assert "the gradients of a batch" in whole.looked_at
-    assert "the same picture in two parts, of 280 pictures" in whole.looked_at
+    assert "the same picture in two splits, of 280 pictures" in whole.looked_at
 
 
 @pytest.mark.parametrize("loss_func", [CE, mse, F.cross_entropy])
@@ -165,14 +165,14 @@ def test_parameters_that_no_gradient_reaches_are_named() -> None:
     network = Net(lambda net, out: out + net.dead(out.relu() * 0).detach(), spare=nn.Linear(3, 3), dead=nn.Linear(4, 4))
     assert found(network).sentence == (
         "4 of 6 parameter tensors cannot learn from a batch of 64 images: "
-        "the loss does not depend on network.spare.weight, network.spare.bias, network.dead.weight, network.dead.bias; "
+        "the loss does not depend on network.spare.weight, network.spare.bias, network.dead.weight and network.dead.bias; "
         "use them in forward without detach() or no_grad(), mend a ReLU that is always at 0, "
         "or freeze or remove what is not to be trained"
     )
     off = Net(lambda net, out: out + net.after(F.relu(net.before(out) - 1000)), before=nn.Linear(4, 4), after=nn.Linear(4, 4))
     assert found(off).evidence == (
         "3 of 6 parameter tensors cannot learn from a batch of 64 images: "
-        "the gradient is exactly zero for network.before.weight, network.before.bias, network.after.weight"
+        "the gradient is exactly zero for network.before.weight, network.before.bias and network.after.weight"
     )
 
 
@@ -256,18 +256,18 @@ def test_labels_that_no_class_has_are_found_in_a_subset_and_in_a_sample() -> Non
     quick, whole = look(linear(), splits(Subset(wrong, range(150))))
     assert [each.check for each in quick] == ["labels"]
     assert quick[0].sentence == (
-        "30 of 150 labels of the train part are outside 0 to 3, as 4 is, and there are 4 classes; "
+        "30 of 150 labels of the train split are outside 0 to 3, as 4 is, and there are 4 classes; "
         "count the classes from 0, and name every class"
     )
     assert whole.findings[0] == quick[0]
     assert any(each.startswith("the first loss: IndexError: Target 4 is out of bounds") for each in whole.skipped)
     below = check_labels("valid", torch.tensor([0, -1, 3, -1]), CLASSES)
     assert below is not None
-    assert below.evidence.startswith("2 of 4 labels of the valid part are outside 0 to 3, as -1 is,")
+    assert below.evidence.startswith("2 of 4 labels of the valid split are outside 0 to 3, as -1 is,")
     streamed = look(linear(), splits(Slow(wrong)))
     assert streamed[0] == []
     rows = random.Random(0).sample(range(200), 64)
-    assert streamed[1].findings[0].evidence.startswith(f"{sum(row % 5 == 4 for row in rows)} of 64 labels of the train part")
+    assert streamed[1].findings[0].evidence.startswith(f"{sum(row % 5 == 4 for row in rows)} of 64 labels of the train split")
 
 
 class Slow(Dataset[Any]):
@@ -299,7 +299,7 @@ def test_what_is_not_in_memory_is_left_alone_at_the_start_and_said_to_be_so() ->
     quick, whole = look(linear(nn.Softmax(dim=1)), splits(slow))
     assert [each.check for each in quick] == [each.check for each in whole.findings] == ["softmax"]
     assert slow.asked == 64
-    assert whole.skipped == ("the same picture in two parts: not all pictures are in memory",)
+    assert whole.skipped == ("the same picture in two splits: not all pictures are in memory",)
     quick, whole = look(linear(nn.Softmax(dim=1)), splits(Stream()))
     assert [each.check for each in quick] == ["softmax"]
     assert (whole.findings, whole.images, whole.first_loss, whole.mean) == ((), 0, None, None)
@@ -325,16 +325,16 @@ def test_all_images_are_the_sample_where_there_are_fewer() -> None:
     assert examine(model, data, CE, images=500).images == 200
 
 
-def test_the_same_picture_in_two_parts() -> None:
+def test_the_same_picture_in_two_splits() -> None:
     train, valid, test = images(200, 0), images(40, 1), images(40, 2)
     test.x[7] = train.x[120]
     test.x[9] = valid.x[3]
     valid.x[11] = train.x[121]
     one = found(linear(), splits(train, valid=valid, test=test))
     assert one.sentence == (
-        "1 of 40 validation images and 2 of 40 test images are in an earlier part of the data too, pixel for pixel: "
+        "1 of 40 validation images and 2 of 40 test images are in an earlier split of the data too, pixel for pixel: "
         "training image 121 and validation image 11 are the same, for one; "
-        "keep each picture in one part, as the figures on held-out images are too good by it"
+        "keep each picture in one split, as the figures on held-out images are too good by it"
     )
     between = images(40, 1)
     later = images(40, 2)
@@ -388,7 +388,7 @@ def test_classes_that_are_missing_or_nearly_alone() -> None:
         return [each.sentence for each in whole.findings]
 
     assert only(torch.arange(200) % 2 * 2) == [
-        "2 of 4 classes have no training image: bee, dog; add images, or leave the class out: it cannot be learned"
+        "2 of 4 classes have no training image: bee and dog; add images, or leave the class out: it cannot be learned"
     ]
     most = torch.full((200,), 2)
     most[:3] = torch.tensor([0, 1, 3])

@@ -150,6 +150,38 @@ def test_without_the_same_images_there_is_no_test(tmp_path: Path, other: dict[st
     assert [run.best is not None for run in found.runs] == [True, True]
 
 
+SMALL = {**CONTENT, "test_files": "f0"}
+LARGE = {**SMALL, "image_shape": [1, 4, 4], "test_checksum": "0b"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "reason"),
+    [
+        (SMALL, LARGE, None),
+        ({**SMALL, "test_checksum": None}, {**LARGE, "test_checksum": None}, None),
+        (SMALL, {**SMALL, "test_files": "f1"}, None),  # renamed, and the same pixels
+        (CONTENT, SMALL, None),  # of an earlier version
+        (CONTENT, LARGE, "test checksum 0a and 0b, image shape"),
+        (SMALL, {**LARGE, "test_files": "f1"}, "test checksum 0a and 0b, image shape"),
+        (
+            {**SMALL, "test_checksum": None},
+            {**SMALL, "test_checksum": None, "test_files": "f1"},
+            "test files f0 and f1",
+        ),
+        (SMALL, {**LARGE, "classes": ["a", "c"]}, "classes"),
+    ],
+)
+def test_images_are_known_by_their_files_or_their_pixels(
+    tmp_path: Path, one: dict[str, Any], other: dict[str, Any], reason: str | None
+) -> None:
+    folders = make_run(tmp_path / "a", LABELS, content=one), make_run(tmp_path / "b", flipped(1), content=other)
+    [pair] = compare(list(map(str, folders))).pairs
+    if reason is None:
+        assert pair.test is not None
+    else:
+        assert pair.sentence == f"no test of a against b: their test images differ: {reason}"
+
+
 def test_other_images_to_train_on_do_not_keep_runs_from_a_test(tmp_path: Path) -> None:
     more = {**CONTENT, "train": 900, "train_checksum": "ff", "valid": 30}
     runs = [make_run(tmp_path / "a", LABELS), make_run(tmp_path / "b", flipped(1), content=more)]

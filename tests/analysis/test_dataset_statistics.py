@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from tinyclsf.analysis.dataset_statistics import survey
+from tinyclsf.analysis.dataset_statistics import describe_data
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError
 from tinyclsf.modules import Preprocess
@@ -41,12 +41,12 @@ def make(train: Any = None) -> Splits:
 
 def test_images_are_drawn_by_the_seed() -> None:
     splits = make()
-    found = survey(splits, images=6, seed=3)
+    found = describe_data(splits, images=6, seed=3)
     assert len(set(found.rows)) == 6
-    assert found.rows == survey(splits, images=6, seed=3).rows != survey(splits, images=6, seed=4).rows
+    assert found.rows == describe_data(splits, images=6, seed=3).rows != describe_data(splits, images=6, seed=4).rows
     assert max(found.rows) > 6
-    assert sorted(survey(splits, images=100, seed=3).rows) == list(range(40))
-    first = survey(splits, images=6, seed=None)
+    assert sorted(describe_data(splits, images=100, seed=3).rows) == list(range(40))
+    first = describe_data(splits, images=6, seed=None)
     assert first.rows == [0, 1, 2, 3, 4, 5]
     train: Any = splits.train
     assert torch.equal(found.x, train.x[found.rows])
@@ -55,24 +55,24 @@ def test_images_are_drawn_by_the_seed() -> None:
 
 
 def test_figures_of_the_whole_and_of_the_images() -> None:
-    found = survey(make(), images=8, seed=1)
-    assert (found.part, found.sizes, found.counts) == ("train", {"train": 40, "valid": 7}, [30, 0, 10])
+    found = describe_data(make(), images=8, seed=1)
+    assert (found.split, found.sizes, found.counts) == ("train", {"train": 40, "valid": 7}, [30, 0, 10])
     pixels = found.x.numpy().astype(np.float64)
     assert found.stored == pytest.approx((pixels.min(), pixels.max(), pixels.mean(), pixels.std()))
     pixels = (pixels - 100) / 50
     assert found.preprocessed == pytest.approx((pixels.min(), pixels.max(), pixels.mean(), pixels.std()))
-    valid = survey(make(), "valid", images=8)
-    assert (valid.part, valid.counts, valid.paths) == ("valid", [7, 0, 0], None)
+    valid = describe_data(make(), "valid", images=8)
+    assert (valid.split, valid.counts, valid.paths) == ("valid", [7, 0, 0], None)
 
 
 def test_a_stream_gives_its_first_images() -> None:
-    found = survey(make(Stream()), images=3, seed=None)
+    found = describe_data(make(Stream()), images=3, seed=None)
     assert (found.sizes, found.counts, found.rows, found.paths) == ({"train": None, "valid": 7}, None, [0, 1, 2], None)
     assert (found.x[:, 0, 0, 0].tolist(), found.y.tolist()) == ([0, 10, 20], [0, 1, 0])
-    assert len(survey(make(Stream()), images=9, seed=None).rows) == 5
+    assert len(describe_data(make(Stream()), images=9, seed=None).rows) == 5
     with pytest.raises(ConfigurationError) as error:
-        survey(make(Stream()))
-    assert str(error.value) == "the train part is a stream, of which no images can be drawn by a seed; show its first ones"
+        describe_data(make(Stream()))
+    assert str(error.value) == "the train split is a stream, of which no images can be drawn by a seed; show its first ones"
 
 
 class Nothing(IterableDataset[tuple[Tensor, int]]):
@@ -80,15 +80,15 @@ class Nothing(IterableDataset[tuple[Tensor, int]]):
         return iter([])
 
 
-def test_a_part_that_cannot_be_shown_is_an_error() -> None:
+def test_a_split_that_cannot_be_shown_is_an_error() -> None:
     with pytest.raises(DataError) as empty:
-        survey(make(Nothing()), seed=None)
-    assert str(empty.value) == "the train part of the data has no images"
-    found = survey(make(Files()), images=2, seed=None)
+        describe_data(make(Nothing()), seed=None)
+    assert str(empty.value) == "the train split of the data has no images"
+    found = describe_data(make(Files()), images=2, seed=None)
     assert (found.sizes["train"], found.counts, found.paths) == (3, None, ["a.jpg", "b.jpg"])
     with pytest.raises(DataError) as error:
-        survey(make(Files()), images=3, seed=None)
+        describe_data(make(Files()), images=3, seed=None)
     assert str(error.value) == "image 2 is a str; wanted a tensor of shape (1, 2, 3) as the data set says"
     with pytest.raises(ConfigurationError) as missing:
-        survey(make(), "test")
+        describe_data(make(), "test")
     assert str(missing.value) == "the data has no test part; choose --split valid"

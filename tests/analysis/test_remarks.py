@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tinyclsf.analysis.assessment import Assessment, assess
-from tinyclsf.analysis.remarks import Remark, read
+from tinyclsf.analysis.remarks import Remark, find_remarks
 from tinyclsf.cli.fit import fit
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.loop.training_loss import not_finite
@@ -40,7 +40,7 @@ def assessment_of(right: int, wrong: int, *, confidence: float | None = None, ne
 
 
 def remarks(history: Sequence[Epoch], assessment: Assessment | None = None, settings: Any = None, **more: Any) -> list[Remark]:
-    return read(history, assessment, {**SETTINGS, **(settings or {})}, name="runs/a", **more)
+    return find_remarks(history, assessment, {**SETTINGS, **(settings or {})}, name="runs/a", **more)
 
 
 GOOD = assessment_of(800, 200)
@@ -222,7 +222,7 @@ def test_of_classes_that_are_rarely_right_the_worst_comes_first() -> None:
     [remark] = remarks([], found)
     assert remark.what == "2 classes are rarely right"
     assert remark.evidence == (
-        "eel (5 of 100 images), dog (15 of 100 images) at an accuracy of 55.00 % over all; "
+        "eel (5 of 100 images) and dog (15 of 100 images) at an accuracy of 55.00 % over all; "
         "eel is most often taken for cat (95 times)"
     )
 
@@ -278,10 +278,10 @@ def test_few_images_and_parts_that_differ() -> None:
 def test_settings_as_a_run_writes_them_and_names_that_need_quotes() -> None:
     written = {name: {"value": value, "source": "--x"} for name, value in SETTINGS.items()}
     history = history_of([2.4, 22.9, 31.0])
-    assert read(history, None, written, name="runs/a") == remarks(history)
+    assert find_remarks(history, None, written, name="runs/a") == remarks(history)
     quoted = "tinyclsf fit --config 'my runs/a/config.json' --lr"
-    assert read(history, None, {"lr": 1}, name="my runs/a")[0].suggestion == f"{quoted} 0.1"
-    assert read(history, None, {}, name="my runs/a")[0].suggestion == f"{quoted} 0.001"
+    assert find_remarks(history, None, {"lr": 1}, name="my runs/a")[0].suggestion == f"{quoted} 0.1"
+    assert find_remarks(history, None, {}, name="my runs/a")[0].suggestion == f"{quoted} 0.001"
 
 
 def test_every_suggested_fit_is_one_that_the_command_takes() -> None:

@@ -71,7 +71,7 @@ def test_the_document_holds_the_findings_and_what_they_rest_on(cli: Any) -> None
     assert found["first_loss"] == pytest.approx(math.log(10), abs=0.1)
     assert [each["check"] for each in found["findings"]] == ["clipped-outputs"]
     assert set(found["findings"][0]) == {"check", "evidence", "advice"}
-    assert "the same picture in two parts, of 1,040 pictures" in found["looked_at"]
+    assert "the same picture in two splits, of 1,040 pictures" in found["looked_at"]
     assert (found["skipped"], found["warnings"]) == ([], [])
 
 
@@ -100,7 +100,7 @@ def test_fit_warns_of_what_it_finds_and_ends_as_without_looking(
     assert [sentence.split(" give ")[0] for sentence in warned] == [
         "in evaluation mode two passes over the same 64 images",
         "2 of 4 parameter tensors cannot learn from a batch of 64 images: "
-        "the loss does not depend on network.spare.weight, network.spare.bias; "
+        "the loss does not depend on network.spare.weight and network.spare.bias; "
         "use them in forward without detach() or no_grad(), mend a ReLU that is always at 0, "
         "or freeze or remove what is not to be trained",
     ]

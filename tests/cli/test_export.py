@@ -58,7 +58,7 @@ def test_what_goes_in_and_comes_out_and_how_to_use_it(cli: Cli, make_run: Callab
     assert rows == [
         "input    images: uint8 (n, 1, 5, 5), pixels 0..255",
         "output   logits: float32 (n, 3)",
-        "classes  class 0, class 1, class 2; the file's metadata holds them",
+        "classes  class 0, class 1 and class 2; the file's metadata holds them",
         "checked  on 24 valid images: largest difference 0.0e+00 of 1.0e-04 allowed, all classes equal",
     ]
     assert (title, last) == ("in Python", f"{path}: safetensors, {path.stat().st_size / 1e6:.2f} MB")
@@ -100,7 +100,7 @@ def test_many_classes_are_cut_short_and_lost_data_is_told(cli: Cli, make_run: Ca
         "there is no dataset 'circles'; 'tinyclsf list datasets' shows all\n"
     )
     lines = result.out.splitlines()
-    assert lines[2].endswith("class 8, class 9, ...; the file's metadata holds them")
+    assert lines[2].endswith("class 8, class 9 and 1 more; the file's metadata holds them")
     assert lines[3].startswith("checked  on 256 random images: ")
     assert lines[-1].startswith("it's.safetensors: safetensors, ")
     exec("\n".join(line.removeprefix("  ") for line in lines[5:8]), {})

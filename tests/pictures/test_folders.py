@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tinyclsf.pictures.folders import join_names, pictures_in, printable, read_folder
+from tinyclsf.pictures.folders import pictures_in, printable, read_folder
 
 
 def never(folder: str, error: OSError) -> None:
@@ -38,8 +38,5 @@ def test_a_folder_that_cannot_be_read_is_told_and_passed_over(tmp_path: Path) ->
     assert told == [(str(gone), "No such file or directory")]
 
 
-def test_names_in_a_sentence() -> None:
+def test_a_path_is_shown_as_text_that_can_be_printed() -> None:
     assert printable("a\nb\udcff c\t\u00e9") == "a\\nb\\udcff c\\t\u00e9"
-    assert join_names(["a"]) == "a"
-    assert join_names(["a", "b", "c"]) == "a, b and c"
-    assert join_names([str(number) for number in range(12)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"

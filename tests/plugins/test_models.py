@@ -470,8 +470,8 @@ class Hostile:
             {key: value for key, value in SQUEEZE.items() if "12" not in key and key != "classifier.1.bias"}
             | {"features.0.bias": torch.ones(63), "features.99": torch.ones(1), "head": torch.ones(1)},
             "FILE does not fit the network, in tensors: 7 missing (features.12.squeeze.weight, features.12.squeeze.bias, "
-            "features.12.expand1x1.weight, ...); 2 unexpected (head, features.99); 1 of another shape (features.0.bias); "
-            "choose the architecture it was saved from",
+            "features.12.expand1x1.weight and 4 more); 2 unexpected (head and features.99); 1 of another shape "
+            "(features.0.bias); choose the architecture it was saved from",
         ),
         (
             "channels.safetensors",
@@ -481,13 +481,13 @@ class Hostile:
         (
             "checkpoint.pt",
             {"epoch": 3, "model": SQUEEZE, "opt": {}, "lr": 0.1},
-            "FILE holds 4 values that are no plain tensors (epoch, model, opt, ...); "
+            "FILE holds 4 values that are no plain tensors (epoch, model, opt and 1 more); "
             "wanted a state dict: save model.state_dict() alone",
         ),
         (
             "odd.pth",
             {"a": torch.ones(1, device="meta"), "b": torch.ones(1, dtype=torch.complex64)},
-            "FILE holds 2 values that are no plain tensors (a, b); wanted a state dict: save model.state_dict() alone",
+            "FILE holds 2 values that are no plain tensors (a and b); wanted a state dict: save model.state_dict() alone",
         ),
         ("list.pth", [1.0], "FILE holds a list; wanted a state dict: save model.state_dict() alone"),
         (

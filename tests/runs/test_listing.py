@@ -15,7 +15,7 @@ from tinyclsf.errors import ConfigurationError, ModelFileError
 from tinyclsf.metrics import Epoch
 from tinyclsf.runs import listing
 from tinyclsf.runs.folder import occupied, write_config, write_state
-from tinyclsf.runs.listing import find_run, list_runs, read_config
+from tinyclsf.runs.listing import find_run, list_runs, read_run_config
 
 HOLD = """
 import sys, time
@@ -183,7 +183,7 @@ def test_a_broken_run_breaks_nothing_else(tmp_path: Path, make: Callable[[Path],
     assert (broken.model, broken.data, broken.epochs, broken.created) == (None, None, None, None)
     assert (broken.epochs_done, broken.best, broken.held_out) == (2, TWO, {"accuracy": 0.5})
     with pytest.raises(ModelFileError) as error:
-        read_config(folder)
+        read_run_config(folder)
     assert str(error.value) == expected
 
 
@@ -201,7 +201,7 @@ def test_what_the_files_do_not_say_is_none(tmp_path: Path, content: str, state: 
 def test_a_config_is_read_as_it_is(tmp_path: Path) -> None:
     config = {"version": 9, "größe": [1, None]}
     write_config(tmp_path, config)
-    assert read_config(tmp_path) == config
+    assert read_run_config(tmp_path) == config
 
 
 def test_a_run_is_found_by_its_name_or_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -90,7 +87,8 @@ def assess(predictions: Predictions, classes: Sequence[str], loss_func: LossFunc
     """
     logits, labels = predictions
     _check(logits, labels, classes)
-    found = _confusion(labels, logits.argmax(dim=1), len(classes))
+    number = len(classes)
+    found = torch.bincount(labels.long() * number + logits.argmax(dim=1), minlength=number**2).view(number, number)
     images, correct = len(labels), int(found.trace())
     calibration_error, reliability = _calibration(predictions)
     return Assessment(
@@ -100,8 +98,8 @@ def assess(predictions: Predictions, classes: Sequence[str], loss_func: LossFunc
         interval=wilson_interval(correct, images),
         top5=_top5(predictions) if len(classes) > 5 else None,
         classes=tuple(
-            _class_figures(name, int(found[number].sum()), int(found[:, number].sum()), int(found[number, number]))
-            for number, name in enumerate(classes)
+            _class_figures(name, int(found[row].sum()), int(found[:, row].sum()), int(found[row, row]))
+            for row, name in enumerate(classes)
         ),
         confusion=found.tolist(),
         calibration_error=calibration_error,
@@ -159,16 +157,6 @@ def _check(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
             f"the model's outputs for image {int(strange[0])} are not numbers below {_LARGEST:g}; "
             "look at that image, or train again with a lower learning rate"
         )
-
-
-def _confusion(labels: Tensor, predicted: Tensor, num_classes: int) -> NDArray[np.int64]:
-    """How many images of a class (row) were taken for a class (column)."""
-    from sklearn.metrics import confusion_matrix  # type: ignore[import-untyped]  # it takes a second to import
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that there is but one class among the images
-        found: NDArray[np.int64] = confusion_matrix(labels, predicted, labels=range(num_classes))
-    return found
 
 
 def _class_figures(name: str, images: int, predicted: int, correct: int) -> ClassFigures:

@@ -47,7 +47,7 @@ _QUICK_IMAGES, _FEWEST = 64, 8
 _QUICK_VALUES, _VALUES = 1 << 16, 1 << 18  # of pixels in a batch: large images make it smaller
 _QUICK_WEIGHTS = 1 << 25  # parameters times images of a batch: so does a large model
 _QUICK_BYTES = 256 << 20  # of images that are compared with each other, a few tenths of a second
-_QUICK_SHARE = 0.001  # of a part in an earlier one: fewer do not move a figure by more than a tenth of a percent
+_QUICK_SHARE = 0.001  # of a split in an earlier one: fewer do not move a figure by more than a tenth of a percent
 
 
 class Examination(NamedTuple):
@@ -113,10 +113,10 @@ def quick_check(model: Classifier, splits: Splits, loss_func: LossFunc) -> list[
         assert sample is not None
         _check_labels(checks, splits, sample)
         _check_model(checks, model, sample, loss_func, batch)
-        parts = [part for part in (splits.train, splits.valid, splits.test) if part is not None]
+        present = [split for split in (splits.train, splits.valid, splits.test) if split is not None]
         # Pictures that are files were compared as they were found.
-        plain = all(isinstance(part, Images) and part.paths is None for part in parts)
-        if plain and sum(part.x.nbytes for part in parts if isinstance(part, Images)) <= _QUICK_BYTES:
+        plain = all(isinstance(split, Images) and split.paths is None for split in present)
+        if plain and sum(split.x.nbytes for split in present if isinstance(split, Images)) <= _QUICK_BYTES:
             checks.run("duplicates", check_duplicates, splits, from_share=_QUICK_SHARE)
     return checks.findings
 
@@ -189,21 +189,21 @@ def _check_model(
 def _check_labels(checks: _Checks, splits: Splits, sample: Sample) -> None:
     """Look at all labels that are in memory, and else at those of the sample; Splits itself has looked at Images."""
     for name in ("train", "valid", "test"):
-        part: Dataset[Any] | None = getattr(splits, name)
-        if part is None:
+        split: Dataset[Any] | None = getattr(splits, name)
+        if split is None:
             continue
-        labels = sample.y if name == "train" and not in_memory(part) else labels_of(part)
+        labels = sample.y if name == "train" and not in_memory(split) else labels_of(split)
         if labels is not None:
-            checks.run(f"{len(labels):,} labels of the {name} part", check_labels, name, labels, splits.classes)
+            checks.run(f"{len(labels):,} labels of the {name} split", check_labels, name, labels, splits.classes)
 
 
 def _check_duplicates(checks: _Checks, splits: Splits) -> None:
-    parts = [part for part in (splits.train, splits.valid, splits.test) if part is not None]
-    if not all(in_memory(part) for part in parts):
-        checks.skipped.append("the same picture in two parts: not all pictures are in memory")
+    present = [split for split in (splits.train, splits.valid, splits.test) if split is not None]
+    if not all(in_memory(split) for split in present):
+        checks.skipped.append("the same picture in two splits: not all pictures are in memory")
         return
-    number = sum(len(part) for part in parts if isinstance(part, Sized))
-    checks.run(f"the same picture in two parts, of {number:,} pictures", check_duplicates, splits)
+    number = sum(len(split) for split in present if isinstance(split, Sized))
+    checks.run(f"the same picture in two splits, of {number:,} pictures", check_duplicates, splits)
 
 
 def _batch(model: Classifier, values: int, most: int) -> int:

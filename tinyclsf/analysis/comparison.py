@@ -16,9 +16,10 @@ from torch import Tensor
 from tinyclsf.analysis.significance import SIGNIFICANT, McNemar, holm, mcnemar, p_as_text
 from tinyclsf.errors import ConfigurationError, ModelFileError
 from tinyclsf.loop.evaluation import Predictions
+from tinyclsf.machine.storage import StrPath
 from tinyclsf.metrics import Epoch, best_of, quality
 from tinyclsf.runs.folder import read_predictions
-from tinyclsf.runs.listing import describe_run, read_config, read_history, value_at
+from tinyclsf.runs.listing import describe_run, read_history, read_run_config, value_at
 
 ALL_PAIRS = 4  # runs of which each is tested against each; of more, the best one against the others
 
@@ -74,20 +75,22 @@ def differing(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [{name: each[name] for name in names if name in each} for each in found]
 
 
-def compare(folders: Sequence[Path]) -> Comparison:
+def compare(folders: Sequence[StrPath]) -> Comparison:
     """Compare runs by what their folders hold, without building a model.
 
+    Two runs are tested where both were scored on the same images: the same files, at any size, or the same pixels.
     Raises: ConfigurationError if there are fewer than two, or one is given twice; ModelFileError if settings are broken.
     """
-    if len(folders) < 2:
-        given = f", and got only {folders[0]}" if folders else ""
+    paths = [Path(folder) for folder in folders]
+    if len(paths) < 2:
+        given = f", and got only {paths[0]}" if paths else ""
         raise ConfigurationError(f"to compare takes two runs or more{given}; 'tinyclsf runs' shows all")
-    for first, second in combinations(folders, 2):
+    for first, second in combinations(paths, 2):
         if first.resolve() == second.resolve():
             raise ConfigurationError(f"run {second} is given twice; give each run once")
-    configs = [read_config(folder) for folder in folders]
+    configs = [read_run_config(path) for path in paths]
     each_settings = differing(configs)
-    runs = tuple(map(_compared, folders, _shown_names(folders), configs, each_settings))
+    runs = tuple(map(_compared, paths, _shown_names(paths), configs, each_settings))
     scored = [_Scored(run, config, *_read_predictions(run)) for run, config in zip(runs, configs, strict=True)]
     pairs = tuple(_tested(_chosen_pairs(scored)))
     return Comparison(runs, tuple(_names(each_settings)), pairs, tuple(_notes(scored, pairs, configs)))
@@ -146,7 +149,7 @@ def _settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
         name = value_at(str, callback, "name")
         found |= {f"callback {name}": True}
         found |= {f"-c {name}.{key}": value for key, value in (value_at(dict, callback, "options") or {}).items()}
-    packages = {f"version of {part['package']}": part.get("package_version") for part in (model, data) if "package" in part}
+    packages = {f"version of {each['package']}": each.get("package_version") for each in (model, data) if "package" in each}
     return (
         found
         | packages
@@ -203,12 +206,19 @@ def _why_no_test(a: _Scored, b: _Scored) -> str | None:
     for each, content in ((a, was), (b, now)):
         if not content:
             return f"the config.json of {each.name} does not say what is in its data"
-    scored_on = (a.split, f"{a.split}_checksum", "classes", "image_shape")
-    if keys := [key for key in scored_on if was.get(key) != now.get(key)]:
+    if keys := [key for key in _identity(a.split, was, now) if was.get(key) != now.get(key)]:
         return f"their {a.split} images differ: {', '.join(_difference(key, was.get(key), now.get(key)) for key in keys)}"
     if a.predictions is not None and b.predictions is not None and not a.predictions.labels.equal(b.predictions.labels):
         return "the labels of their images differ"
     return None
+
+
+def _identity(split: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    """What has to be equal in two runs for their images to be the same: the files, at any size, or else the pixels."""
+    files, pixels = f"{split}_files", f"{split}_checksum"
+    if files in was and files in now and (was[files] == now[files] or was.get(pixels) is now.get(pixels) is None):
+        return split, files, "classes"
+    return split, pixels, "classes", "image_shape"
 
 
 def _difference(key: str, a: Any, b: Any) -> str:

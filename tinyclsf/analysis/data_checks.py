@@ -1,4 +1,4 @@
-"""What can be wrong with a data set: its labels, its scaling, its classes, and a picture that is in two parts."""
+"""What can be wrong with a data set: its labels, its scaling, its classes, and a picture that is in two splits."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, default_collate
 
-from tinyclsf.analysis.model_checks import Finding, Sample, listed
+from tinyclsf.analysis.model_checks import NAMED, Finding, Sample
 from tinyclsf.data import Splits
+from tinyclsf.errors import join_names
 
 _MOST = 0.9  # share of the images in one class
 
@@ -23,7 +24,7 @@ def in_memory(dataset: Dataset[Any]) -> bool:
     if isinstance(dataset, Subset):
         return in_memory(dataset.dataset)
     if isinstance(dataset, ConcatDataset):
-        return all(in_memory(part) for part in dataset.datasets)
+        return all(in_memory(each) for each in dataset.datasets)
     # A subclass may fetch its samples in another way than TensorDataset does.
     return isinstance(dataset, TensorDataset) and type(dataset).__getitem__ is TensorDataset.__getitem__
 
@@ -45,21 +46,21 @@ def labels_of(dataset: Dataset[Any]) -> Tensor | None:
         below = labels_of(dataset.dataset)
         return None if below is None else below[torch.tensor(dataset.indices, dtype=torch.int64)]
     if isinstance(dataset, ConcatDataset):
-        parts = [labels_of(part) for part in dataset.datasets]
-        return None if any(part is None for part in parts) else torch.cat([part for part in parts if part is not None])
+        labels = [labels_of(each) for each in dataset.datasets]
+        return None if any(each is None for each in labels) else torch.cat([each for each in labels if each is not None])
     assert isinstance(dataset, TensorDataset)
     y = dataset.tensors[1]
     return y if y.ndim == 1 and not y.is_floating_point() else None
 
 
-def check_labels(part: str, labels: Tensor, classes: tuple[str, ...]) -> Finding | None:
+def check_labels(split: str, labels: Tensor, classes: tuple[str, ...]) -> Finding | None:
     """Find labels that no class has."""
     outside = labels[(labels < 0) | (labels >= len(classes))]
     if not len(outside):
         return None
     return Finding(
         "labels",
-        f"{len(outside):,} of {len(labels):,} labels of the {part} part are outside 0 to {len(classes) - 1}, "
+        f"{len(outside):,} of {len(labels):,} labels of the {split} split are outside 0 to {len(classes) - 1}, "
         f"as {int(outside[0])} is, and there are {len(classes)} classes",
         "count the classes from 0, and name every class",
     )
@@ -84,7 +85,7 @@ def check_classes(labels: Tensor, classes: tuple[str, ...]) -> Finding | None:
     if empty:
         return Finding(
             "classes",
-            f"{len(empty)} of {len(classes)} classes have no training image: {listed(empty)}",
+            f"{len(empty)} of {len(classes)} classes have no training image: {join_names(empty, NAMED)}",
             "add images, or leave the class out: it cannot be learned",
         )
     most = max(counts)
@@ -99,9 +100,9 @@ def check_classes(labels: Tensor, classes: tuple[str, ...]) -> Finding | None:
 
 
 def check_duplicates(splits: Splits, *, from_share: float = 0.0) -> Finding | None:
-    """Find pictures of images in memory that an earlier part has too, pixel for pixel.
+    """Find pictures of images in memory that an earlier split has too, pixel for pixel.
 
-    Fewer than that share of a part are let pass.
+    Fewer than that share of a split are let pass.
     """
     earlier, found = np.empty(0, np.int64), []
     places: list[tuple[str, Dataset[Any], int]] = []
@@ -122,8 +123,8 @@ def check_duplicates(splits: Splits, *, from_share: float = 0.0) -> Finding | No
         return None
     return Finding(
         "duplicates",
-        f"{' and '.join(found)} are in an earlier part of the data too, pixel for pixel: {example}",
-        "keep each picture in one part, as the figures on held-out images are too good by it",
+        f"{' and '.join(found)} are in an earlier split of the data too, pixel for pixel: {example}",
+        "keep each picture in one split, as the figures on held-out images are too good by it",
     )
 
 
@@ -132,7 +133,7 @@ def _digests(dataset: Dataset[Any]) -> NDArray[np.int64]:
     if isinstance(dataset, Subset):
         return _digests(dataset.dataset)[np.asarray(dataset.indices, np.int64)]
     if isinstance(dataset, ConcatDataset):
-        return np.concatenate([_digests(part) for part in dataset.datasets])
+        return np.concatenate([_digests(each) for each in dataset.datasets])
     assert isinstance(dataset, TensorDataset)
     pixels = dataset.tensors[0].numpy()
     return np.fromiter((hash(row.tobytes()) for row in pixels), np.int64, len(pixels))

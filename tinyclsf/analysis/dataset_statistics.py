@@ -24,16 +24,16 @@ class Values(NamedTuple):
     deviation: float
 
 
-class Survey(NamedTuple):
-    """What there is in a data set, and in one part of it.
+class DataDescription(NamedTuple):
+    """What there is in a data set, and in one split of it.
 
-    `sizes` are by part, None for a stream, and without a test part where there is none; `counts` are by class, or None where
-    the labels are only known image by image. `rows` are the places in the part of the images `x` with labels `y`; `paths` are
+    `sizes` are by split, None for a stream, and without a test split where there is none; `counts` are by class, or None where
+    the labels are only known image by image. `rows` are the places in the split of the images `x` with labels `y`; `paths` are
     their files, or None where they are no files. `stored` and `preprocessed` are of these images.
     Shapes: x (n, c, h, w), y (n,) int64.
     """
 
-    part: str
+    split: str
     sizes: dict[str, int | None]
     counts: list[int] | None
     rows: list[int]
@@ -44,17 +44,17 @@ class Survey(NamedTuple):
     preprocessed: Values
 
 
-def survey(splits: Splits, part: str = "train", *, images: int = 12, seed: int | None = 0) -> Survey:
-    """Look at a data set and at so many images of a part, drawn at random by the seed; its first ones without a seed.
+def describe_data(splits: Splits, split: str = "train", *, images: int = 12, seed: int | None = 0) -> DataDescription:
+    """Look at a data set and at so many images of a split, drawn at random by the seed; its first ones without a seed.
 
-    Raises: ConfigurationError if there is no such part, or it is a stream, of which only the first ones can be had;
+    Raises: ConfigurationError if there is no such split, or it is a stream, of which only the first ones can be had;
     DataError if an image cannot be read or is not of the data set's shape.
     """
-    name, dataset = part_of(splits, part)
+    name, dataset = part_of(splits, split)
     if is_stream(dataset):
         if seed is not None:
             raise ConfigurationError(
-                f"the {name} part is a stream, of which no images can be drawn by a seed; show its first ones"
+                f"the {name} split is a stream, of which no images can be drawn by a seed; show its first ones"
             )
         samples = list(islice(iter(dataset), images))
         rows = list(range(len(samples)))
@@ -62,13 +62,13 @@ def survey(splits: Splits, part: str = "train", *, images: int = 12, seed: int |
         rows = _rows(_length(dataset), images, seed)
         samples = [dataset[row] for row in rows]
     if not samples:
-        raise DataError(f"the {name} part of the data has no images")
+        raise DataError(f"the {name} split of the data has no images")
     x = torch.stack([_checked(row, image, splits.image_shape) for row, (image, _) in zip(rows, samples, strict=True)])
     files = paths_of(dataset)
     with torch.no_grad():
         preprocessed = _values(splits.preprocess(x))
-    return Survey(
-        part=name,
+    return DataDescription(
+        split=name,
         sizes={each: _size(getattr(splits, each)) for each in ("train", "valid", "test") if getattr(splits, each) is not None},
         counts=dataset.y.bincount(minlength=len(splits.classes)).tolist() if isinstance(dataset, Images) else None,
         rows=rows,

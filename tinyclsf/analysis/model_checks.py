@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tinyclsf.errors import join_names
 from tinyclsf.modules import Classifier
 from tinyclsf.training import LossFunc
 
@@ -17,7 +18,7 @@ _TOLERANCE = 1e-3  # of the largest output; sums in another order differ by 1e-6
 # None of the models that come along begins further above ln(classes) than 0.3; inputs of 0..255 take most to 4.5 and more.
 _FAR = 1.0
 _CLIPPED = 0.01  # share of outputs that are exactly 0
-_NAMED = 5  # of the parameters or classes in a sentence
+NAMED = 5  # of the parameters or classes in a sentence
 _TRIED = 10  # of the classes that are always the same
 
 
@@ -39,11 +40,6 @@ class Sample(NamedTuple):
 
     x: Tensor
     y: Tensor
-
-
-def listed(names: list[str]) -> str:
-    """The first of some names, and how many more there are."""
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def trial_of(model: Classifier) -> Classifier:
@@ -150,7 +146,7 @@ def check_gradients(model: Classifier, sample: Sample, loss_func: LossFunc) -> F
         return None
     whole = sum(1 for parameter in model.parameters() if parameter.requires_grad)
     kinds = {"the loss does not depend on": unused, "the gradient is exactly zero for": still}
-    found = "; ".join(f"{what} {listed(names)}" for what, names in kinds.items() if names)
+    found = "; ".join(f"{what} {join_names(names, NAMED)}" for what, names in kinds.items() if names)
     return Finding(
         "gradients",
         f"{len(unused + still)} of {whole} parameter tensors cannot learn from a batch of {len(sample.x)} images: {found}",
@@ -165,7 +161,7 @@ def check_clipped(logits: Tensor, classes: tuple[str, ...]) -> Finding | None:
     if zeros < _CLIPPED or float(logits.min()) < 0 or float(logits.max()) == 0:
         return None
     now = [name for name, always in zip(classes, (logits == 0).all(dim=0).tolist(), strict=True) if always]
-    there = f", those of class {listed(now)} for every image" if now else ""
+    there = f", those of class {join_names(now, NAMED)} for every image" if now else ""
     return Finding(
         "clipped-outputs",
         f"no output is below 0 and {zeros * 100:.0f} % are exactly 0, as after a ReLU, over {len(logits):,} images{there}; "
@@ -191,7 +187,7 @@ def check_stuck(model: Classifier, logits: Tensor, sample: Sample) -> Finding | 
         return None
     return Finding(
         "stuck-outputs",
-        f"the output of class {listed(stuck)} is the same for all {len(logits):,} images and has no gradient",
+        f"the output of class {join_names(stuck, NAMED)} is the same for all {len(logits):,} images and has no gradient",
         "let it depend on parameters and on the image; a ReLU before it may be always at 0",
     )
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tinyclsf.metrics import Epoch, best_of
+from tinyclsf.errors import join_names
+from tinyclsf.metrics import Epoch, best_of, percent
 
 if TYPE_CHECKING:
     from tinyclsf.analysis.assessment import Assessment, ClassFigures
@@ -42,6 +43,7 @@ _SOME_IMAGES = 5
 _MISCALIBRATED = 0.05
 _WIDE = 0.05  # half a 95 % interval
 _Z = 2.576  # of 99 %, not 95 %, as the validation accuracy is the best of several epochs
+_NAMED = 5  # of the classes in a sentence
 _NOT_FINITE = re.compile(r"loss of epoch \d+.* is -?(nan|inf) at learning rate [^;]*")
 
 
@@ -80,7 +82,7 @@ class _Run(NamedTuple):
         return shlex.join(["tinyclsf", "fit", "--resume", self.name, "--epochs", str(asked if asked > done else 2 * done)])
 
 
-def read(
+def find_remarks(
     history: Sequence[Epoch],
     assessment: Assessment | None,
     settings: Mapping[str, Any],
@@ -92,8 +94,13 @@ def read(
 ) -> list[Remark]:
     """Remarks on a run, the course of its training first; none where nothing stands out.
 
-    `settings` are those of its `config.json`, and `name` is its folder, for commands. `stuck` are the classes whose output is
-    the same for every image, `valid_images` the number of images that validated, and `error` is what the run failed with.
+    - `history`: its epochs.
+    - `assessment`: its figures on held-out images, None before there are any.
+    - `settings`: those of its `config.json`.
+    - `name`: its folder, for commands.
+    - `stuck`: the classes whose output is the same for every image.
+    - `valid_images`: the number of images that validated.
+    - `error`: what it failed with.
     """
     run = _Run(history, assessment, settings, name, stuck, error)
     in_vain = _no_progress(run)
@@ -138,8 +145,8 @@ def _no_progress(run: _Run) -> Remark | None:
     commonest, train = max(shares), [row.train_loss for row in run.history]
     lowest = min(row.valid_loss for row in run.history)
     evidence = (
-        f"accuracy is {_percent(found.accuracy)} on {found.images:,} held-out images, "
-        f"and to name always the most frequent class gives {_percent(commonest)}"
+        f"accuracy is {percent(found.accuracy)} on {found.images:,} held-out images, "
+        f"and to name always the most frequent class gives {percent(commonest)}"
     )
     if run.setting("loss") in (None, "cross-entropy"):
         ignorant = -math.fsum(share * math.log(share) for share in shares)
@@ -163,10 +170,10 @@ def _guessing(run: _Run, found: Assessment) -> Remark | None:
     share = commonest.images / found.images
     if share == 1 or found.interval[0] > share or found.accuracy > (1 + share) / 2:
         return None
-    low, high = map(_percent, found.interval)
+    low, high = map(percent, found.interval)
     evidence = (
-        f"accuracy is {_percent(found.accuracy)} (95 % interval {low} to {high}) on {found.images:,} images, "
-        f"of which {commonest.name} alone has {_percent(share)}"
+        f"accuracy is {percent(found.accuracy)} (95 % interval {low} to {high}) on {found.images:,} images, "
+        f"of which {commonest.name} alone has {percent(share)}"
     )
     return Remark("the model may be no better than always naming the most frequent class", evidence, run.longer())
 
@@ -195,7 +202,7 @@ def _still_improving(run: _Run) -> Remark | None:
     if before.valid_accuracy is not None and last.valid_accuracy is not None:
         if last.valid_accuracy >= _ENOUGH:
             return None
-        evidence += f", and validation accuracy went from {_percent(before.valid_accuracy)} to {_percent(last.valid_accuracy)}"
+        evidence += f", and validation accuracy went from {percent(before.valid_accuracy)} to {percent(last.valid_accuracy)}"
     what = "the curves suggest that the model was still improving when training ended"
     return Remark(what, evidence, run.longer())
 
@@ -208,12 +215,11 @@ def _never_predicted(run: _Run, found: Assessment) -> Remark | None:
     if not never:
         return None
     named = [f"{each.name} ({each.images:,} images)" for each in never.values()]
-    evidence = ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
+    evidence = join_names(named, _NAMED)
     stuck = [found.classes[number].name for number in never if number in run.stuck]
     if stuck:
-        evidence += (
-            f"; the output for {', '.join(stuck)} is the same for every image, as behind a final ReLU that is stuck at 0"
-        )
+        same = join_names(stuck, _NAMED)
+        evidence += f"; the output for {same} is the same for every image, as behind a final ReLU that is stuck at 0"
     what = "a class is never predicted" if len(never) == 1 else f"{len(never)} classes are never predicted"
     return Remark(what, evidence, run.other_seed() if stuck else shlex.join(["tinyclsf", "evaluate", run.name]))
 
@@ -232,8 +238,8 @@ def _rarely_right(run: _Run, found: Assessment) -> Remark | None:
     number, worst = rarely[0]
     times, other = max((times, other) for other, times in enumerate(found.confusion[number]) if other != number)
     evidence = (
-        f"{', '.join(named[:5])}{f' and {len(named) - 5} more' if len(named) > 5 else ''} "
-        f"at an accuracy of {_percent(found.accuracy)} over all; {worst.name} is most often taken for "
+        f"{join_names(named, _NAMED)} "
+        f"at an accuracy of {percent(found.accuracy)} over all; {worst.name} is most often taken for "
         f"{found.classes[other].name} ({times:,} times)"
     )
     what = "a class is rarely right" if len(rarely) == 1 else f"{len(rarely)} classes are rarely right"
@@ -245,8 +251,8 @@ def _calibration(run: _Run, found: Assessment, *, unfinished: bool) -> Remark | 
     if found.calibration_error < _MISCALIBRATED or low <= confidence <= high:
         return None
     evidence = (
-        f"mean confidence is {_percent(confidence)} at an accuracy of {_percent(found.accuracy)} "
-        f"(95 % interval {_percent(low)} to {_percent(high)}); calibration error {_percent(found.calibration_error)}"
+        f"mean confidence is {percent(confidence)} at an accuracy of {percent(found.accuracy)} "
+        f"(95 % interval {percent(low)} to {percent(high)}); calibration error {percent(found.calibration_error)}"
     )
     smoothing = run.setting("label_smoothing")  # None where the loss has no such thing
     if confidence > high:
@@ -268,7 +274,7 @@ def _apart(run: _Run, found: Assessment, valid_images: int) -> Remark | None:
     if abs(best.valid_accuracy - found.accuracy) <= chance:
         return None
     evidence = (
-        f"{_percent(best.valid_accuracy)} of {valid_images:,} validation images and {_percent(found.accuracy)} of "
+        f"{percent(best.valid_accuracy)} of {valid_images:,} validation images and {percent(found.accuracy)} of "
         f"{found.images:,} test images are right; chance parts them by {100 * chance:.2f} points at most, 99 times of 100"
     )
     what = "the figures suggest that validation and test images differ in kind"
@@ -280,7 +286,7 @@ def _few_images(run: _Run, found: Assessment) -> Remark | None:
     if high - low <= 2 * _WIDE:
         return None
     evidence = (
-        f"with {found.images:,} images the 95 % interval of the accuracy reaches from {_percent(low)} to {_percent(high)}, "
+        f"with {found.images:,} images the 95 % interval of the accuracy reaches from {percent(low)} to {percent(high)}, "
         f"so models that are {50 * (high - low):.0f} points apart may be equally good"
     )
     what = "there are few held-out images: another seed tells how far such figures move by themselves"
@@ -305,7 +311,3 @@ def _regularized(run: _Run) -> list[str]:
     if run.setting("augment") in (None, "none"):
         return ["--augment", "crop"]
     return [] if decay is None else ["--weight-decay", f"{10 * decay or 0.0005:g}"]
-
-
-def _percent(share: float) -> str:
-    return f"{share * 100:.2f} %"

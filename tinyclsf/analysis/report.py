@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,17 +14,17 @@ from PIL import Image
 
 from tinyclsf.analysis.assessment import MOST_SHOWN, Assessment, Mistake, assess, mistakes
 from tinyclsf.analysis.checks import stuck_outputs
-from tinyclsf.analysis.remarks import Remark, read
+from tinyclsf.analysis.remarks import Remark, find_remarks
 from tinyclsf.drawing.figures import draw_confusion, draw_reliability, draw_single_curves
 from tinyclsf.drawing.samples import as_pictures
 from tinyclsf.drawing.style import as_svg
-from tinyclsf.errors import DataWarning, TinyclsfError
-from tinyclsf.machine.storage import check_target, write_whole
-from tinyclsf.metrics import best_of
+from tinyclsf.errors import DataWarning, TinyclsfError, shape_as_text
+from tinyclsf.machine.storage import StrPath, check_target, write_whole
+from tinyclsf.metrics import best_of, percent
 from tinyclsf.recipes import make_loss
 from tinyclsf.registry.options import as_text
 from tinyclsf.runs.folder import PREDICTIONS, read_predictions
-from tinyclsf.runs.listing import RunSummary, describe_run, read_config, read_history, setting_of, value_at
+from tinyclsf.runs.listing import RunSummary, describe_run, read_history, read_run_config, setting_of, value_at
 from tinyclsf.runs.models import read_card
 from tinyclsf.runs.trained_run import how_changed, load_run, load_splits, part_of, paths_of
 
@@ -34,7 +33,7 @@ _ENLARGED = 96  # pixels: smaller pictures are drawn as squares
 
 
 class Scored(NamedTuple):
-    """What the saved predictions of a run tell: the part of the data that they are for, its figures and its mistakes."""
+    """What the saved predictions of a run tell: the split that they are for, its figures and its mistakes."""
 
     split: str
     assessment: Assessment
@@ -61,7 +60,7 @@ class PageReport(NamedTuple):
     notes: list[str]
 
 
-def write_report(folder: str | os.PathLike[str], out: Path | None = None, *, worst: int = 12) -> PageReport:
+def write_report(folder: StrPath, out: StrPath | None = None, *, worst: int = 12) -> PageReport:
     """Write the report of a run as one HTML file, by default `report.html` in its folder.
 
     A run that was never scored, or has gone on since, has its curves, and what they suggest; where its data can no longer be
@@ -70,14 +69,14 @@ def write_report(folder: str | os.PathLike[str], out: Path | None = None, *, wor
     StorageError if the page cannot be written.
     """
     path, notes = Path(folder), list[str]()
-    target = path / REPORT if out is None else out
+    target = path / REPORT if out is None else Path(out)
     check_target(target)
-    run, config, history = describe_run(path), read_config(path), read_history(path)
+    run, config, history = describe_run(path), read_run_config(path), read_history(path)
     predicted, done = (path / PREDICTIONS).exists(), run.state == "done"
     scored = _scored(path, config) if predicted and done else None
     if predicted and not done:
         notes.append("The run is not done and its saved predictions are of earlier weights, so it has no figures.")
-    remarks = read(
+    remarks = find_remarks(
         history,
         None if scored is None else scored.assessment,
         value_at(dict, config, "settings") or {},
@@ -144,14 +143,16 @@ def _picture(image: Any, white: float, mistake: Mistake, paths: Sequence[str] | 
 def _about(config: dict[str, Any]) -> list[str]:
     """What was trained on what and with what, as far as the run says."""
     sizes = [
-        f"{count:,} {part}" for part in ("train", "valid", "test") if (count := value_at(int, config, "data", "content", part))
+        f"{count:,} {split}"
+        for split in ("train", "valid", "test")
+        if (count := value_at(int, config, "data", "content", split))
     ]
     classes = value_at(list, config, "data", "content", "classes")
     shape = value_at(list, config, "data", "content", "image_shape")
     parameters = value_at(int, config, "model", "parameters")
     data = [
         *([f"{', '.join(sizes)} images"] if sizes else []),
-        *([f"of {'x'.join(map(str, shape))}"] if shape else []),
+        *([f"of {shape_as_text(shape)}"] if shape else []),
         *([f"in {len(classes)} classes"] if classes else []),
     ]
     versions = [f"{name} {config[name.lower()]}" for name in ("tinyclsf", "torch", "Python") if name.lower() in config]
@@ -184,9 +185,5 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["percent"] = _percent
+    environment.filters["percent"] = percent
     return environment.get_template("report.html")
-
-
-def _percent(share: float | None, digits: int = 2) -> str:
-    return "-" if share is None else f"{share * 100:.{digits}f} %"

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from tinyclsf.cli.completion import complete_plugin
-from tinyclsf.cli.output import Output, columns, document
+from tinyclsf.cli.output import Output, columns, document, wrapped
 from tinyclsf.cli.shared_options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, option
+from tinyclsf.errors import shape_as_text
 from tinyclsf.registry.plugins import find
 
 if TYPE_CHECKING:
     from tinyclsf.analysis.checks import Examination
 
-_WIDTH = 96
 _SEED = click.IntRange(0, 2**32 - 1)
 
 
@@ -68,20 +67,18 @@ def check(
         seed_all(seed)  # as fit does, for the same weights
         built = build_model(model_part, splits)
         found = examine(built, splits, loss_func, images=images)
-    shape = "x".join(map(str, splits.image_shape))
+    shape = shape_as_text(splits.image_shape)
     described = f"{data}, {len(splits.classes)} classes of {shape} images"
-    content = {
+    content = document(
+        "check",
+        model=model_part.described(),
+        data=data_part.described(),
+        loss=settings["loss"].value,
+        seed=seed,
         **found._asdict(),
-        "findings": [finding._asdict() for finding in found.findings],
-        "looked_at": list(found.looked_at),
-        "skipped": list(found.skipped),
-    }
-    settings_used = {"loss": settings["loss"].value, "seed": seed}
-    parts = {"model": model_part.described(), "data": data_part.described()}
-    return Output(
-        "\n".join(_lines(model, described, found)),
-        document("check", **parts, **settings_used, **content, warnings=watch.warnings),
+        warnings=watch.warnings,
     )
+    return Output("\n".join(_lines(model, described, found)), content)
 
 
 def _lines(model: str, data: str, found: Examination) -> list[str]:
@@ -93,19 +90,15 @@ def _lines(model: str, data: str, found: Examination) -> list[str]:
         ("inputs", f"mean {_number(found.mean, 2)}, standard deviation {_number(found.std, 2)}; 0 and 1 are best"),
     ]
     lines = columns(rows)
-    lines += _wrapped("  looked at   ", "; ".join(found.looked_at), indent=14) if found.looked_at else []
-    lines += _wrapped("  skipped     ", "; ".join(found.skipped), indent=14) if found.skipped else []
+    lines += wrapped("; ".join(found.looked_at), "  looked at   ", indent=14) if found.looked_at else []
+    lines += wrapped("; ".join(found.skipped), "  skipped     ", indent=14) if found.skipped else []
     lines.append("")
     for number, finding in enumerate(found.findings, start=1):
-        lines += _wrapped(f"{number}. ", f"{finding.check}: {finding.evidence}.", indent=3)
-        lines += _wrapped("   ", f"Advice: {finding.advice}.", indent=3)
+        lines += wrapped(f"{finding.check}: {finding.evidence}.", f"{number}. ", indent=3)
+        lines += wrapped(f"Advice: {finding.advice}.", "   ", indent=3)
     if not found.findings:
         lines.append("the checks found nothing to report; they look at a sample, and cannot show that all is well")
     return lines
-
-
-def _wrapped(start: str, text: str, *, indent: int) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=start, subsequent_indent=" " * indent)
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from tinyclsf.cli.completion import complete_run
-from tinyclsf.cli.output import WIDTH, Output, columns, document, percent, wrapped
+from tinyclsf.cli.output import WIDTH, Output, columns, document, wrapped
 from tinyclsf.cli.shared_options import FILE, common_options, option, runs_option
+from tinyclsf.metrics import percent
 from tinyclsf.registry.options import as_text
 from tinyclsf.runs.listing import find_run
 
 if TYPE_CHECKING:
-    from tinyclsf.analysis.comparison import ComparedRun, Comparison, Pair
+    from tinyclsf.analysis.comparison import ComparedRun, Comparison
 
 _SIDE_BY_SIDE = 4  # runs that have a column each; more of them have a row each
 _LONGEST = 40  # letters of a run's name where it has a row
@@ -49,13 +50,13 @@ def compare(names: tuple[str, ...], out: Path, runs: Path) -> Output:
     found = compare_runs(folders)
     curves = {run.name: run.history for run in found.runs if run.history}
     picture = save_figure(draw_curves(curves), out) if curves else None
-    return Output(_text(found, picture), _document(found, picture))
+    runs_found = [{**run._asdict(), "seconds": math.fsum(row.seconds for row in run.history)} for run in found.runs]
+    return Output(_text(found, picture), document("compare", **{**found._asdict(), "runs": runs_found}, curves=picture))
 
 
 def _text(found: Comparison, picture: Path | None) -> str:
     settings = [[name, *(_setting(run, name) for run in found.runs)] for name in found.differing]
-    columns = list(map(_figures, found.runs))
-    figures = [[label, *(column[place] for column in columns)] for place, label in enumerate(_labels(found))]
+    figures = [list(row) for row in zip(_labels(found), *map(_figures, found.runs), strict=True)]
     blocks = [] if settings else [["the settings are the same"]]
     blocks += _tables(["", *(run.name for run in found.runs)], settings, figures)
     blocks += [[line for sentence in (*(pair.sentence for pair in found.pairs), *found.notes) for line in wrapped(sentence)]]
@@ -127,28 +128,3 @@ def _cut(text: str, room: int) -> str:
         return text
     tail = (room - 3) * 2 // 3
     return f"{text[: room - 3 - tail]}...{text[-tail:]}"
-
-
-def _document(found: Comparison, picture: Path | None) -> dict[str, Any]:
-    return document(
-        "compare",
-        runs=[_run(run) for run in found.runs],
-        differing=list(found.differing),
-        pairs=[_pair(pair) for pair in found.pairs],
-        notes=list(found.notes),
-        curves=None if picture is None else str(picture),
-    )
-
-
-def _run(run: ComparedRun) -> dict[str, Any]:
-    return {
-        **run._asdict(),
-        "folder": str(run.folder),
-        "seconds": math.fsum(row.seconds for row in run.history),
-        "best": None if run.best is None else run.best._asdict(),
-        "history": [row._asdict() for row in run.history],
-    }
-
-
-def _pair(pair: Pair) -> dict[str, Any]:
-    return {**pair._asdict(), "test": None if pair.test is None else pair.test._asdict()}

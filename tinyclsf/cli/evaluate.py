@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, percent, shortened, wrapped
+from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, shortened, wrapped
 from tinyclsf.cli.shared_options import DIRECTORY, common_options, option, other_data_options, run_argument, runs_option
-from tinyclsf.errors import StorageError
+from tinyclsf.errors import StorageError, join_names
 from tinyclsf.machine.storage import check_target
+from tinyclsf.metrics import percent
 from tinyclsf.runs.listing import find_run
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ _MOST_CROSSED = 12  # classes whose confusion matrix fits on a page
 _CONFUSIONS = 5
 _NAME = 24
 _CAPTION = 12  # leaves room beside it for the confidence
-_MOST_NAMED = 10
 
 
 @click.command(short_help="Score a run class by class, with its mistakes.")
@@ -128,15 +128,14 @@ def _report(
     names = [each.name for each in assessment.classes]
     content = document(
         "evaluate",
-        run=str(folder),
+        run=folder,
         data=data,
         split=split,
-        **{**assessment._asdict(), "classes": [each._asdict() for each in assessment.classes]},
+        **assessment._asdict(),
         mistakes=[{**each._asdict(), "true": names[each.true], "predicted": names[each.predicted]} for each in wrong],
-        files={name: None if path is None else str(path) for name, path in files.items()},
+        files=files,
         warnings=warnings,
     )
-    content["reliability"] = [each._asdict() for each in assessment.reliability]
     blocks = [_overall(split, assessment), _by_class(assessment), _confusions(assessment, names)]
     if len(names) <= _MOST_CROSSED:
         blocks.append(_crossed(assessment.confusion, names))
@@ -196,8 +195,8 @@ def _remarks(found: Assessment, wrong: Sequence[Mistake], files: Mapping[str, Pa
     unpredicted = [each for each in found.classes if each.images and not each.predicted]
     never = [f"{_short(each.name)} ({each.images:,} image{'s' * (each.images > 1)})" for each in unpredicted]
     without = [_short(each.name) for each in found.classes if not each.images]
-    lines = wrapped(f"the model never predicted {_listed(never)}") if never else []
-    lines += wrapped(f"there is no image of {_listed(without)}") if without else []
+    lines = wrapped(f"the model never predicted {join_names(never)}") if never else []
+    lines += wrapped(f"there is no image of {join_names(without)}") if without else []
     if not wrong:
         lines.append("there are no mistakes: errors.csv has its header alone, and there is no mistakes.png")
     elif files["mistakes"] is None:
@@ -221,11 +220,6 @@ def _draw(run: TrainedRun, dataset: Dataset[Any], wrong: Sequence[Mistake]) -> F
 
 def _written(files: Mapping[str, Path | None]) -> list[tuple[str, str]]:
     return [(name, str(path)) for name, path in files.items() if path is not None]
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more
 
 
 def _short(name: str, room: int = _NAME) -> str:

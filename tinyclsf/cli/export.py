@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from tinyclsf.cli.output import Output, columns, document
 from tinyclsf.cli.shared_options import FILE, common_options, option, run_argument, runs_option
+from tinyclsf.errors import join_names
 from tinyclsf.runs.listing import find_run
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 _TO = "What to write. [onnx]"
 _OUT = "Where. [model.onnx, model.pt2 or export.safetensors in the run's folder]"
-_SHOWN_CLASSES = 10
+_TOLD = ("path", "format", "bytes", "opset", "input", "output", "classes", "checked", "usage", "versions")
 
 
 @click.command(short_help="Write a model as ONNX, PT2 or safetensors.")
@@ -42,16 +43,16 @@ def export(run: str, to: str, out: Path | None, runs: Path) -> Output:
     with Watch("auto") as watch:
         warn_if_training(watch, folder)
         exported = export_model(folder, to, out)
-    return Output(_text(exported), document("export", run=str(folder), warnings=watch.warnings, **_as_json(exported)))
+    content = {name: getattr(exported, name) for name in _TOLD}
+    return Output(_text(exported), document("export", run=folder, **content, warnings=watch.warnings))
 
 
 def _text(exported: Export) -> str:
     shape = ", ".join(map(str, exported.image_shape))
-    shown = ", ".join(exported.classes[:_SHOWN_CLASSES]) + (", ..." if len(exported.classes) > _SHOWN_CLASSES else "")
     rows = [
         ("input", f"images: uint8 (n, {shape}), pixels 0..255"),
         ("output", f"logits: {exported.output_type} (n, {len(exported.classes)})"),
-        ("classes", f"{shown}; the file's metadata holds them"),
+        ("classes", f"{join_names(exported.classes)}; the file's metadata holds them"),
         ("checked", _checked(exported.checked)),
     ]
     what = exported.format if exported.opset is None else f"{exported.format}, opset {exported.opset}"
@@ -68,18 +69,3 @@ def _checked(check: Check) -> str:
     else:
         classes = f"{check.same_classes} classes equal, the others ties within the tolerance"
     return f"on {images}: largest difference {check.max_difference:.1e} of {check.tolerance:.1e} allowed, {classes}"
-
-
-def _as_json(exported: Export) -> dict[str, Any]:
-    return {
-        "path": str(exported.path),
-        "format": exported.format,
-        "bytes": exported.bytes,
-        "opset": exported.opset,
-        "input": exported.input,
-        "output": exported.output,
-        "classes": list(exported.classes),
-        "checked": exported.checked._asdict(),
-        "usage": exported.usage,
-        "versions": exported.versions,
-    }

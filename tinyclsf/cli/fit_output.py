@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from tinyclsf.cli.output import Output, columns, document, percent
+from tinyclsf.cli.output import Output, columns, document
+from tinyclsf.errors import shape_as_text
 from tinyclsf.experiments.building import Built
 from tinyclsf.experiments.experiment import Experiment
-from tinyclsf.metrics import best_of
+from tinyclsf.metrics import best_of, percent
 from tinyclsf.registry.options import Setting, as_text
 from tinyclsf.registry.plugins import own_version
 from tinyclsf.runs.trained_run import TrainedRun
@@ -30,7 +31,7 @@ def settings_rows(experiment: Experiment, built: Built) -> list[tuple[str, str, 
     """Every value in force as (name, value, where it came from)."""
     data, model, splits, request = experiment.data, experiment.model, built.splits, experiment.request
     sizes = ", ".join(_size(name, getattr(splits, name)) for name in ("train", "valid", "test"))
-    shape = "x".join(map(str, splits.image_shape))
+    shape = shape_as_text(splits.image_shape)
     parameters = sum(parameter.numel() for parameter in built.model.parameters())
     rows = [
         ("data", data.plugin.name, request.data_source),

@@ -13,11 +13,10 @@ from rich.text import Text
 
 from tinyclsf.cli.console import REFRESH_SECONDS, Mode, Watch
 from tinyclsf.cli.fit_output import settings_rows
-from tinyclsf.cli.output import percent
 from tinyclsf.experiments.building import Built
 from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.experiments.watching import Watcher, epoch_line, position
-from tinyclsf.metrics import Epoch
+from tinyclsf.metrics import Epoch, percent
 from tinyclsf.trainer import Trainer
 
 _COLUMN = 30  # a longer value, a path for one, runs over the column of sources

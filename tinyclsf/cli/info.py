@@ -11,7 +11,7 @@ from tinyclsf.cli.completion import complete_plugin
 from tinyclsf.cli.output import Output, columns, document
 from tinyclsf.cli.shared_options import common_options
 from tinyclsf.errors import ConfigurationError, did_you_mean
-from tinyclsf.registry.options import REQUIRED, Option, as_json, as_text, flag_of
+from tinyclsf.registry.options import REQUIRED, Option, as_text, flag_of
 from tinyclsf.registry.plugins import KINDS, Plugin, find, load, plugins
 from tinyclsf.registry.signatures import attribute_of, description_of, options_of
 
@@ -39,11 +39,7 @@ def _describe(plugin: Plugin) -> dict[str, Any]:
     factory = load(plugin)
     recipe = attribute_of(factory, "recipe")
     return {
-        "kind": plugin.kind,
-        "name": plugin.name,
-        "package": plugin.package,
-        "package_version": plugin.package_version,
-        "target": plugin.target,
+        **{name: getattr(plugin, name) for name in ("kind", "name", "package", "package_version", "target")},
         "description": description_of(factory),
         "options": [_describe_option(option) for option in options_of(plugin.kind, plugin.name, factory).values()],
         "recipe": None if recipe is None else dataclasses.asdict(recipe),
@@ -52,12 +48,8 @@ def _describe(plugin: Plugin) -> dict[str, Any]:
 
 def _describe_option(option: Option) -> dict[str, Any]:
     required = option.default is REQUIRED
-    return {
-        "name": option.name,
-        "type": option.type_name,
-        "required": required,
-        "default": None if required else as_json(option.default),
-    }
+    default = None if required else option.default
+    return {"name": option.name, "type": option.type_name, "required": required, "default": default}
 
 
 def _text(plugin: dict[str, Any]) -> str:

@@ -23,8 +23,6 @@ def list_plugins(kind: str | None) -> Output:
     lines = []
     for heading, rows in found.items():
         lines += [heading, *columns([(row.name, f"{row.package} {row.package_version}") for row in rows])]
-    content = {
-        heading: [{"name": row.name, "package": row.package, "package_version": row.package_version} for row in rows]
-        for heading, rows in found.items()
-    }
+    keys = "name", "package", "package_version"
+    content = {heading: [{key: getattr(row, key) for key in keys} for row in rows] for heading, rows in found.items()}
     return Output("\n".join(lines), document("list", **content))

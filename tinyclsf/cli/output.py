@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 DOCUMENT_VERSION = 1
@@ -20,8 +21,8 @@ class Output(NamedTuple):
 
 
 def document(command: str, **content: Any) -> dict[str, Any]:
-    """The JSON document of a command."""
-    return {"version": DOCUMENT_VERSION, "command": command, **content}
+    """The JSON document of a command: named tuples become objects, numbers that are not finite null, paths text."""
+    return {"version": DOCUMENT_VERSION, "command": command, **_as_json(content)}
 
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "  ", *, numbers_from: int | None = None) -> list[str]:
@@ -34,9 +35,16 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "  ", *, numbers_from: 
     ]
 
 
-def wrapped(sentence: str) -> list[str]:
-    """A sentence as lines that fit the page."""
-    return textwrap.wrap(sentence, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+def wrapped(sentence: str, start: str = "", *, indent: int = 2) -> list[str]:
+    """A sentence as lines that fit the page, the first below `start` and the others set in."""
+    return textwrap.wrap(
+        sentence,
+        WIDTH,
+        initial_indent=start,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def cells(text: str) -> int:
@@ -68,6 +76,13 @@ def shortened(text: str, width: int) -> str:
     return kept + "…"
 
 
-def percent(share: float | None) -> str:
-    """A share as a person reads it, 97.22 %, or a dash where there is none."""
-    return "-" if share is None else f"{share * 100:.2f} %"
+def _as_json(value: Any) -> Any:
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {key: _as_json(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_json(each) for each in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (int, str)) else str(value)

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from tinyclsf.cli.output import Output, cells, columns, document, percent, to_left, to_right
+from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, to_left, to_right
 from tinyclsf.cli.shared_options import FILE, common_options, option, run_argument, runs_option
-from tinyclsf.errors import ConfigurationError
+from tinyclsf.errors import ConfigurationError, join_names
 from tinyclsf.machine.storage import check_target, write_whole
+from tinyclsf.metrics import percent
 from tinyclsf.runs.listing import find_run
 
 if TYPE_CHECKING:
     from tinyclsf.deployment.prediction import FilePrediction
 
-_ROOM = 100  # characters in a line of the table
-_LEAST = 24  # of them for the name of a file
+_LEAST = 24  # columns of a line for the name of a file
 
 
 class _Row(NamedTuple):
@@ -59,7 +59,7 @@ def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: P
 
     from tinyclsf.cli.console import Watch, warn_if_training
     from tinyclsf.deployment.prediction import predict_files
-    from tinyclsf.pictures.folders import join_names, printable
+    from tinyclsf.pictures.folders import printable
     from tinyclsf.runs.trained_run import load_run
 
     one = len(files) == 1 and not os.path.isdir(files[0])
@@ -76,11 +76,11 @@ def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: P
     top = min(top, len(classes))
     content = document(
         "predict",
-        run=str(folder),
-        classes=list(classes),
+        run=folder,
+        classes=classes,
         pictures=[_as_json(row) for row in rows],
         unreadable=len(unread),
-        out=None if out is None else str(out),
+        out=out,
     )
     lines = []
     if form == "csv":
@@ -143,11 +143,11 @@ def _table(rows: Sequence[_Row], top: int) -> list[str]:
     texts = {at: [text for name, share in row.best for text in (name, percent(share))] for at, row in enumerate(rows)}
     widths = [max(map(cells, column)) for column in zip(header, *filter(None, texts.values()), strict=True)]
     least = min(_LEAST, max(cells(row.file) for row in rows))
-    while len(widths) > 2 and least + sum(widths) + 2 * len(widths) > _ROOM:
+    while len(widths) > 2 and least + sum(widths) + 2 * len(widths) > WIDTH:
         del widths[-2:]
     reasons = {at: f"error: {row.error}" for at, row in enumerate(rows) if row.error is not None}
     taken = max([sum(widths) + 2 * (len(widths) - 1), *map(len, reasons.values())])
-    room = max(least, _ROOM - 2 - taken)
+    room = max(least, WIDTH - 2 - taken)
     folder, files = _without_folder([row.file for row in rows], room)
     room = min(room, max(map(cells, files)))
     lines = [f"in {folder}"] if folder else []

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinyclsf.cli.output import Output, columns, document, percent
+from tinyclsf.cli.output import Output, columns, document, wrapped
 from tinyclsf.cli.shared_options import FILE, common_options, option, run_argument, runs_option
+from tinyclsf.metrics import percent
 from tinyclsf.runs.listing import find_run
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _text(page: PageReport) -> str:
         epochs = f"{page.run.epochs_done} of {page.run.epochs or '-'} epochs"
         lines += [f"{page.run.state}, {epochs}; it has no score on held-out images", ""]
     for remark in page.remarks:
-        lines += textwrap.wrap(f"{remark.what}: {remark.evidence}", 96, break_on_hyphens=False)
+        lines += wrapped(f"{remark.what}: {remark.evidence}", indent=0)
         lines += [f"  {remark.suggestion}", ""]
     if not page.remarks and page.run.epochs_done:
         lines += ["nothing stands out in its curves and figures, which does not show that all is well", ""]
@@ -66,19 +66,15 @@ def _document(page: PageReport, warnings: list[str]) -> dict[str, Any]:
         found = page.scored.assessment
         scored = {
             "split": page.scored.split,
-            "images": found.images,
-            "loss": found.loss,
-            "accuracy": found.accuracy,
-            "interval": list(found.interval),
-            "calibration_error": found.calibration_error,
+            **{name: getattr(found, name) for name in ("images", "loss", "accuracy", "interval", "calibration_error")},
             "mistakes": len(page.scored.mistakes),
         }
     return document(
         "report",
-        run=str(page.run.path),
+        run=page.run.path,
         state=page.run.state,
         scored=scored,
-        remarks=[remark._asdict() for remark in page.remarks],
-        page=str(page.path),
+        remarks=page.remarks,
+        page=page.path,
         warnings=warnings,
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from tinyclsf.cli.output import Output, columns, document, percent
+from tinyclsf.cli.output import Output, columns, document
 from tinyclsf.cli.shared_options import common_options, runs_option
+from tinyclsf.metrics import percent
 from tinyclsf.runs.listing import RunSummary, list_runs
 
 _HEADER = ("run", "state", "model", "data", "epochs", "best valid accuracy", "test", "started")
@@ -30,7 +30,7 @@ def runs(root: Path) -> Output:
         lines += [f"{run.name}: {run.error}" for run in found if run.error]
     else:
         lines = [f"there are no runs in {root}; 'tinyclsf fit mnist-cnn' makes one"]
-    return Output("\n".join(lines), document("runs", runs=[_as_json(run) for run in found]))
+    return Output("\n".join(lines), document("runs", runs=found))
 
 
 def _row(run: RunSummary) -> tuple[str, ...]:
@@ -45,7 +45,3 @@ def _row(run: RunSummary) -> tuple[str, ...]:
         percent(held_out.get("accuracy") if held_out.get("split") == "test" else None),
         run.created[:16].replace("T", " ") if run.created else "-",
     )
-
-
-def _as_json(run: RunSummary) -> dict[str, Any]:
-    return {**run._asdict(), "path": str(run.path), "best": None if run.best is None else run.best._asdict()}

@@ -37,14 +37,8 @@ def script(run: str, out: Path | None, runs: Path) -> Output:
         written = write_script(folder, out)
         for note in written.notes:
             watch.warn(note)
-    content = document(
-        "script",
-        run=str(folder),
-        script=written.text if out is None else str(out),
-        files=[str(file) for file in written.files],
-        data=written.data,
-        notes=list(written.notes),
-    )
+    told = {"files": written.files, "data": written.data, "notes": written.notes}
+    content = document("script", run=folder, script=written.text if out is None else out, **told)
     if out is None:
         return Output(written.text.rstrip("\n"), content)
     lines = [f"data    {written.data}", *(f"script  {file}" for file in written.files)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +12,11 @@ import click
 from tinyclsf.cli.completion import complete_plugin
 from tinyclsf.cli.output import Output, columns, document
 from tinyclsf.cli.shared_options import DATA_DIR, DIRECTORY, FILE, KEY_VALUE, common_options, option
-from tinyclsf.errors import ConfigurationError
+from tinyclsf.errors import ConfigurationError, shape_as_text
 from tinyclsf.registry.plugins import find
 
 if TYPE_CHECKING:
-    from tinyclsf.analysis.dataset_statistics import Survey, Values
+    from tinyclsf.analysis.dataset_statistics import DataDescription, Values
 
 _MOST_LISTED = 20  # classes: of more only the rarest and the most frequent are named
 _NAMED = 5
@@ -38,7 +37,7 @@ def _grid(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
     "--split",
     type=click.Choice(["train", "valid", "test"]),
     default="train",
-    metavar="PART",
+    metavar="NAME",
     help="train, valid or test. [train]",
 )
 @option("--grid", callback=_grid, default="3x4", metavar="ROWSxCOLUMNS", help="How many images. [3x4]")
@@ -66,7 +65,7 @@ def show(
     if first and seed is not None:
         raise ConfigurationError("--first shows no random images; leave out --seed")
     plugin = find("dataset", data)
-    from tinyclsf.analysis.dataset_statistics import is_stream, survey
+    from tinyclsf.analysis.dataset_statistics import describe_data, is_stream
     from tinyclsf.cli.console import Watch
     from tinyclsf.drawing.samples import show_samples
     from tinyclsf.drawing.style import check_path
@@ -79,10 +78,10 @@ def show(
         splits = build_splits(part)
         if seed is None and not first and not is_stream(part_of(splits, split)[1]):
             seed = 0
-        found = survey(splits, split, images=grid[0] * grid[1], seed=seed)
+        found = describe_data(splits, split, images=grid[0] * grid[1], seed=seed)
     show_samples(found.x, found.y, splits.classes, grid, out=out, white=splits.white)
     lines = [
-        f"data set {data}: images of {'x'.join(map(str, splits.image_shape))} in {len(splits.classes)} classes",
+        f"data set {data}: images of {shape_as_text(splits.image_shape)} in {len(splits.classes)} classes",
         *columns([(name, "a stream" if size is None else f"{size:,}") for name, size in found.sizes.items()], numbers_from=1),
         *_classes(found, splits.classes),
         *_shown(found, splits.classes, grid[1], seed),
@@ -93,28 +92,28 @@ def show(
     return Output("\n".join(lines), _document(data, found, splits.classes, splits.image_shape, seed, out, watch.warnings))
 
 
-def _classes(found: Survey, classes: tuple[str, ...]) -> list[str]:
+def _classes(found: DataDescription, classes: tuple[str, ...]) -> list[str]:
     if found.counts is None:
         return []
     rows = [(name, f"{count:,}") for name, count in zip(classes, found.counts, strict=True)]
     if len(rows) <= _MOST_LISTED:
-        return [f"images of each class, {found.part}", *columns(rows, numbers_from=1)]
+        return [f"images of each class, {found.split}", *columns(rows, numbers_from=1)]
     by_count = sorted(zip(found.counts, classes, strict=True), key=lambda each: each[0])
-    fewest, most = ([f"{name} {count:,}" for count, name in part] for part in (by_count[:_NAMED], by_count[: -_NAMED - 1 : -1]))
+    fewest, most = ([f"{name} {count:,}" for count, name in end] for end in (by_count[:_NAMED], by_count[: -_NAMED - 1 : -1]))
     low, high = f"{by_count[0][0]:,}", f"{by_count[-1][0]:,}"
     if low == high:
-        return [f"images of each class, {found.part}", f"  {low}"]
+        return [f"images of each class, {found.split}", f"  {low}"]
     return [
-        f"images of each class, {found.part}: {low} to {high}",
+        f"images of each class, {found.split}: {low} to {high}",
         f"  fewest: {', '.join(fewest)}",
         f"  most: {', '.join(most)}",
     ]
 
 
-def _shown(found: Survey, classes: tuple[str, ...], across: int, seed: int | None) -> list[str]:
+def _shown(found: DataDescription, classes: tuple[str, ...], across: int, seed: int | None) -> list[str]:
     """Which images are in the picture: as they lie there, or where they are files one a line."""
     how = "the first" if seed is None else f"drawn by seed {seed}"
-    heading = f"images shown, by their number in {found.part}, {how}"
+    heading = f"images shown, by their number in {found.split}, {how}"
     width = max(len(str(row)) for row in found.rows)
     numbers = [f"{row:{width}}" for row in found.rows]
     if found.paths is not None:
@@ -129,7 +128,7 @@ def _spread(values: Values) -> str:
 
 def _document(
     data: str,
-    found: Survey,
+    found: DataDescription,
     classes: tuple[str, ...],
     image_shape: tuple[int, int, int],
     seed: int | None,
@@ -142,8 +141,8 @@ def _document(
         "show",
         data=data,
         parts=found.sizes,
-        image_shape=list(image_shape),
-        split=found.part,
+        image_shape=image_shape,
+        split=found.split,
         classes=[
             {"name": name, "images": None if found.counts is None else found.counts[at]} for at, name in enumerate(classes)
         ],
@@ -152,12 +151,8 @@ def _document(
             {"index": row, "class": classes[label], "path": path}
             for row, label, path in zip(found.rows, labels, paths, strict=True)
         ],
-        pixels=_finite(found.stored),
-        preprocessed=_finite(found.preprocessed),
-        out=str(out),
+        pixels=found.stored,
+        preprocessed=found.preprocessed,
+        out=out,
         warnings=warnings,
     )
-
-
-def _finite(values: Values) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in values._asdict().items()}

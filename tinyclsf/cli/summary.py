@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from tinyclsf.cli.completion import complete_plugin, complete_run
 from tinyclsf.cli.output import Output, columns, document
 from tinyclsf.cli.shared_options import KEY_VALUE, common_options, option, runs_option
-from tinyclsf.errors import ConfigurationError, PluginError, did_you_mean
+from tinyclsf.errors import ConfigurationError, PluginError, did_you_mean, shape_as_text
 from tinyclsf.registry.plugins import find, plugins
 from tinyclsf.runs.folder import CONFIG
 from tinyclsf.runs.listing import find_run, list_runs
@@ -82,10 +82,10 @@ def summary(
     content = document(
         "summary",
         model=model if folder is None else None,
-        run=None if folder is None else str(folder),
-        image_shape=list(built.image_shape),
+        run=folder,
+        image_shape=built.image_shape,
         classes=len(built.classes),
-        layers=[_as_json(layer) for layer in found.layers],
+        layers=found.layers,
         parameters={"total": found.parameters, "trainable": found.trainable, "non_trainable": found.non_trainable},
         bytes={
             "input": found.input_bytes,
@@ -131,12 +131,8 @@ def _run_folder(runs: Path, name: str, given: list[str]) -> Path:
     return folder
 
 
-def _as_json(layer: Layer) -> dict[str, Any]:
-    return {**layer._asdict(), "output_shape": None if layer.output_shape is None else list(layer.output_shape)}
-
-
 def _text(name: str, model: Classifier, found: Summary) -> list[str]:
-    lines = [f"{name}: {_by(found.image_shape)} to {len(model.classes)} classes"]
+    lines = [f"{name}: {shape_as_text(found.image_shape)} to {len(model.classes)} classes"]
     lines += columns([_HEADER, *map(_row, found.layers)], indent="", numbers_from=3)
     lines += [
         "",
@@ -149,17 +145,13 @@ def _text(name: str, model: Classifier, found: Summary) -> list[str]:
 
 def _row(layer: Layer) -> tuple[str, ...]:
     name = _clipped("  " * layer.depth + (layer.name or "(the model)"), _LAYER)
-    output = "-" if layer.output_shape is None else _by(layer.output_shape) or "scalar"
+    output = "-" if layer.output_shape is None else shape_as_text(layer.output_shape) or "scalar"
     parameters = "" if layer.is_container and not layer.parameters else f"{layer.parameters:,}"
     return name, _clipped(layer.type, _TYPE), output, parameters
 
 
 def _clipped(text: str, room: int) -> str:
     return text if len(text) <= room else text[: room - 3] + "..."
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
 
 
 def _mb(size: int) -> str:

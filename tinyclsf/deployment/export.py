@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import os
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -29,7 +28,7 @@ from tinyclsf.deployment.exported_files import (
     write_safetensors,
 )
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, TinyclsfError
-from tinyclsf.machine.storage import check_target, write_whole
+from tinyclsf.machine.storage import StrPath, check_target, write_whole
 from tinyclsf.modules import Classifier
 from tinyclsf.registry.plugins import own_version
 from tinyclsf.runs.models import CARD, WEIGHTS, read_card
@@ -105,9 +104,7 @@ class Export:
         return f"import {module}\nimages = torch.zeros({shape}, dtype=torch.uint8)  # yours go here\nlogits = {call}"
 
 
-def export_model(
-    run: str | os.PathLike[str] | TrainedRun, to: str = "onnx", out: str | os.PathLike[str] | None = None
-) -> Export:
+def export_model(run: StrPath | TrainedRun, to: str = "onnx", out: StrPath | None = None) -> Export:
     """Export a run's model to a file, by default inside the run's folder, and check that it gives what the model gives.
 
     A DataWarning tells where the run's data could not be read, so that random images were the check.
@@ -194,7 +191,7 @@ def _check(run: TrainedRun, model: PixelClassifier, runner: Callable[[Tensor], T
 
 
 def _sample(run: TrainedRun) -> tuple[str | None, Tensor]:
-    """Images (n, c, h, w) uint8 from all over the part that the run was scored on, or random ones without its data."""
+    """Images (n, c, h, w) uint8 from all over the split that the run was scored on, or random ones without its data."""
     count = max(8, min(_CHECKED_IMAGES, _CHECKED_VALUES // torch.Size(run.model.image_shape).numel()))
     try:
         split, dataset = part_of(load_splits(run), None)

@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import logging
-import os
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tinyclsf.errors import ModelFileError, PluginError, TinyclsfError
-from tinyclsf.machine.storage import write_whole
+from tinyclsf.machine.storage import StrPath, write_whole
 from tinyclsf.modules import Classifier
 from tinyclsf.runs.models import CARD, WEIGHTS, load_model, save_weights
 
@@ -94,7 +93,7 @@ def load_pt2(path: Path) -> nn.Module:
     return torch.export.load(path).module()
 
 
-def load_exported(path: str | os.PathLike[str]) -> PixelClassifier:
+def load_exported(path: StrPath) -> PixelClassifier:
     """The model of an exported safetensors file, on the CPU and in evaluation mode; its model plugin must be installed.
 
     Raises: ModelFileError if the file is missing, broken or has no card; PluginError if the plugin fails.
@@ -112,13 +111,13 @@ def load_exported(path: str | os.PathLike[str]) -> PixelClassifier:
         raise ModelFileError(f"{path} has no card in its header; wanted a file of 'tinyclsf export RUN --to safetensors'")
     with tempfile.TemporaryDirectory(prefix="tinyclsf-") as scratch:
         # As a run's folder has them, for the one function that knows how to put them together.
-        parts = Path(scratch, CARD), Path(scratch, WEIGHTS)
-        parts[0].write_text(card, encoding="utf-8")
-        parts[1].symlink_to(path.absolute())
+        card_file, weights_file = Path(scratch, CARD), Path(scratch, WEIGHTS)
+        card_file.write_text(card, encoding="utf-8")
+        weights_file.symlink_to(path.absolute())
         try:
             return PixelClassifier(load_model(scratch)).eval()
         except TinyclsfError as error:
-            message = str(error).replace(str(parts[0]), str(path)).replace(str(parts[1]), str(path))
+            message = str(error).replace(str(card_file), str(path)).replace(str(weights_file), str(path))
             raise type(error)(message, tip=error.tip) from error
 
 

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tinyclsf.errors import ConfigurationError
+from tinyclsf.errors import ConfigurationError, shape_as_text
 from tinyclsf.loop.evaluation import outputs
 from tinyclsf.machine.devices import choose_device, choose_memory_format, place
 from tinyclsf.machine.progress import within
+from tinyclsf.machine.storage import StrPath
 from tinyclsf.modules import Classifier
 from tinyclsf.pictures.decoding import decode_pictures
 from tinyclsf.pictures.folders import pictures_in
@@ -33,15 +34,18 @@ class FilePrediction(NamedTuple):
 
 def predict_files(
     model: Classifier,
-    files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    files: StrPath | Iterable[StrPath],
     *,
     device: str = "auto",
     batch_size: int = 64,
 ) -> Iterator[FilePrediction]:
-    """Predict pictures of any size and format, one after the other; of a folder all pictures in it, by name.
+    """Predict pictures of any size and format, one after the other, each prepared as `image-folder` prepares it for training.
 
-    A picture is prepared as `image-folder` prepares it for training. What cannot be read is one result with an error, and the
-    others go on. The model is moved to the device and put in evaluation mode.
+    What cannot be read is one result with an error, and the others go on.
+    - `model`: it is moved to the device and put in evaluation mode.
+    - `files`: files and folders, or one of them; of a folder all pictures in it, by name.
+    - `device`: "auto", "cpu", "cuda", "cuda:1" or "mps".
+    - `batch_size`: pictures that the model sees at a time.
     Raises: ConfigurationError if the model takes images that pictures cannot be made into, or there is no such device.
     """
     channels, size = _square(model)
@@ -51,7 +55,7 @@ def predict_files(
     return _predictions(model, paths, reasons, size, channels, chosen, batch_size)
 
 
-def _find_pictures(files: Iterable[str | os.PathLike[str]]) -> tuple[list[str], dict[int, str]]:
+def _find_pictures(files: Iterable[StrPath]) -> tuple[list[str], dict[int, str]]:
     """The paths of files, a folder replaced by the pictures in it; and why some cannot be read, by their place."""
     paths: list[str] = []
     reasons: dict[int, str] = {}
@@ -114,7 +118,7 @@ def _square(model: Classifier) -> tuple[int, int]:
     shape = model.image_shape
     if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
         raise ConfigurationError(
-            f"the model takes images of {'x'.join(map(str, shape))}, and pictures can only be made square, "
+            f"the model takes images of {shape_as_text(shape)}, and pictures can only be made square, "
             "with 1 or 3 channels; train it on such images, or call it in Python"
         )
     return shape[0], shape[1]

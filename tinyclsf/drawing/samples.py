@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from tinyclsf.drawing.style import (
     show_windows,
 )
 from tinyclsf.errors import ConfigurationError, DataError
+from tinyclsf.machine.storage import StrPath
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,16 +45,19 @@ def show_samples(
     grid: tuple[int, int] = (3, 4),
     *,
     predictions: Any = None,
-    out: str | os.PathLike[str] | None = None,
+    out: StrPath | None = None,
     white: float | None = None,
 ) -> Path | None:
-    """Show the first images with their class names in a grid of (rows, columns), on the screen or as the file `out`.
+    """Show the first images with their class names in a grid, on the screen or as a file, which is returned.
 
-    With the class numbers that a model predicted, right and wrong ones are told apart. Without a screen the file is
-    samples.png. Returns the file that was written.
-    Shapes: images (n, c, h, w) or (n, h, w), tensors or arrays; labels and predictions (n,).
-    Units: `white` is what white is stored as; else it is 255 for whole numbers, 1 for floats in 0..1, and other floats are
-    stretched over all greys.
+    - `images`: (n, c, h, w) or (n, h, w), tensors or arrays.
+    - `labels`: the class number of each image, (n,).
+    - `class_names`: one for each class number.
+    - `grid`: rows and columns.
+    - `predictions`: the class numbers that a model predicted, (n,); right and wrong ones are told apart.
+    - `out`: a file to draw into; where there is no screen, samples.png.
+    - `white`: what white is stored as; else 255 for whole numbers, 1 for floats in 0..1, and other floats are stretched over
+      all greys.
     Raises: DataError for images, labels or predictions that do not fit each other; ConfigurationError for a grid without cells,
     or an ending of `out` other than .png, .svg or .pdf; StorageError if the file cannot be written.
     """
@@ -94,9 +97,12 @@ def draw_samples(
 ) -> Figure:
     """A figure of images with a title above each, of one line or several, cut where it is too long.
 
-    A mark says that an image is right (a tick, a solid blue frame) or wrong (a cross, a dashed orange frame).
-    Shapes: images (n, c, h, w) or (n, h, w), n at least 1; titles and marks n.
-    Units: `white` as `show_samples` has it.
+    - `images`: (n, c, h, w) or (n, h, w), at least one.
+    - `titles`: one for each image.
+    - `columns`: images in a row.
+    - `marks`: for each image whether it is right (a tick, a solid blue frame), wrong (a cross, a dashed orange frame), or None.
+    - `white`: as `show_samples` has it.
+    - `window`: the figure is for a window, so it is pyplot's.
     """
     pictures = as_pictures(images, white)
     marks = marks or [None] * len(pictures)

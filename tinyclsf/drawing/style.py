@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.machine.storage import check_target, write_whole
+from tinyclsf.machine.storage import StrPath, check_target, write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -122,27 +122,27 @@ def shortened(text: str, width: float, size: float = 9) -> str:
     return text[:fits].rstrip() + "…"
 
 
-def check_path(path: Path) -> str:
+def check_path(path: StrPath) -> str:
     """The format that a figure's file is to have, by the ending of its name: found before long work, not after it.
 
     Raises: ConfigurationError if figures are not written in such; StorageError if the file cannot be written.
     """
-    ending = path.suffix[1:].lower()
+    ending = Path(path).suffix[1:].lower()
     if ending not in FORMATS:
         raise ConfigurationError(f"a figure cannot be written to {path}; wanted a name that ends in .png, .svg or .pdf")
     check_target(path)
     return ending
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: StrPath) -> Path:
     """Write a figure to a file, whole or not at all, in the format that the ending names; the same figure gives the same bytes.
 
     Raises: ConfigurationError if it is none of png, svg and pdf; StorageError if it cannot be written.
     """
     form = check_path(path)
-    content = _rendered(figure, form)
-    write_whole(path, lambda file: file.write(content))
-    return path
+    content, target = _rendered(figure, form), Path(path)
+    write_whole(target, lambda file: file.write(content))
+    return target
 
 
 def as_svg(figure: Figure) -> str:

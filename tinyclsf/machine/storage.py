@@ -11,6 +11,8 @@ from typing import IO
 
 from tinyclsf.errors import StorageError
 
+StrPath = str | os.PathLike[str]
+
 _PIECE = 1 << 26  # bytes
 
 
@@ -46,15 +48,15 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], *, keep_previo
         raise StorageError(f"cannot write {path}: {error.strerror}; what was there before is unchanged") from error
 
 
-def check_target(path: Path) -> None:
+def check_target(path: StrPath) -> None:
     """Find out before long work whether a file can be written there; nothing is.
 
     Raises: StorageError if the name is that of a folder, or its folder is not there or takes no files.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise StorageError(f"cannot write {path}: it is a folder; give the name of a file")
     try:
-        tempfile.TemporaryFile(dir=path.parent).close()
+        tempfile.TemporaryFile(dir=Path(path).parent).close()
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}; give a name in a folder that can be written to") from error
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinyclsf.machine.storage import StrPath
 from tinyclsf.pictures.picture import picture_endings
-
-_MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class FolderContent:
     files: list[str]
 
 
-def read_folder(folder: str | os.PathLike[str]) -> FolderContent:
+def read_folder(folder: StrPath) -> FolderContent:
     """The folders and files of a folder; pipes and devices are neither.
 
     Raises: OSError if it cannot be read.
@@ -37,7 +36,7 @@ def read_folder(folder: str | os.PathLike[str]) -> FolderContent:
     return FolderContent(sorted(folders), sorted(files))
 
 
-def pictures_in(folder: str | os.PathLike[str], on_error: Callable[[str, OSError], object]) -> tuple[list[str], list[str]]:
+def pictures_in(folder: StrPath, on_error: Callable[[str, OSError], object]) -> tuple[list[str], list[str]]:
     """The files in a folder and the folders in it that are named as pictures, and those that are not, both sorted.
 
     Links are followed, but not in a circle. `on_error` is called with a folder that cannot be read and the reason.
@@ -72,13 +71,6 @@ def is_named_as_picture(path: str) -> bool:
 def printable(path: str | Path) -> str:
     """A path as text that can be printed: what cannot is written as an escape."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(path))
-
-
-def join_names(names: Sequence[str]) -> str:
-    """Names in a sentence: the first ten, and how many more there are."""
-    more = [f"{len(names) - _MOST_NAMED:,} more"] if len(names) > _MOST_NAMED else []
-    *first, last = [*names[:_MOST_NAMED], *more]
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _leads_to(kind: Callable[[], bool]) -> bool:

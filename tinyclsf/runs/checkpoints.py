@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from tinyclsf.errors import ModelFileError
-from tinyclsf.machine.storage import remove_torn, write_whole
+from tinyclsf.machine.storage import StrPath, remove_torn, write_whole
 
 VERSION = 1
 CHECKPOINT = "checkpoint.pt"
@@ -35,23 +35,24 @@ def save_checkpoint(state: Mapping[str, Any], folder: Path) -> None:
     write_whole(folder / CHECKPOINT, lambda file: torch.save(content, file), keep_previous=folder / PREVIOUS)
 
 
-def load_checkpoint(folder: Path) -> Checkpoint:
+def load_checkpoint(folder: StrPath) -> Checkpoint:
     """The newest checkpoint of a folder that is whole, on the CPU; nobody else may be saving there.
 
     Raises: ModelFileError if there is none.
     """
-    remove_torn(folder / CHECKPOINT)
+    path, previous = Path(folder) / CHECKPOINT, Path(folder) / PREVIOUS
+    remove_torn(path)
     try:
-        return Checkpoint(_read(folder / CHECKPOINT), None)
+        return Checkpoint(_read(path), None)
     except ModelFileError as error:
         newest = error
-    if not (folder / PREVIOUS).exists():
+    if not previous.exists():
         raise newest
     try:
-        state = _read(folder / PREVIOUS)
+        state = _read(previous)
     except ModelFileError as error:
         raise ModelFileError(f"{newest}; and {error}") from error
-    return Checkpoint(state, f"{newest}; going on from the one before, {folder / PREVIOUS}")
+    return Checkpoint(state, f"{newest}; going on from the one before, {previous}")
 
 
 def _read(path: Path) -> dict[str, Any]:

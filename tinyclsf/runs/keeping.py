@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine import distributed
+from tinyclsf.machine.storage import StrPath
 from tinyclsf.metrics import Epoch, best_of
 from tinyclsf.runs.checkpoints import save_checkpoint
 from tinyclsf.runs.lines import LineEachEpoch
@@ -21,8 +22,8 @@ class BestModel(Callback):
     Raises: StorageError if the file cannot be written; the weights saved before then stay whole.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: StrPath) -> None:
+        self.path = Path(path)
 
     def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
         if row is best_of(trainer.history):
@@ -39,10 +40,10 @@ class Checkpoints(Callback):
     Raises: ConfigurationError if `every` is below 1; StorageError if the file cannot be written: what was saved stays whole.
     """
 
-    def __init__(self, folder: Path, every: int | None = None) -> None:
+    def __init__(self, folder: StrPath, every: int | None = None) -> None:
         if every is not None and every < 1:
             raise ConfigurationError(f"a checkpoint every {every} batches cannot be; wanted at least 1")
-        self.folder = folder
+        self.folder = Path(folder)
         self.every = every
         self._saved = 0, 0
         self._since = 0
@@ -69,7 +70,7 @@ class Checkpoints(Callback):
         self._saved, self._since = _position(trainer), 0
 
 
-def history_lines(path: Path) -> LineEachEpoch:
+def history_lines(path: StrPath) -> LineEachEpoch:
     """A callback that writes every epoch's figures to a file, a JSON object a line."""
     return LineEachEpoch(path, lambda row: json.dumps(row._asdict()) + "\n")
 

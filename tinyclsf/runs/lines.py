@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tinyclsf.machine.storage import storing, write_whole
+from tinyclsf.machine.storage import StrPath, storing, write_whole
 from tinyclsf.metrics import Epoch
 from tinyclsf.trainer import Callback, Trainer
 
@@ -19,8 +19,8 @@ class LineEachEpoch(Callback):
     Raises: StorageError if the file cannot be written.
     """
 
-    def __init__(self, path: Path, line: Callable[[Epoch], str], *, head: str = "") -> None:
-        self.path = path
+    def __init__(self, path: StrPath, line: Callable[[Epoch], str], *, head: str = "") -> None:
+        self.path = Path(path)
         self.line = line
         self.head = head
 

@@ -53,7 +53,7 @@ def describe_run(folder: Path) -> RunSummary:
     state, error = "running" if running else ended.get("state", "stopped"), value_at(str, ended, "error")
     config: dict[str, Any] = {}
     try:
-        config = read_config(folder)
+        config = read_run_config(folder)
     except ModelFileError as reason:
         state, error = "broken", str(reason)
     return RunSummary(
@@ -88,7 +88,7 @@ def find_run(root: Path, name: str) -> Path:
     raise ConfigurationError(f"there is no run {name!r} in {root}; 'tinyclsf runs' shows all", tip=tip)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_run_config(folder: Path) -> dict[str, Any]:
     """The `config.json` of a run as it is.
 
     Raises: ModelFileError if it is missing, not JSON or not an object.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ import safetensors.torch
 from torch import Tensor, contiguous_format, nn
 
 from tinyclsf.errors import ConfigurationError, ModelFileError
-from tinyclsf.machine.storage import write_whole
+from tinyclsf.machine.storage import StrPath, write_whole
 from tinyclsf.modules import Classifier, Preprocess
 from tinyclsf.registry.options import REQUIRED, read_options
 from tinyclsf.registry.plugins import blamed_on, check_result, find, load
@@ -26,15 +25,16 @@ CARD = "model.json"
 _CARD_KEYS = {"format", "classes", "image_shape", "white", "plugin"}
 
 
-def save_model(model: Classifier, folder: Path, *, plugin: Mapping[str, Any] | None = None) -> None:
+def save_model(model: Classifier, folder: StrPath, *, plugin: Mapping[str, Any] | None = None) -> None:
     """Save a classifier: `model.json` says what it is, `model.safetensors` holds the weights and the scaling.
 
     `plugin` holds the `name` and `options` of the model plugin that built the network; without it `load_model` has to be
     handed a network.
     Raises: StorageError if a file cannot be written; files that were there stay whole.
     """
-    save_card(model, folder, plugin=plugin)
-    save_weights(model, folder / WEIGHTS)
+    path = Path(folder)
+    save_card(model, path, plugin=plugin)
+    save_weights(model, path / WEIGHTS)
 
 
 def save_card(model: Classifier, folder: Path, *, plugin: Mapping[str, Any] | None = None) -> None:
@@ -58,7 +58,7 @@ def save_weights(model: nn.Module, path: Path, *, notes: dict[str, str] | None =
     write_whole(path, lambda file: file.write(data))
 
 
-def load_model(folder: str | os.PathLike[str], network: nn.Module | None = None) -> Classifier:
+def load_model(folder: StrPath, network: nn.Module | None = None) -> Classifier:
     """The trained classifier of a run folder, on the CPU and in evaluation mode; it takes images as the data set stores them.
 
     Without `network` the model plugin that the file names builds one.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sized
@@ -14,10 +13,11 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 
 from tinyclsf.batches.loaders import loader
 from tinyclsf.data import Splits, differences, fingerprint
-from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError
+from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, shape_as_text
 from tinyclsf.loop.evaluation import Predictions, Score, predict
 from tinyclsf.machine.devices import choose_device, choose_memory_format, place
 from tinyclsf.machine.progress import tell_progress
+from tinyclsf.machine.storage import StrPath
 from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import Epoch
 from tinyclsf.modules import Classifier
@@ -25,7 +25,7 @@ from tinyclsf.recipes import make_loss
 from tinyclsf.registry.components import build_splits, load_component
 from tinyclsf.registry.plugins import find
 from tinyclsf.runs.folder import read_predictions
-from tinyclsf.runs.listing import describe_run, read_config, read_history, setting_of
+from tinyclsf.runs.listing import describe_run, read_history, read_run_config, setting_of
 from tinyclsf.runs.models import load_model
 from tinyclsf.training import LossFunc
 
@@ -80,18 +80,18 @@ class TrainedRun:
         return make_loss(self.setting("loss", "cross-entropy"))
 
 
-def load_run(folder: str | os.PathLike[str]) -> TrainedRun:
+def load_run(folder: StrPath) -> TrainedRun:
     """Open the folder of a run.
 
     Raises: ModelFileError if it has no trained model yet, or a file is missing or broken; PluginError if its plugin fails.
     """
     path = Path(folder)
-    config = read_config(path)
+    config = read_run_config(path)
     return TrainedRun(path, config, read_history(path), load_model(path))
 
 
 def load_splits(
-    run: TrainedRun, *, data: str | None = None, data_dir: Path | None = None, options: Mapping[str, Any] | None = None
+    run: TrainedRun, *, data: str | None = None, data_dir: StrPath | None = None, options: Mapping[str, Any] | None = None
 ) -> Splits:
     """The data of a run, read again, or another data set of the same classes and image shape; options are values, or text.
 
@@ -108,7 +108,8 @@ def load_splits(
         raise ModelFileError(f"the data of {run.folder} was given in Python, so it cannot be read again; give other data")
     same = data in (None, was["name"])
     saved = was["options"] if same else {}
-    part = load_component(find("dataset", data or was["name"]), options or {}, saved=saved, data_dir=data_dir)
+    place = None if data_dir is None else Path(data_dir)
+    part = load_component(find("dataset", data or was["name"]), options or {}, saved=saved, data_dir=place)
     splits = build_splits(part)
     _check_suits(run.model, splits, part.plugin.name)
     if data is None and data_dir is None and not options and (changed := how_changed(run, splits)):
@@ -119,9 +120,9 @@ def load_splits(
 def how_changed(run: TrainedRun, splits: Splits) -> str | None:
     """How data differs from what a run was trained with, in a sentence; None where it is the same, or the run does not say."""
     was, now = run.config["data"].get("content"), fingerprint(splits)
-    if not isinstance(was, dict) or was == now:
+    if not isinstance(was, dict) or not (differing := differences(was, now)):
         return None
-    return f"the data is not what {run.folder} was trained with: {differences(was, now)}"
+    return f"the data is not what {run.folder} was trained with: {differing}"
 
 
 def part_of(splits: Splits, name: str | None) -> tuple[str, Dataset[Any]]:
@@ -188,7 +189,7 @@ def _check_suits(model: Classifier, splits: Splits, data: str) -> None:
         found = " and ".join(differing) or "has them in another order"
         raise DataError(f"data set {data} does not have the model's {len(model.classes)} classes: it {found}")
     if tuple(splits.image_shape) != tuple(model.image_shape):
-        found, wanted = ("x".join(map(str, shape)) for shape in (splits.image_shape, model.image_shape))
+        found, wanted = map(shape_as_text, (splits.image_shape, model.image_shape))
         raise DataError(f"data set {data} has images of {found} and the model takes {wanted}; give -d options that make it so")
     if splits.white != model.white:
         raise DataError(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tinyclsf.errors import join_names
 from tinyclsf.preparation import Preparation
 from tinyclsf.registry.components import Component
 from tinyclsf.registry.scripted import ScriptReader, as_source
@@ -40,7 +41,7 @@ def reader_of(part: Component, content: Mapping[str, Any]) -> Reader | None:
 def reader_from_file(file: str, parts: list[str]) -> Reader:
     """The reader of tensors that were written beside the script."""
     code = f'''def load_data() -> tuple[TensorDataset, ...]:
-    """The {_listed(parts)} images with their labels, as the run had them, from the file beside this one."""
+    """The {join_names(parts)} images with their labels, as the run had them, from the file beside this one."""
     arrays = np.load(Path(__file__).with_name({as_source(file)}))
     return tuple(
         TensorDataset(torch.from_numpy(arrays[f"{{part}}_x"]), torch.from_numpy(arrays[f"{{part}}_y"]))
@@ -48,7 +49,3 @@ def reader_from_file(file: str, parts: list[str]) -> Reader:
     )'''
     imports = ["from pathlib import Path", "import numpy as np"]
     return Reader(Sources(imports, {"load_data": code}), f"from {file} beside the script")
-
-
-def _listed(names: list[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 
-from tinyclsf.data import Images, Splits, fingerprint
+from tinyclsf.data import Images, Splits, differences, fingerprint
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError
 from tinyclsf.machine.storage import write_whole
 from tinyclsf.modules import Preprocess
@@ -113,15 +113,15 @@ class _Writer:
             self.notes.append(f"there is no {reader.place} any more, so the script's way to read the data was not tried")
             return reader
         found = None if reader is None else self._found_by(reader)
-        if reader is not None and found == self.content:
+        if reader is not None and found is not None and not differences(self.content, found):
             return reader
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", DataWarning)
             splits = load_splits(self.run)
         now = fingerprint(splits)
-        if now != self.content:
+        if differences(self.content, now):
             self.notes.append(str(caught[-1].message))  # which tells what has changed
-        if reader is not None and found == now:
+        if reader is not None and found is not None and not differences(now, found):
             return reader
         return self._as_file(splits)
 

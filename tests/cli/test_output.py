@@ -1,0 +1,25 @@
+"""What every command's document is made of."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from tinyclsf.cli.output import document
+from tinyclsf.metrics import Epoch
+
+
+def test_a_document_is_what_json_can_hold() -> None:
+    row = Epoch(1, math.nan, math.inf, None, 2.0)
+    found = document("x", row=row, rows=(row,), path=Path("a/b"), map={"deep": [(1, True, "text", Path("c"))]}, kind=int)
+    shown = {"epoch": 1, "train_loss": None, "valid_loss": None, "valid_accuracy": None, "seconds": 2.0}
+    assert json.loads(json.dumps(found, allow_nan=False)) == {
+        "version": 1,
+        "command": "x",
+        "row": shown,
+        "rows": [shown],
+        "path": "a/b",
+        "map": {"deep": [[1, True, "text", "c"]]},
+        "kind": "<class 'int'>",
+    }
