@@ -216,9 +216,8 @@ def convolutions(*channels: int, size: int, padding: int) -> list[nn.Module]:
 
 def perceptron(*units: int, batch_norm: bool = False) -> list[nn.Module]:
     """Linear layers from each number of units to the next, with ReLU between."""
-    norm = (lambda n: [nn.BatchNorm1d(n)]) if batch_norm else (lambda n: [])
-    hidden = ([nn.Linear(*pair), *norm(pair[1]), nn.ReLU()] for pair in pairwise(units[:-1]))
-    return [nn.Flatten(), *chain(*hidden), nn.Linear(*units[-2:])]
+    hidden = ([nn.Linear(*pair), *[nn.BatchNorm1d(pair[1])] * batch_norm, nn.ReLU()] for pair in pairwise(units[:-1]))
+    return [nn.Flatten(), *chain(*hidden), nn.Linear(units[-2], units[-1])]
 
 
 def lenet(padding: int, inputs: int) -> list[nn.Module]:
