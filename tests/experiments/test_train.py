@@ -14,6 +14,7 @@ import tinyclsf
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError, ModelFileError
 from tinyclsf.experiments.building import Built
+from tinyclsf.experiments.choices import KINDS
 from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.experiments.watching import Watcher
 from tinyclsf.metrics import Epoch, wilson_interval
@@ -76,7 +77,7 @@ def test_a_call_ends_where_the_command_ends(cli: Any) -> None:
         del config["settings"]["epochs"], config["settings"]["seed"]
     assert called == told
     assert repr(run) == (
-        f"<TrainedRun runs/called: mnist-logistic on digits, done after 2 epochs, test accuracy "
+        f"<TrainedRun runs/called: mnist-logistic on digits, done after epoch 2, test accuracy "
         f"{100 * run.held_out.accuracy:.2f} % ({100 * run.held_out.interval[0]:.2f} to {100 * run.held_out.interval[1]:.2f})>"
     )
 
@@ -192,7 +193,7 @@ def test_options_of_a_plugin_add_up_and_another_plugin_begins_with_its_own() -> 
 @pytest.mark.parametrize(
     ("arguments", "message", "tip"),
     [
-        ({"epoch": 2}, "there is no setting 'epoch'", "did you mean 'epochs'?"),
+        ({"epoch": 2}, f"there is no setting 'epoch'; choose one of {', '.join(KINDS)}", "did you mean 'epochs'?"),
         ({"epochs": "2"}, "epochs is '2'; wanted a whole number of at least 1", None),
         ({"epochs": True}, "epochs is True; wanted a whole number of at least 1", None),
         ({"lr": float("nan")}, "lr is nan; wanted a number above 0", None),

@@ -156,7 +156,7 @@ def check_choices(choices: Mapping[str, Any], source_of: Callable[[str], str]) -
     for name in choices:
         if name not in KINDS:
             tip = did_you_mean(name, [*KINDS, *_NO_SETTINGS])
-            raise ConfigurationError(f"there is no setting '{name}'", tip=tip)
+            raise ConfigurationError(f"there is no setting '{name}'; choose one of {', '.join(KINDS)}", tip=tip)
     return {name: Setting(checked(name, value), source_of(name)) for name, value in choices.items()}
 
 

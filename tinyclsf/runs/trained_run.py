@@ -63,7 +63,7 @@ class TrainedRun:
 
     def __repr__(self) -> str:
         run = describe_run(self.folder)
-        what = f"{run.model} on {run.data}, {run.state} after {len(self.history)} epochs"
+        what = f"{run.model} on {run.data}, {run.state} after epoch {len(self.history)}"
         if run.held_out is not None:
             score = self.held_out
             low, high = (f"{100 * end:.2f}" for end in score.interval)
