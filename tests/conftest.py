@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.forking import Forks
 from tinyclsf.cli.app import main
 
 # Before torch is imported, and for the processes that tests start: on little work threads cost more than they give.
@@ -41,6 +42,14 @@ def mnist_dir() -> Path:
     if not folder or not Path(folder, "MNIST", "raw", "train-images-idx3-ubyte").exists():
         pytest.skip("real MNIST is not here: TINYCLSF_DATA names no folder with MNIST/raw")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Programs in processes of their own, which are forked from one that has imported torch."""
+    found = Forks(tmp_path_factory.mktemp("forks"))
+    yield found
+    found.close()
 
 
 @dataclass

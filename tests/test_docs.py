@@ -53,10 +53,11 @@ def photos(tmp_path: Path) -> None:
             Image.new("RGB", (60 + number, 80), colour).save(tmp_path / "photos" / kind / f"{number}.jpg")
 
 
+@pytest.mark.parametrize("images", ["train_size=640", pytest.param(None, marks=pytest.mark.stress, id="all")])
 @pytest.mark.parametrize("text", snippets("sh"))
 @pytest.mark.usefixtures("photos")
-def test_commands_run(text: str, cli: Any) -> None:
-    for line in text.splitlines():
+def test_commands_run(text: str, images: str | None, cli: Any) -> None:
+    for line in (text if images is None else re.sub(r"train_size=\d+", images, text)).splitlines():
         words = shlex.split(line, comments=True)
         assert words[0] == "tinyclsf", f"not a command that a test can run: {line}"
         assert cli(*words[1:]).code == 0

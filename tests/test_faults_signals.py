@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.support.forking import Forks
 from tinyclsf.runs.checkpoints import load_checkpoint
 
 # A data set and a callback that send their own process signals at the place that SIGNALS names: "training 2 3:SIGTERM".
@@ -77,37 +78,16 @@ class Probe(Callback):
                     (self.folder / "hit").write_text(str(torn.exists()))
                     return
 """
-# Imports torch once, and runs each command that comes on stdin in a process of its own, which it forks.
-SERVER = """
-import json, os, signal, sys
-import torch, torch._dynamo
-import probes, tinyclsf.experiments.running, tinyclsf.cli.fit_watch
+SAVE_FOREVER = """
+import os, sys, torch
 from pathlib import Path
 from tinyclsf.runs.checkpoints import save_checkpoint
-from tinyclsf.cli.app import main
 
-def save_forever(folder, count):
-    while True:
-        count += 1
-        save_checkpoint({"count": count, "tensor": torch.full((1 << 21,), float(count))}, Path(folder))
-        os.write(1, f"{count}\\n".encode())
-
-for line in sys.stdin:
-    job = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        signal.alarm(60)
-        os.chdir(job["folder"])
-        os.environ["SIGNALS"] = job["signals"]
-        for number, name in ((1, "out"), (2, "err")):
-            os.dup2(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
-        args = job["args"]
-        code = save_forever(args[1], int(args[2])) if args[0] == "save-forever" else main(args)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    print(child, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+count = int(sys.argv[1])
+while True:
+    count += 1
+    save_checkpoint({"count": count, "tensor": torch.full((1 << 21,), float(count))}, Path())
+    os.write(1, f"{count}\\n".encode())
 """
 FIT = ["fit", "mnist-logistic", "--data", "noise", "--callback", "probe", "--run", "r", "--progress", "none"]
 FIT += ["--epochs", "3", "--batch-size", "32"]
@@ -119,34 +99,12 @@ def with_path(site: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
-class Server:
-    """Commands in processes of their own, one at a time."""
-
-    def __init__(self, site: Path) -> None:
-        environment = {**with_path(site), "OMP_NUM_THREADS": "1"}
-        environment.pop("TINYCLSF_RUNS", None)
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def __call__(
-        self, folder: Path, *args: str, signals: str = "", act: Callable[[int], None] | None = None
-    ) -> tuple[int, str, str]:
-        """Run a command; `act` is handed its process while it runs. Returns its exit code, stdout and stderr."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        folder.mkdir(exist_ok=True)
-        for name in ("out", "err"):
-            (folder / name).write_text("")
-        print(json.dumps({"folder": str(folder), "args": args, "signals": signals}), file=self.process.stdin, flush=True)
-        pid = int(self.process.stdout.readline())
-        if act is not None:
-            act(pid)
-        return int(self.process.stdout.readline()), (folder / "out").read_text(), (folder / "err").read_text()
+Server = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """Run `tinyclsf` with the probes installed; `act` is handed its process while it runs."""
     site = tmp_path_factory.mktemp("site")
     info = site / "probes-1.0.dist-info"
     info.mkdir()
@@ -155,13 +113,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "[tinyclsf.datasets]\nnoise = probes:noise\n[tinyclsf.callbacks]\nprobe = probes:Probe\n"
     )
     (site / "probes.py").write_text(PROBES)
-    found = Server(site)
-    yield found
-    assert found.process.stdin is not None
-    assert found.process.stdout is not None
-    found.process.stdin.close()
-    found.process.wait(timeout=60)
-    found.process.stdout.close()
+
+    def run(folder: Path, *args: str, signals: str = "", act: Callable[[int], None] = lambda pid: None) -> tuple[int, str, str]:
+        folder.mkdir(exist_ok=True)
+        started = forks.start(folder, *args, path=site, environment={"SIGNALS": signals})
+        act(started.pid)
+        return started.finish()
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -279,13 +238,14 @@ def test_a_signal_while_torch_is_imported_leaves_nothing(tmp_path: Path, name: s
     assert list(tmp_path.iterdir()) == [site]
 
 
+@pytest.mark.parametrize("rounds", [4, pytest.param(16, marks=pytest.mark.stress)])
 @pytest.mark.parametrize(("number", "codes"), [(signal.SIGTERM, {143, 0}), (signal.SIGKILL, {-signal.SIGKILL, 0})])
 def test_a_run_that_is_stopped_at_any_moment_goes_on(
-    server: Server, uninterrupted: Path, tmp_path: Path, number: int, codes: set[int]
+    server: Server, uninterrupted: Path, tmp_path: Path, number: int, codes: set[int], rounds: int
 ) -> None:
     start = time.monotonic()
     server(tmp_path / "whole", *FIT)
-    seconds, rounds, resumed = time.monotonic() - start, 16, 0
+    seconds, resumed = time.monotonic() - start, 0
     for at in range(4 * rounds):
         if at >= rounds and resumed >= rounds / 4:
             break
@@ -315,19 +275,18 @@ def end(pid: int, number: int, seconds: float) -> None:
         os.kill(pid, number)
 
 
-def test_no_kill_in_the_middle_of_a_save_loses_a_checkpoint(server: Server, tmp_path: Path) -> None:
-    rounds, torn, count = 50, 0, 0
+@pytest.mark.parametrize("rounds", [8, pytest.param(50, marks=pytest.mark.stress)])
+def test_no_kill_in_the_middle_of_a_save_loses_a_checkpoint(forks: Forks, tmp_path: Path, rounds: int) -> None:
+    torn, count = 0, 0
     moments = random.Random(0)
-
-    def kill(pid: int) -> None:
-        deadline = time.monotonic() + 30
-        while not (tmp_path / "out").read_text():  # nothing is saved yet in this round
+    for _ in range(rounds):
+        saving = forks.start(tmp_path, str(count), code=SAVE_FOREVER)
+        deadline = time.monotonic() + 60
+        while not saving.out.read_text() or not hidden(tmp_path):  # until one is saved and the next is being written
             assert time.monotonic() < deadline
             time.sleep(0.001)
-        end(pid, signal.SIGKILL, moments.random() * 0.02)
-
-    for _ in range(rounds):
-        code, out, err = server(tmp_path, "save-forever", str(tmp_path), str(count), act=kill)
+        end(saving.pid, signal.SIGKILL, moments.random() * 0.01)
+        code, out, err = saving.finish()
         assert (code, err) == (-signal.SIGKILL, "")
         announced = int(out.splitlines()[-1])
         torn += hidden(tmp_path) != []
@@ -340,4 +299,4 @@ def test_no_kill_in_the_middle_of_a_save_loses_a_checkpoint(server: Server, tmp_
             previous = torch.load(tmp_path / "checkpoint.previous.pt", weights_only=True)
             assert count - 1 <= previous["count"] <= count
         assert hidden(tmp_path) == []
-    assert torn >= rounds / 2
+    assert torn >= rounds / 4

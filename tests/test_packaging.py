@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import configparser
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -14,6 +13,8 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 import pytest
+
+from tests.support.forking import Forks
 
 ROOT = Path(__file__).parent.parent
 
@@ -74,7 +75,7 @@ def blocks(path: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/plugins.md"])
-def test_the_plugin_of_the_docs_installs_lists_and_runs(page: str, tmp_path: Path) -> None:
+def test_the_plugin_of_the_docs_installs_lists_and_runs(page: str, forks: Forks, tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "site"
     for info, text in blocks(ROOT / page):
         if "file=" in info:
@@ -83,11 +84,11 @@ def test_the_plugin_of_the_docs_installs_lists_and_runs(page: str, tmp_path: Pat
             path.write_text(text)
     packages = [str(project.parent) for project in source.rglob("pyproject.toml")]
     pip("install", "--no-deps", "--no-build-isolation", "--target", str(target), *packages)
-    env = {**os.environ, "PYTHONPATH": str(target)}
 
     def tinyclsf(command: str) -> str:
-        args = [sys.executable, "-m", "tinyclsf", *command.split()[1:]]
-        return subprocess.run(args, cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
+        code, out, err = forks.run(tmp_path, *command.split()[1:], path=target)
+        assert code == 0, err
+        return out
 
     commands = [line for info, text in blocks(ROOT / page) if info == "sh plugin" for line in text.splitlines()]
     listed = json.loads(tinyclsf("tinyclsf list --json"))

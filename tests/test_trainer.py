@@ -349,6 +349,7 @@ def test_a_callback_that_evaluates_leaves_training_as_it_was() -> None:
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
 
 
+@pytest.mark.stress
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_model_trains_to_nearly_the_same_figures() -> None:
     loaders = get_data(images(96, 0), images(32, 1), 32)

@@ -18,6 +18,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, log_loss  # type: ignore[import-untyped]
 
+from tests.support.forking import Forks
 from tinyclsf import load_model
 from tinyclsf.cli.app import cli as program
 from tinyclsf.registry.plugins import find, load
@@ -195,6 +196,7 @@ def test_digits_are_learnt_in_two_epochs(cli: Any) -> None:
     assert document["held_out"]["accuracy"] >= 0.95
 
 
+@pytest.mark.stress
 def test_real_mnist_with_the_settings_of_the_tutorial(cli: Any, mnist_dir: Path) -> None:
     settings = ("--optimizer", "sgd", "--lr", "0.1", "--momentum", "0.9", "--batch-size", "64", "--schedule", "none")
     result = cli("fit", "mnist-cnn", "--data", "mnist", "--data-dir", str(mnist_dir), "--epochs", "2", *settings, "--json")
@@ -335,31 +337,15 @@ def test_a_diverging_run_ends_with_code_6(cli: Any) -> None:
     assert result.err.startswith("error: the training loss of epoch 1, step 2 is nan at learning rate 1e+38; lower ")
 
 
-def test_ctrl_c_keeps_the_run_and_its_best_weights(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "tinyclsf",
-        "fit",
-        "mnist-logistic",
-        "--epochs",
-        "10000",
-        "--run",
-        "long",
-        "-d",
-        "train_size=640",
-    ]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        deadline = time.monotonic() + 60
-        metrics = tmp_path / "runs" / "long" / "metrics.jsonl"
-        while not (metrics.exists() and "\n" in metrics.read_text()[:-1]) and time.monotonic() < deadline:  # two epochs
-            time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert (process.returncode, out) == (130, "")
+def test_ctrl_c_keeps_the_run_and_its_best_weights(forks: Forks, tmp_path: Path) -> None:
+    process = forks.start(tmp_path, "fit", "mnist-logistic", "--epochs", "10000", "--run", "long", "-d", "train_size=640")
+    deadline = time.monotonic() + 60
+    metrics = tmp_path / "runs" / "long" / "metrics.jsonl"
+    while not (metrics.exists() and "\n" in metrics.read_text()[:-1]) and time.monotonic() < deadline:  # two epochs
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    code, out, err = process.finish()
+    assert (code, out) == (130, "")
     last, tip = err.splitlines()[-2:]
     where = r"(in epoch \d+, after \d+ of 10 batches|after epoch \d+)"
     assert re.fullmatch(rf"error: interrupted {where}; the run is saved in runs/long", last), last

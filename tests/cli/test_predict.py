@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import math
 import os
 import signal
-import subprocess
-import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.support.forking import Forks
 from tinyclsf.modules import Classifier, Preprocess
 from tinyclsf.registry.plugins import find, load
 from tinyclsf.runs.folder import write_config
@@ -223,18 +224,16 @@ def test_arguments_that_cannot_be(cli: Cli, run: Path) -> None:
     assert cli("predict", "first", "a.png", "--device", "gpu").code == 2
 
 
-def test_ctrl_c_ends_it_with_nothing_written(run: Path) -> None:
+def test_ctrl_c_ends_it_with_nothing_written(forks: Forks, run: Path) -> None:
     os.mkfifo("slow.png")
-    command = [sys.executable, "-m", "tinyclsf", "predict", "first", "slow.png", "--out", "found.csv"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    with process, open("slow.png", "wb"):  # once it can be opened, the command reads it
-        process.send_signal(signal.SIGINT)
-        try:
-            out, err = process.communicate(timeout=3)
-        except subprocess.TimeoutExpired:  # Python 3.10 does not look for a signal between opening and reading
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, err) == (130, "", "\nerror: interrupted\n")
+    process = forks.start(Path.cwd(), "predict", "first", "slow.png", "--out", "found.csv")
+    with open("slow.png", "wb"):  # once it can be opened, the command reads it
+        while "error: " not in process.err.read_text():  # Python 3.10 does not look for a signal between opening and reading
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGINT)
+            time.sleep(0.5)
+        found = process.finish()
+    assert found == (130, "", "\nerror: interrupted\n")
     assert not list(Path().glob("*found*"))
 
 

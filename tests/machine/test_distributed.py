@@ -6,11 +6,12 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
+from tests.support.forking import Forked, Forks
 from tinyclsf.batches.loaders import loader
 from tinyclsf.batches.sharing import Share
 from tinyclsf.errors import ConfigurationError
@@ -30,6 +32,8 @@ RUN = (
     *("fit", "linear", "-d", "train_size=650", "--epochs", "25", "--batch-size", "64"),
     *("--lr", "0.1", "--momentum", "0.9", "--schedule", "none"),
 )
+TORCHRUN = "from torch.distributed.run import main; main()"
+TINYCLSF = "import sys; from tinyclsf.cli.app import main; code = main(); code and sys.exit(code)"
 POINTS = """
 import os
 import sys
@@ -156,50 +160,41 @@ def test_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextmanager
-def two(folder: Path, *command: str) -> Iterator[subprocess.Popen[str]]:
-    """Start two processes with torchrun; none is left afterwards."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TINYCLSF")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *command],
-        cwd=folder,
-        env={**environment, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def two(forks: Forks, folder: Path, *args: str, code: str = TINYCLSF) -> Iterator[Forked]:
+    """Start two processes with torchrun, which forks them; none is left afterwards."""
+    program = folder.parent / f"{folder.name}.py"
+    program.write_text(code)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    options = ("--nproc-per-node", "2", "--start-method", "fork", "--run-path", "--master-port", port, "--")
+    started = forks.start(folder, *options, str(program), *args, code=TORCHRUN)
     try:
-        yield process
+        yield started
     finally:
-        if process.poll() is None:
-            process.terminate()
-        process.communicate(timeout=60)
+        with suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
 
 
-def finish(folder: Path, *command: str) -> tuple[int, str, str]:
-    with two(folder, *command) as process:
-        out, err = process.communicate(timeout=60)
-        return process.returncode, out, err
+def finish(forks: Forks, folder: Path, *args: str, **more: Any) -> tuple[int, str, str]:
+    with two(forks, folder, *args, **more) as started:
+        return started.finish()
 
 
-def workers(process: subprocess.Popen[str]) -> list[int]:
+def workers(torchrun: int) -> list[int]:
     """The processes that torchrun started, by rank."""
-    found = {}
+    found = []
     for path in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            rank = re.search(rb"(?:^|\0)RANK=(\d)", (path / "environ").read_bytes()) if parent == process.pid else None
-        except OSError:
-            continue
-        if rank is not None:
-            found[int(rank[1])] = int(path.name)
-    return [found[0], found[1]]
+        with suppress(OSError):
+            if int((path / "stat").read_text().rpartition(")")[2].split()[1]) == torchrun:
+                found.append(int(path.name))
+    return sorted(found)
 
 
-def until_epochs(process: subprocess.Popen[str], run: Path, count: int) -> None:
+def until_epochs(started: Forked, run: Path, count: int) -> None:
     deadline = time.monotonic() + 60
     while not (run / "metrics.jsonl").exists() or len(rows(run)) < count:
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, started.err.read_text()
         time.sleep(0.02)
 
 
@@ -208,10 +203,10 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def together(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the finished run of two processes."""
     folder = tmp_path_factory.mktemp("together")
-    code, out, err = finish(folder, "-m", "--", "tinyclsf", *RUN, "--run", "two", "--json", "--progress", "none")
+    code, out, err = finish(forks, folder, *RUN, "--run", "two", "--json", "--progress", "none")
     assert (code, err) == (0, "")
     assert json.loads(out)["run"] == "runs/two"
     return folder
@@ -239,13 +234,13 @@ def test_two_processes_train_as_one(together: Path, cli: Any) -> None:
     assert not torch.equal(first, second)  # so each augments in its own way
 
 
-def test_a_run_that_is_stopped_goes_on_as_if_nothing_had_been(together: Path, tmp_path: Path, cli: Any) -> None:
+def test_a_run_that_is_stopped_goes_on_as_if_nothing_had_been(forks: Forks, together: Path, tmp_path: Path, cli: Any) -> None:
     run = tmp_path / "runs" / "two"
-    with two(tmp_path, "-m", "--", "tinyclsf", *RUN, "--run", "two", "--progress", "none") as process:
-        until_epochs(process, run, 2)
-        process.terminate()
-        out, err = process.communicate(timeout=30)
-    assert (process.returncode != 0, out) == (True, "")
+    with two(forks, tmp_path, *RUN, "--run", "two", "--progress", "none") as started:
+        until_epochs(started, run, 2)
+        os.kill(started.pid, signal.SIGTERM)
+        code, out, err = started.finish()
+    assert (code != 0, out) == (True, "")
     state = json.loads((run / "state.json").read_text())
     assert state["state"] == "stopped"
     assert re.fullmatch(r"terminated (in|after) epoch .*; the run is saved in runs/two", state["error"])
@@ -259,33 +254,42 @@ def test_a_run_that_is_stopped_goes_on_as_if_nothing_had_been(together: Path, tm
     assert (alone.code, alone.out, alone.err) == (2, "", f"error: {message}\n")
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
-    code, out, err = finish(tmp_path, "-m", "--", "tinyclsf", "fit", "--resume", "two", "--progress", "none")
+    code, out, err = finish(forks, tmp_path, "fit", "--resume", "two", "--progress", "none")
     assert (code, err, len(re.findall("^best", out, re.MULTILINE))) == (0, "", 1)
     assert [row["valid_loss"] for row in rows(run)] == [row["valid_loss"] for row in rows(together / "runs/two")]
     weights, wanted = (load_file(folder / "model.safetensors") for folder in (run, together / "runs/two"))
     assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
 
 
-def test_a_process_that_is_killed_ends_all(tmp_path: Path) -> None:
+def test_a_process_that_is_killed_ends_all(forks: Forks, tmp_path: Path) -> None:
     run = tmp_path / "runs" / "two"
     endless = ("--epochs", "100000", "--run", "two", "--progress", "none")
-    with two(tmp_path, "-m", "--", "tinyclsf", *RUN, *endless) as process:
-        until_epochs(process, run, 1)
-        pids = workers(process)
+    with two(forks, tmp_path, *RUN, *endless) as started:
+        until_epochs(started, run, 1)
+        pids = workers(started.pid)
         os.kill(pids[1], signal.SIGKILL)
-        out, err = process.communicate(timeout=30)
-    assert (process.returncode != 0, out) == (True, "")
+        code, out, err = started.finish()
+    assert (code != 0, out, len(pids)) == (True, "", 2)
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
     # The first process has time to say so unless torchrun ends it before.
     assert "this is a bug of tinyclsf" not in err
 
 
-def test_other_data_is_refused_and_evaluation_counts_each_image_once(tmp_path: Path) -> None:
-    (tmp_path / "points.py").write_text(POINTS)
-    code, out, err = finish(tmp_path, "points.py")
+def test_other_data_is_refused_and_evaluation_counts_each_image_once(forks: Forks, tmp_path: Path) -> None:
+    code, out, err = finish(forks, tmp_path, code=POINTS)
     assert code != 0
     assert "the points hold\n" in err
     message = "the processes have different data; give them all the same files and options"
     assert f"error in process 1: {message}\n" in err
     assert json.loads(out)["error"] == {"kind": "data", "exit_code": 3, "message": message, "tip": None}
     assert not list((tmp_path / "runs").iterdir())
+
+
+@pytest.mark.stress
+def test_torchrun_starts_programs_of_its_own(tmp_path: Path) -> None:
+    command = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone", "-m", "--", "tinyclsf")
+    more = ("--epochs", "2", "--run", "two", "--json", "--progress", "none")
+    done = subprocess.run([sys.executable, *command, *RUN, *more], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["run"] == "runs/two"
+    assert len(rows(tmp_path / "runs" / "two")) == 2

@@ -11,6 +11,7 @@ from typing import IO
 
 import pytest
 
+from tests.support.forking import Forks
 from tinyclsf.errors import StorageError
 from tinyclsf.machine.storage import check_target, remove_torn, write_whole
 
@@ -63,15 +64,15 @@ def test_a_write_that_fails_part_way_keeps_the_old_file(tmp_path: Path, error: B
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_what_was_there(forks: Forks, tmp_path: Path) -> None:
     before = {"model.safetensors": b"old weights", "predictions.npz": b"old predictions", "checkpoint.pt": b"old state"}
     for name, content in before.items():
         (tmp_path / name).write_bytes(content)
-    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [
+    code, out, err = forks.run(tmp_path, str(tmp_path), code=FULL_DISK)
+    assert out.splitlines() == [
         f"cannot write {tmp_path / name}: File too large; what was there before is unchanged" for name in before
     ]
-    assert done.stderr == ""
+    assert (code, err) == (0, "")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["model.json", *before])
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
 

@@ -7,8 +7,6 @@ import hashlib
 import os
 import pickle
 import struct
-import subprocess
-import sys
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +17,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.support.forking import Forks
 from tinyclsf.errors import DataError
 from tinyclsf.plugin import Images, Splits
 from tinyclsf_plugins.datasets.cifar10 import cifar10
@@ -211,15 +210,14 @@ def test_the_options_that_sets_share_reach_the_network(cli: Cli, tmp_path: Path,
     assert f"{10 * each} train, 20 valid, 3 test; 10 classes; 3x32x32" in result.err
 
 
-def test_neither_torchvision_nor_pickle_is_asked(tmp_path: Path) -> None:
+def test_neither_torchvision_nor_pickle_is_asked(forks: Forks, tmp_path: Path) -> None:
     ten(tmp_path)
     code = (
         "import pickle, sys; from pathlib import Path; from tinyclsf_plugins.datasets.cifar10 import cifar10\n"
         "pickle.load = pickle.loads = pickle.Unpickler = None\n"
         "cifar10(data_dir=Path(sys.argv[1])); print('torchvision' in sys.modules)"
     )
-    found = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert found.stdout == "False\n"
+    assert forks.run(tmp_path, str(tmp_path), code=code) == (0, "False\n", "")
 
 
 @pytest.mark.parametrize("rows", [(2000,), (500, 500, 500, 500)], ids=["one file", "four files"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import gc
 import gzip
@@ -15,7 +14,6 @@ import platform
 import resource
 import socket
 import struct
-import subprocess
 import sys
 import tarfile
 import threading
@@ -31,6 +29,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.forking import Forks
 from tinyclsf.errors import DataError
 from tinyclsf.machine.progress import listening
 from tinyclsf.plugin import Images, Splits
@@ -513,7 +512,7 @@ from pathlib import Path
 from torchvision import datasets
 from tinyclsf_plugins.datasets.cifar10 import cifar10
 from tinyclsf_plugins.datasets.torchvision import torchvision
-for name, attributes in json.loads(sys.stdin.read()).items():
+for name, attributes in json.loads(sys.argv[2]).items():
     for key, value in attributes.items():
         setattr(getattr(datasets, name), key, value)
 cifar10(data_dir=Path(sys.argv[1]), valid_size=1)
@@ -521,20 +520,11 @@ torchvision(name="DTD", data_dir=Path(sys.argv[1]))
 """
 
 
-def test_two_that_download_at_once_both_end_with_whole_files(tmp_path: Path, site: Site) -> None:
+def test_two_that_download_at_once_both_end_with_whole_files(forks: Forks, tmp_path: Path, site: Site) -> None:
     published = [SETS["cifar10"](site), SETS["torchvision, DTD"](site)]
     site.together = threading.Barrier(2)
     changes = json.dumps({name: each for one in published for name, each in one.changes.items()})
-    with contextlib.ExitStack() as stack:
-        command = [sys.executable, "-c", PROCESS, str(tmp_path)]
-        both = [
-            stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
-            for _ in range(2)
-        ]
-        for process in both:
-            assert process.stdin
-            process.stdin.write(changes)
-            process.stdin.close()
-        assert [(process.wait(200), process.stderr and process.stderr.read()) for process in both] == [(0, ""), (0, "")]
+    both = [forks.start(tmp_path, str(tmp_path), changes, code=PROCESS) for _ in range(2)]
+    assert [process.finish() for process in both] == [(0, "", "")] * 2
     assert tree(tmp_path) == published[0].files | published[1].files
     assert len(site.asked) == 8

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.datasets import ImageFolder  # type: ignore[import-untyped]
 
+from tests.support.forking import Forks
 from tinyclsf import Images, Splits
 from tinyclsf.batches.loaders import loader
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning
@@ -405,18 +404,17 @@ def test_wrong_folders_end_with_exit_code_3(plant: Plant, cli: Any) -> None:
     assert result.err.splitlines()[-1] == f"error: {photos} has one class folder, a; wanted at least two"
 
 
-def test_ctrl_c_while_pictures_are_decoded(plant: Plant, tmp_path: Path) -> None:
+def test_ctrl_c_while_pictures_are_decoded(forks: Forks, plant: Plant, tmp_path: Path) -> None:
     photos = plant(a=1, b=1)
     Image.new("RGB", (2000, 2000)).save(photos / "a/00.png")
     for at in range(2000):
         os.link(photos / "a/00.png", photos / f"{'ab'[at % 2]}/link{at}.png")
-    command = [sys.executable, "-m", "tinyclsf", "fit", "mnist-logistic", "--data", "image-folder", "--data-dir", str(photos)]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    assert process.stderr is not None
-    lines = [process.stderr.readline()]
-    time.sleep(1.5)
+    process = forks.start(tmp_path, "fit", "mnist-logistic", "--data", "image-folder", "--data-dir", str(photos))
+    while not process.err.read_text():  # a word on how far it has come
+        time.sleep(0.02)
+    time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
-    lines += process.communicate(timeout=20)[1].splitlines()
-    assert process.returncode == 130
-    assert "Traceback" not in "".join(lines)
-    assert lines[-1] == "error: interrupted before training began; nothing was saved yet"
+    code, _, err = process.finish()
+    assert code == 130
+    assert "Traceback" not in err
+    assert err.splitlines()[-1] == "error: interrupted before training began; nothing was saved yet"
