@@ -19,7 +19,7 @@ NOT_HERE = {"plugin", "network", "gpu", "mnist", "shell"}
 # test_cli trains as the first does and looks at its figures; the second is how these tests are run.
 README_BLOCKS = [
     "python -m pip install . && tinyclsf fit mnist-cnn --epochs 2\n",
-    "python -m pip install -e '.[test]' && python -m pytest\n",
+    "python -m pip install -e '.[test]' && python -m pytest -n 2 --dist worksteal\n",
 ]
 
 

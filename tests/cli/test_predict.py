@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
@@ -228,12 +227,15 @@ def test_ctrl_c_ends_it_with_nothing_written(forks: Forks, run: Path) -> None:
     os.mkfifo("slow.png")
     process = forks.start(Path.cwd(), "predict", "first", "slow.png", "--out", "found.csv")
     with open("slow.png", "wb"):  # once it can be opened, the command reads it
-        while "error: " not in process.err.read_text():  # Python 3.10 does not look for a signal between opening and reading
-            with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGINT)
+        again, deadline = time.monotonic() + 3, time.monotonic() + 60
+        while "error: " not in process.err.read_text():
+            assert time.monotonic() < deadline
+            if time.monotonic() > again:  # Python 3.10 does not look for a signal between opening and reading
                 os.kill(process.pid, signal.SIGINT)
-            time.sleep(0.5)
-        found = process.finish()
-    assert found == (130, "", "\nerror: interrupted\n")
+                again = deadline
+            time.sleep(0.02)
+    assert process.finish() == (130, "", "\nerror: interrupted\n")
     assert not list(Path().glob("*found*"))
 
 

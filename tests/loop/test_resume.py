@@ -179,13 +179,19 @@ MOMENTS = {
 CASES = [
     *((in_memory, settings, moment) for settings in SETTINGS for moment in MOMENTS),
     *((own_generator, "plain", moment) for moment in MOMENTS),
+    *((own_workers, "plain", moment) for moment in [("batch", 3), ("validation", 4)]),
+    (plain_workers, "plain", ("batch", 3)),
+]
+SLOW_CASES = [  # workers start anew for each
     *((own_workers, "plain", moment) for moment in MOMENTS),
-    *((plain_workers, "plain", moment) for moment in [("batch", 3), ("validation", 1), ("epoch", 1)]),
+    *((plain_workers, "plain", moment) for moment in [("validation", 1), ("epoch", 1)]),
 ]
 
 
 @pytest.mark.parametrize(
-    ("loaders", "settings", "moment"), CASES, ids=lambda value: getattr(value, "__name__", str(value).replace("'", ""))
+    ("loaders", "settings", "moment"),
+    [*CASES, *(pytest.param(*case, marks=pytest.mark.stress) for case in SLOW_CASES if case not in CASES)],
+    ids=lambda value: getattr(value, "__name__", str(value).replace("'", "")),
 )
 def test_a_resumed_fit_ends_where_the_uninterrupted_one_ends(loaders: Loaders, settings: str, moment: tuple[str, int]) -> None:
     wanted, state = uninterrupted(loaders, settings)

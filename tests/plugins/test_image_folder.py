@@ -410,7 +410,9 @@ def test_ctrl_c_while_pictures_are_decoded(forks: Forks, plant: Plant, tmp_path:
     for at in range(2000):
         os.link(photos / "a/00.png", photos / f"{'ab'[at % 2]}/link{at}.png")
     process = forks.start(tmp_path, "fit", "mnist-logistic", "--data", "image-folder", "--data-dir", str(photos))
+    deadline = time.monotonic() + 60
     while not process.err.read_text():  # a word on how far it has come
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     time.sleep(0.5)
     os.killpg(process.pid, signal.SIGINT)
