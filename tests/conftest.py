@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import runpy
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support.commands import Cli, Install, Result
 from tests.support.forking import Forks
 from tinyclsf.cli.app import main
 
@@ -52,24 +50,6 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
     found.close()
 
 
-@dataclass
-class Result:
-    """What a command left: exit code, stdout and stderr."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The JSON document that stdout is, and nothing but it."""
-        found: dict[str, Any] = json.loads(self.out)
-        return found
-
-
-Cli = Callable[..., Result]
-
-
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     """Run a command in this process, in a folder of its own."""
@@ -81,9 +61,6 @@ def cli(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.
         return Result(code, *capsys.readouterr())
 
     return run
-
-
-Install = Callable[..., None]
 
 
 @pytest.fixture

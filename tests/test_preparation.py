@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 from sklearn.model_selection import StratifiedShuffleSplit  # type: ignore[import-untyped]
 from torch import Tensor
 
+from tests.support.commands import Install
 from tinyclsf import preparation
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning
 from tinyclsf.plugin import Images, Preparation, Splits, prepared
@@ -29,7 +30,6 @@ from tinyclsf_plugins.datasets.idx import idx
 from tinyclsf_plugins.datasets.mnist import mnist
 from tinyclsf_plugins.datasets.mnist_pickle import mnist_pickle
 
-Install = Callable[..., None]
 Counts = dict[int, int]
 
 EVEN: Counts = dict.fromkeys(range(10), 100)

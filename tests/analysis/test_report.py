@@ -24,6 +24,7 @@ from sklearn.metrics import (  # type: ignore[import-untyped]
     top_k_accuracy_score,
 )
 
+from tests.support.commands import Cli
 from tinyclsf.analysis.report import PageReport, write_report
 from tinyclsf.data import Images
 from tinyclsf.errors import ModelFileError, StorageError
@@ -35,7 +36,6 @@ from tinyclsf.registry.plugins import own_version
 from tinyclsf.runs.folder import read_predictions, write_config, write_predictions, write_state
 from tinyclsf_plugins.datasets.digits import digits
 
-Cli = Callable[..., Any]
 VOID = {"meta", "img", "br"}
 
 

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.commands import Cli
 from tinyclsf import Classifier, Preprocess, load_model, save_model
 from tinyclsf.registry.plugins import find, load, own_version
 from tinyclsf.runs.folder import write_config
-
-Cli = Callable[..., Any]
 
 DATA = """
 import torch

@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
 from PIL import Image
 
+from tests.support.commands import Cli
 from tinyclsf.cli.app import cli as program
 from tinyclsf.cli.app import main
 
-Cli = Callable[..., Any]
 PAGE = 36  # lines; of `fit`, whose options are in sections, a page holds one or two of these
 NAMES = ["", *program.commands]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-Install = Callable[..., None]
+from tests.support.commands import Install
 
 HEAD = """
 import sys

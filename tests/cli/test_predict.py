@@ -9,22 +9,20 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from tests.support.commands import Cli
 from tests.support.forking import Forks
 from tinyclsf.modules import Classifier, Preprocess
 from tinyclsf.registry.plugins import find, load
 from tinyclsf.runs.folder import write_config
 from tinyclsf.runs.models import save_model
 
-Cli = Callable[..., Any]
 CLASSES = ["cat", "dog", "guinea pig", "hamster"]
 DARK, LIGHT = [0.5, 0.25, 0.1875, 0.0625], [0.0625, 0.1875, 0.25, 0.5]
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.support.commands import Cli
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.metrics import Epoch, wilson_interval
 from tinyclsf.runs.folder import write_config, write_predictions, write_state
-
-Cli = Callable[..., Any]
 
 
 def make_run(folder: Path, state: Any = "done") -> Path:

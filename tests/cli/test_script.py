@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-Cli = Callable[..., Any]
+from tests.support.commands import Cli
 
 FIT = ("fit", "mnist-logistic", "--epochs", "1", "-d", "train_size=640", "--device", "cpu", "--progress", "none")
 

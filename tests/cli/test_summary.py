@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from tests.support.commands import Cli
 from tinyclsf.modules import Classifier, Preprocess
 from tinyclsf.registry.plugins import find, load
 from tinyclsf.runs.folder import write_config
 from tinyclsf.runs.models import save_model
-
-Cli = Callable[..., Any]
 
 CIFAR_NET = """\
 cifar-net: 3x32x32 to 10 classes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from tests.support.commands import Cli
 from tinyclsf.deployment import prediction
 from tinyclsf.deployment.prediction import predict_files
 from tinyclsf.errors import ConfigurationError
@@ -20,8 +20,6 @@ from tinyclsf.machine.progress import listening
 from tinyclsf.modules import Classifier, Lambda, Preprocess
 from tinyclsf.runs.folder import read_predictions
 from tinyclsf.runs.trained_run import load_run, load_splits, part_of, paths_of
-
-Cli = Callable[..., Any]
 
 
 def brightness(image_shape: tuple[int, ...] = (1, 4, 4), *, white: float = 255.0) -> Classifier:

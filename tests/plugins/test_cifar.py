@@ -17,7 +17,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.support.commands import Cli
 from tests.support.forking import Forks
+from tests.support.messages import message
 from tinyclsf.errors import DataError
 from tinyclsf.plugin import Images, Splits
 from tinyclsf_plugins.datasets.cifar10 import cifar10
@@ -26,7 +28,6 @@ from tinyclsf_plugins.datasets.cifar_batches import read_batches, read_names
 from tinyclsf_plugins.datasets.numpy_pickle import parse_pickled_dictionary
 
 Batch = dict[str, Any]
-Cli = Callable[..., Any]
 
 TEN = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 MINUS_ONE = b"J\xff\xff\xff\xff"
@@ -147,12 +148,6 @@ def whole(splits: Splits) -> tuple[Images, Images]:
     assert isinstance(splits.test, Images)
     both = Images(torch.cat([splits.train.x, splits.valid.x]), torch.cat([splits.train.y, splits.valid.y]))
     return both, splits.test
-
-
-def message(read: Callable[[], object]) -> str:
-    with pytest.raises(DataError) as error:
-        read()
-    return str(error.value)
 
 
 @pytest.mark.parametrize("writer", WRITERS)

@@ -30,7 +30,7 @@ import pytest
 from PIL import Image
 
 from tests.support.forking import Forks
-from tinyclsf.errors import DataError
+from tests.support.messages import message
 from tinyclsf.machine.progress import listening
 from tinyclsf.plugin import Images, Splits
 from tinyclsf_plugins.datasets import downloads
@@ -239,12 +239,6 @@ def leaves(folder: Path) -> list[Path]:
 
 def sizes(splits: Splits) -> list[int]:
     return [len(part) for part in (splits.train, splits.valid, splits.test) if isinstance(part, Images)]
-
-
-def message(read: Callable[[], object]) -> str:
-    with pytest.raises(DataError) as error:
-        read()
-    return str(error.value)
 
 
 def published_classes(name: str) -> list[str]:

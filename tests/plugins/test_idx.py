@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.messages import message
 from tinyclsf.errors import ConfigurationError, DataError
 from tinyclsf.plugin import Images, Splits
 from tinyclsf_plugins.datasets import idx as idx_module
@@ -61,12 +62,6 @@ def four(tmp_path: Path) -> Path:
 
 def tensors(splits: Splits) -> list[torch.Tensor]:
     return [tensor for part in (splits.train, splits.valid, splits.test) if isinstance(part, Images) for tensor in part.tensors]
-
-
-def message(read: Callable[[], object]) -> str:
-    with pytest.raises(DataError) as error:
-        read()
-    return str(error.value)
 
 
 @pytest.mark.parametrize(("code", "letter", "values"), TYPES)

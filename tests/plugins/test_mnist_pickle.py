@@ -17,6 +17,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.support.messages import message
 from tinyclsf.errors import DataError
 from tinyclsf.plugin import Images, Splits
 from tinyclsf_plugins.datasets import mnist_pickle as mnist_pickle_module
@@ -82,12 +83,6 @@ WRITERS: dict[str, Callable[[Parts], bytes]] = {
 def file(tmp_path: Path) -> Path:
     """Where a test writes its one file."""
     return tmp_path / "mnist.pkl.gz"
-
-
-def message(read: Callable[[], object]) -> str:
-    with pytest.raises(DataError) as error:
-        read()
-    return str(error.value)
 
 
 def refusal(content: bytes) -> str:

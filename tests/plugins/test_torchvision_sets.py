@@ -6,22 +6,20 @@ import bz2
 import hashlib
 import io
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from tinyclsf.errors import ConfigurationError, DataError
+from tests.support.commands import Cli
+from tests.support.messages import message
+from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine.progress import listening
 from tinyclsf.plugin import Images, Splits
 from tinyclsf_plugins.datasets.torchvision import torchvision
 from tinyclsf_plugins.datasets.torchvision_sets import SETS, Source
-
-Cli = Callable[..., Any]
 
 
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -37,12 +35,6 @@ def jpeg(path: Path, width: int, height: int, seed: int = 0) -> None:
 
 def parts(splits: Splits) -> list[Images]:
     return [part for part in (splits.train, splits.valid, splits.test) if isinstance(part, Images)]
-
-
-def message(read: Callable[[], object]) -> str:
-    with pytest.raises(DataError) as error:
-        read()
-    return str(error.value)
 
 
 PARTS = [(name, part) for name, source in SETS.items() for part in source.parts if source.files != "none"]

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.commands import Install
 from tinyclsf.errors import ConfigurationError, PluginError
 from tinyclsf.recipes import Recipe
 from tinyclsf.registry.components import Component, load_component
 from tinyclsf.registry.plugins import find, load
 from tinyclsf.registry.signatures import attribute_of, options_of
-
-Install = Callable[..., None]
 
 
 def given(component: Component, *names: str) -> list[tuple[object, str]]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 
 import pytest
 from torch import nn
 
+from tests.support.commands import Install
 from tinyclsf.data import Splits
 from tinyclsf.errors import ConfigurationError, PluginError
 from tinyclsf.registry.plugins import KINDS, Kind, blamed_on, check_result, find, load, plugins
-
-Install = Callable[..., None]
 
 
 def test_listing_imports_nothing(install: Install) -> None:

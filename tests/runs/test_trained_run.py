@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,12 @@ import torch
 from PIL import Image
 from torch.utils.data import ConcatDataset, IterableDataset
 
+from tests.support.commands import Cli
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, TinyclsfError, TrainingError
 from tinyclsf.modules import Preprocess
 from tinyclsf.runs.folder import read_predictions
 from tinyclsf.runs.trained_run import load_run, load_splits, part_of, paths_of, predictions_for
-
-Cli = Callable[..., Any]
 
 
 class Stream(IterableDataset[Any]):
