@@ -101,14 +101,19 @@ class Forks:
         code: str | None = None,
         path: Path | None = None,
         environment: Mapping[str, str] | None = None,
-        beside: Forked | None = None,
     ) -> Forked:
-        """Start a program in a folder; modules are looked for in `path` first, and it writes into the files of `beside`."""
+        """Start a program in a folder; modules are looked for in `path` first."""
         self.started += 1
         out, err = (self.folder / f"{self.started}.{name}" for name in ("out", "err"))
-        out, err = (out, err) if beside is None else (beside.out, beside.err)
-        job = {"folder": str(folder), "args": args, "code": code, "path": [] if path is None else [str(path)]}
-        job |= {"environment": dict(environment or {}), "out": str(out), "err": str(err)}
+        job = {
+            "folder": str(folder),
+            "args": args,
+            "code": code,
+            "path": [] if path is None else [str(path)],
+            "environment": dict(environment or {}),
+            "out": str(out),
+            "err": str(err),
+        }
         for file in (out, err):
             file.touch()
         return Forked(self, int(self.ask(job)), out, err)
