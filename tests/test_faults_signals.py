@@ -252,7 +252,7 @@ def test_a_run_that_is_stopped_at_any_moment_goes_on(
         folder = tmp_path / str(at)
         # On a machine that has become slower since, the same moments lie earlier in a run: then later ones are tried.
         moment = seconds * (at % rounds + 0.5) / rounds * (1 + at // rounds)
-        code, _, err = server(folder, *FIT, act=lambda pid, moment=moment: end(pid, number, moment))  # type: ignore[misc]
+        code, _, err = server(folder, *FIT, act=lambda pid, moment=moment: end(pid, number, moment))
         # Before its first line and after its last one a program ends by SIGTERM as any other does.
         assert code in codes | {-number}, err
         assert err.count("error: ") == (code == 143)
