@@ -178,6 +178,8 @@ def test_an_experiment_is_varied_and_trained() -> None:
     runs = [tinyclsf.train(each, watcher=Watcher()) for each in (first, second)]
     assert not same(weights(runs[0].folder), weights(runs[1].folder))
     assert [row.epoch for row in tinyclsf.train(first, epochs=2, watcher=Watcher()).history] == [1, 2]
+    with pytest.raises(ConfigurationError, match="a run goes on as it was begun; leave out the experiment, or resume"):
+        tinyclsf.train(first, resume=runs[0].folder)
 
 
 def test_options_of_a_plugin_add_up_and_another_plugin_begins_with_its_own() -> None:

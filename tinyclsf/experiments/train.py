@@ -48,6 +48,8 @@ def train(
     root = Path(os.environ.get("TINYCLSF_RUNS") or "runs" if runs is None else runs)
     if resume is not None and (run is not None or "config" in asked):
         raise ConfigurationError("a run that is resumed goes on in its own folder; leave out run and config")
+    if resume is not None and isinstance(model, Experiment):
+        raise ConfigurationError("a run goes on as it was begun; leave out the experiment, or resume")
     if run is not None:
         check_run_name(run)
     if isinstance(model, Experiment):
