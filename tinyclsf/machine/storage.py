@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tinyclsf.errors import StorageError
 
@@ -22,30 +23,33 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], *, keep_previo
     What the name held before goes on under `keep_previous`, where that is given.
     Raises: StorageError if it cannot be written.
     """
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), delete=False) as file:
-            sink = _Sink(file)
-            try:
-                write(sink)  # type: ignore[arg-type]  # it writes, which is all that is asked of it
-                file.flush()
-                os.fsync(file.fileno())
-                os.chmod(file.name, 0o666 & ~_umask())
-                if keep_previous is not None and path.exists():
-                    _keep(path, keep_previous)
-                os.replace(file.name, path)
-            except BaseException as error:
-                Path(file.name).unlink(missing_ok=True)
-                # A library that was writing may have made an error of its own from the disk's.
-                if sink.error is not None and isinstance(error, Exception):
-                    raise sink.error from error
-                raise
+    with storing(path), tempfile.NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), delete=False) as file:
+        sink = _Sink(file)
+        try:
+            write(sink)  # type: ignore[arg-type]  # it writes, which is all that is asked of it
+            file.flush()
+            os.fsync(file.fileno())
+            os.chmod(file.name, 0o666 & ~_umask())
+            if keep_previous is not None and path.exists():
+                _keep(path, keep_previous)
+            os.replace(file.name, path)
+        except BaseException as error:
+            Path(file.name).unlink(missing_ok=True)
+            # A library that was writing may have made an error of its own from the disk's.
+            if sink.error is not None and isinstance(error, Exception):
+                raise sink.error from error
+            raise
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)  # the name itself has to reach the disk too
         finally:
             os.close(folder)
-    except OSError as error:
-        raise StorageError(f"cannot write {path}: {error.strerror}; what was there before is unchanged") from error
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a document as `write_whole` writes a file, with one key a line."""
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def check_target(path: StrPath) -> None:
@@ -93,8 +97,11 @@ class _Sink:
                 piece = memoryview(data)[start : start + _PIECE]
                 self._file.write(piece)
                 self._unsynced += len(piece)
-                if self._unsynced >= _PIECE:
-                    self._sync()
+                if self._unsynced >= _PIECE and hasattr(os, "posix_fadvise"):
+                    self._file.flush()
+                    os.fdatasync(self._file.fileno())
+                    os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                    self._unsynced = 0
         except OSError as error:
             self.error = error
             raise
@@ -102,13 +109,6 @@ class _Sink:
 
     def flush(self) -> None:
         self._file.flush()
-
-    def _sync(self) -> None:
-        self._file.flush()
-        if hasattr(os, "posix_fadvise"):
-            os.fdatasync(self._file.fileno())
-            os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        self._unsynced = 0
 
 
 def _keep(path: Path, previous: Path) -> None:

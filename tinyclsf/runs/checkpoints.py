@@ -11,6 +11,7 @@ import torch
 
 from tinyclsf.errors import ModelFileError
 from tinyclsf.machine.storage import StrPath, remove_torn, write_whole
+from tinyclsf.runs.folder import reading
 
 VERSION = 1
 CHECKPOINT = "checkpoint.pt"
@@ -31,8 +32,8 @@ def save_checkpoint(state: Mapping[str, Any], folder: Path) -> None:
     reads it.
     Raises: StorageError if it cannot be written; what was there stays whole.
     """
-    content = {"version": VERSION, **state}
-    write_whole(folder / CHECKPOINT, lambda file: torch.save(content, file), keep_previous=folder / PREVIOUS)
+    content, previous = {"version": VERSION, **state}, folder / PREVIOUS
+    write_whole(folder / CHECKPOINT, lambda file: torch.save(content, file), keep_previous=previous)
 
 
 def load_checkpoint(folder: StrPath) -> Checkpoint:
@@ -44,36 +45,30 @@ def load_checkpoint(folder: StrPath) -> Checkpoint:
     remove_torn(path)
     try:
         return Checkpoint(_read(path), None)
-    except ModelFileError as error:
-        newest = error
-    if not previous.exists():
-        raise newest
-    try:
-        state = _read(previous)
-    except ModelFileError as error:
-        raise ModelFileError(f"{newest}; and {error}") from error
-    return Checkpoint(state, f"{newest}; going on from the one before, {previous}")
+    except ModelFileError as newest:
+        if not previous.exists():
+            raise
+        try:
+            return Checkpoint(_read(previous), f"{newest}; going on from the one before, {previous}")
+        except ModelFileError as error:
+            raise ModelFileError(f"{newest}; and {error}") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()  # PyTorch writes checksums and does not look at them
-        if broken is not None:
-            raise zipfile.BadZipFile(f"{broken} has a wrong checksum")
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror}; wanted the checkpoint of a run") from error
-    except MemoryError:
+        with reading(path, "wanted the checkpoint of a run"):
+            with zipfile.ZipFile(path) as archive:
+                broken = archive.testzip()  # PyTorch writes checksums and does not look at them
+            if broken is not None:
+                raise zipfile.BadZipFile(f"{broken} has a wrong checksum")
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (ModelFileError, MemoryError):
         raise
     except Exception as error:  # a broken archive, a pickle that wants more than data: whatever it is, it is not ours
-        raise ModelFileError(f"{path} is not a whole checkpoint ({_first_line(error)})") from error
+        reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0].rstrip(": ")
+        raise ModelFileError(f"{path} is not a whole checkpoint ({reason})") from error
     if not isinstance(state, dict) or "version" not in state:
         raise ModelFileError(f"{path} has no version; it is not the checkpoint of a run")
     if state.pop("version") != VERSION:
         raise ModelFileError(f"{path} has another version than this tinyclsf reads, which is {VERSION}; upgrade tinyclsf")
     return state
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}".rstrip(": ")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, StorageError
-from tinyclsf.machine.storage import write_whole
+from tinyclsf.machine.storage import write_json, write_whole
 
 if TYPE_CHECKING:
     from tinyclsf.loop.evaluation import Predictions
@@ -58,12 +58,33 @@ def create_run(root: Path, name: str | None, *, default: str) -> Path:
     return next(folder for folder in candidates if _made(folder))
 
 
+@contextlib.contextmanager
+def reading(path: Path, advice: str) -> Iterator[None]:
+    """Turn what the system says where a file cannot be read into a ModelFileError that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelFileError(f"cannot read {path}: {error.strerror}; {advice}") from error
+
+
+def read_json(path: Path, advice: str, owner: str) -> Any:
+    """What a JSON file holds; `advice` is for one that cannot be read, `owner` is what such a file belongs to.
+
+    Raises: ModelFileError if it cannot be read, or is not JSON.
+    """
+    try:
+        with reading(path, advice):
+            return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path} is not JSON ({error}); the file is broken or not {owner}'s") from error
+
+
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """Write `config.json`: every setting of the run, resolved.
 
     Raises: StorageError if it cannot be written.
     """
-    _write_json(folder / CONFIG, config)
+    write_json(folder / CONFIG, config)
 
 
 def write_predictions(folder: Path, split: str, predictions: Predictions) -> None:
@@ -92,12 +113,8 @@ def read_predictions(folder: Path) -> tuple[str, Predictions]:
     from tinyclsf.loop.evaluation import Predictions
 
     path = folder / PREDICTIONS
-    try:
+    with reading(path, "a run has its predictions once its training is done"):
         content = io.BytesIO(path.read_bytes())
-    except OSError as error:
-        raise ModelFileError(
-            f"cannot read {path}: {error.strerror}; a run has its predictions once its training is done"
-        ) from error
     try:
         with np.load(content, allow_pickle=False) as found:
             split, logits, labels = str(found["split"]), found["logits"], found["labels"]
@@ -175,7 +192,7 @@ def write_state(
     Raises: StorageError if it cannot be written.
     """
     ended = datetime.now().astimezone().isoformat(timespec="seconds")
-    _write_json(folder / STATE, {"version": 1, "state": state, "ended": ended, "error": error, "held_out": held_out})
+    write_json(folder / STATE, {"version": 1, "state": state, "ended": ended, "error": error, "held_out": held_out})
 
 
 def clear_state(folder: Path) -> None:
@@ -188,11 +205,6 @@ def clear_state(folder: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"cannot remove {path}: {error.strerror}; make its folder one that can be written") from error
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def _made(folder: Path) -> bool:

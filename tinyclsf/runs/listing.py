@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, did_you_mean
 from tinyclsf.metrics import Epoch, best_of
-from tinyclsf.runs.folder import CONFIG, METRICS, STATE, is_occupied
+from tinyclsf.runs.folder import CONFIG, METRICS, STATE, is_occupied, read_json
 
 Value = TypeVar("Value")
 
@@ -94,12 +94,7 @@ def read_run_config(folder: Path) -> dict[str, Any]:
     Raises: ModelFileError if it is missing, not JSON or not an object.
     """
     path = folder / CONFIG
-    try:
-        config = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror}; wanted the settings of a run") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path} is not JSON ({error}); the file is broken or not a run's") from error
+    config = read_json(path, "wanted the settings of a run", "a run")
     if not isinstance(config, dict):
         raise ModelFileError(f"{path} holds a {type(config).__name__}; wanted an object with the settings of a run")
     return config
@@ -144,8 +139,8 @@ def _is_run(folder: Path) -> bool:
 def _read_state(folder: Path) -> dict[str, Any]:
     """How a run ended; empty if it has not."""
     try:
-        state = json.loads((folder / STATE).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        state = read_json(folder / STATE, "wanted the end of a run", "a run")
+    except ModelFileError:
         return {}
     return state if value_at(str, state, "state") in ("done", "stopped", "failed") else {}
 
@@ -153,14 +148,9 @@ def _read_state(folder: Path) -> dict[str, Any]:
 def _read_row(line: bytes) -> Epoch | None:
     try:
         values = json.loads(line)
-        accuracy = values["valid_accuracy"]
-        return Epoch(
-            epoch=int(values["epoch"]),
-            train_loss=float(values["train_loss"]),
-            valid_loss=float(values["valid_loss"]),
-            valid_accuracy=None if accuracy is None else float(accuracy),
-            seconds=float(values["seconds"]),
-        )
+        train_loss, valid_loss, seconds = (float(values[name]) for name in ("train_loss", "valid_loss", "seconds"))
+        accuracy = None if values["valid_accuracy"] is None else float(values["valid_accuracy"])
+        return Epoch(int(values["epoch"]), train_loss, valid_loss, accuracy, seconds)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
 

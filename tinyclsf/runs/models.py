@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +12,12 @@ import safetensors.torch
 from torch import Tensor, contiguous_format, nn
 
 from tinyclsf.errors import ConfigurationError, ModelFileError
-from tinyclsf.machine.storage import StrPath, write_whole
+from tinyclsf.machine.storage import StrPath, write_json, write_whole
 from tinyclsf.modules import Classifier, Preprocess
 from tinyclsf.registry.options import REQUIRED, read_options
 from tinyclsf.registry.plugins import blamed_on, check_result, find, load
 from tinyclsf.registry.signatures import completed, options_of
+from tinyclsf.runs.folder import read_json, reading
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -32,9 +32,8 @@ def save_model(model: Classifier, folder: StrPath, *, plugin: Mapping[str, Any] 
     handed a network.
     Raises: StorageError if a file cannot be written; files that were there stay whole.
     """
-    path = Path(folder)
-    save_card(model, path, plugin=plugin)
-    save_weights(model, path / WEIGHTS)
+    save_card(model, Path(folder), plugin=plugin)
+    save_weights(model, Path(folder) / WEIGHTS)
 
 
 def save_card(model: Classifier, folder: Path, *, plugin: Mapping[str, Any] | None = None) -> None:
@@ -46,16 +45,14 @@ def save_card(model: Classifier, folder: Path, *, plugin: Mapping[str, Any] | No
         "white": model.white,
         "plugin": None if plugin is None else dict(plugin),
     }
-    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
-    write_whole(folder / CARD, lambda file: file.write(text.encode()))
+    write_json(folder / CARD, card)
 
 
 def save_weights(model: nn.Module, path: Path, *, notes: dict[str, str] | None = None) -> None:
     """Write a model's parameters and buffers as safetensors, with notes in its header."""
     # safetensors wants plain layouts that share no memory; channels_last and tied weights are copied into such.
     state = {key: value.detach().cpu().clone(memory_format=contiguous_format) for key, value in model.state_dict().items()}
-    data = safetensors.torch.save(state, metadata=notes)
-    write_whole(path, lambda file: file.write(data))
+    write_whole(path, lambda file: file.write(safetensors.torch.save(state, metadata=notes)))
 
 
 def load_model(folder: StrPath, network: nn.Module | None = None) -> Classifier:
@@ -65,15 +62,13 @@ def load_model(folder: StrPath, network: nn.Module | None = None) -> Classifier:
     Raises: ModelFileError if a file is missing, broken, of a newer format, has weights that are not finite numbers, or does
     not fit the network, or if its plugin is not installed; PluginError if the plugin fails.
     """
-    path = Path(folder)
-    card = read_card(path)
-    classes, image_shape, white = card["classes"], tuple(card["image_shape"]), card["white"]
+    card, weights = read_card(Path(folder)), Path(folder) / WEIGHTS
+    classes, image_shape = card["classes"], tuple(card["image_shape"])
     if network is None:
-        network = _build(path / CARD, card["plugin"], image_shape, len(classes))
-    state, weights = read_weights(path / WEIGHTS), path / WEIGHTS
-    channels = state["preprocess.mean"].numel() if "preprocess.mean" in state else 1
-    preprocess = Preprocess([0.0] * channels, [1.0] * state["preprocess.std"].numel() if "preprocess.std" in state else 1.0)
-    model = Classifier(preprocess, network, classes, image_shape, white)
+        network = _build(Path(folder) / CARD, card["plugin"], image_shape, len(classes))
+    state = read_weights(weights)
+    mean, std = ([0.0] * state[name].numel() if name in state else 0.0 for name in ("preprocess.mean", "preprocess.std"))
+    model = Classifier(Preprocess(mean, std), network, classes, image_shape, card["white"])
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -93,12 +88,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     Raises: ModelFileError if it is missing, broken or of a newer format.
     """
     path = folder / CARD
-    try:
-        card = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror}; wanted a run folder with a trained model") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path} is not JSON ({error}); the file is broken or not a model's") from error
+    card = read_json(path, "wanted a run folder with a trained model", "a model")
     if not isinstance(card, dict) or _CARD_KEYS - set(card):
         raise ModelFileError(f"{path} lacks format, classes, image_shape, white or plugin; it is not a model's")
     if card["format"] != FORMAT:
@@ -131,22 +121,17 @@ def weights_epoch(path: Path) -> int | None:
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     try:
-        yield
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror}; wanted the weights of a trained model") from error
+        with reading(path, "wanted the weights of a trained model"):
+            yield
     except safetensors.SafetensorError as error:
         raise ModelFileError(f"{path} is not a whole safetensors file ({error}); save the model again") from error
 
 
 def _has_right_types(card: dict[str, Any]) -> bool:
     shape, plugin = card["image_shape"], card["plugin"]
-    if plugin is not None and not (
-        isinstance(plugin, dict) and isinstance(plugin.get("name"), str) and isinstance(plugin.get("options"), dict)
-    ):
-        return False
-    if type(card["white"]) not in (int, float):
-        return False
-    return isinstance(card["classes"], list) and isinstance(shape, list) and all(type(size) is int for size in shape)
+    named = isinstance(plugin, dict) and isinstance(plugin.get("name"), str) and isinstance(plugin.get("options"), dict)
+    sized = isinstance(shape, list) and all(type(size) is int for size in shape)
+    return (plugin is None or named) and sized and isinstance(card["classes"], list) and type(card["white"]) in (int, float)
 
 
 def _build(path: Path, plugin: Any, image_shape: tuple[int, ...], num_classes: int) -> nn.Module:
@@ -157,15 +142,10 @@ def _build(path: Path, plugin: Any, image_shape: tuple[int, ...], num_classes: i
         factory = load(found)
         known = options_of("model", plugin["name"], factory)
         # A file that a network may be begun from, such as weights to start with: what it held is in the saved weights now.
-        begun_from = {
-            option.name for option in known.values() if Path in option.alternatives and option.default is not REQUIRED
-        }
+        begun_from = {key for key, option in known.items() if Path in option.alternatives and option.default is not REQUIRED}
         saved = {key: value for key, value in completed(factory, plugin["options"]).items() if key not in begun_from}
         options = read_options("model", plugin["name"], known, saved)
     except ConfigurationError as error:
         raise ModelFileError(f"{path} needs a model plugin as it was trained with: {error}", tip=error.tip) from error
     with blamed_on(found, f"failed for {num_classes} classes of images {image_shape}"):
-        network = factory(image_shape, num_classes, **options)
-    check_result(found, network, nn.Module)
-    assert isinstance(network, nn.Module)
-    return network
+        return check_result(found, factory(image_shape, num_classes, **options), nn.Module)
