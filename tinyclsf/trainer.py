@@ -149,8 +149,7 @@ class Trainer:
     def fit(self, epochs: int, train_dl: Batches, valid_dl: Batches, *, resume: Mapping[str, Any] | None = None) -> list[Epoch]:
         """Train for some epochs, validate after each, and return a row of figures for every epoch.
 
-        `resume` is a `state_dict` of a fit that was stopped: this one goes on from there, to so many epochs in all, and ends
-        where that one would have ended.
+        `resume` is the `state_dict` of a stopped fit: this one goes on there, to `epochs` in all, and ends where that would.
         Raises: ConfigurationError if epochs is no positive whole number; DataError if a loader gives no batch; TrainingError if
         a loss is not a finite number, or memory is short; ModelFileError if the state does not fit.
         """
@@ -160,24 +159,24 @@ class Trainer:
             self._position = Position(self.device, on_device(train_dl, self.device))
             self._steps.begin()
             if resume is not None:
-                self._load_state(resume)
-            with translated(self._where):
+                check_state(resume, self._stateful())
+                load_states(resume, self._stateful())
+                load_callback_states(resume["callbacks"], self.callbacks)
+                self._steps.made = resume["steps"]
+                self._position.load_state_dict(resume)
+            with translated(lambda: f"epoch {self.epoch} after step {self.steps}, with batches of {self._images} images"):
                 self._run(on_device(valid_dl, self.device))
         finally:
             self.stopping = False
         return self.history
 
     def stop(self) -> None:
-        """End training after the present step, or the present epoch where that has ended; `state_dict` then says where.
-
-        Before `fit` it ends the next one at its start.
-        """
+        """End training after the present step, or epoch where that has ended, or before `fit` the next one at its start."""
         self.stopping = True
 
     def evaluate(self, dl: Batches) -> Evaluation:
-        """The loss and accuracy over a loader's (xb, yb), each sample counted once.
+        """The loss and accuracy over a loader's (xb, yb), each sample counted once; of several processes over all of theirs.
 
-        In several processes each evaluates what its loader gives, and the figures are those over all.
         Raises: DataError if the loader gives no batch.
         """
         self._set_mode(training=False)
@@ -195,18 +194,16 @@ class Trainer:
         """All that training needs to go on: tensors, numbers, text, and lists, tuples and dictionaries of those.
 
         It holds together where `between_steps` is true. In several processes each has to ask for it at the same step.
-        Raises: TrainingError if a training loss was not a finite number; PluginError if the state of a callback holds something
-        else, ConfigurationError if that of the model, optimizer or schedule does.
+        Raises: TrainingError if a training loss was not a finite number; PluginError, ConfigurationError if a state holds more.
         """
-        position = {"steps": self.steps, **self._position.state_dict()}
-        return {**states_of(self._stateful()), "callbacks": callback_states(self.callbacks), **position}
+        states = {**states_of(self._stateful()), "callbacks": callback_states(self.callbacks)}
+        return {**states, "steps": self.steps, **self._position.state_dict()}
 
     def _run(self, valid_dl: Batches) -> None:
         for callback in self.callbacks:
             callback.on_fit_start(self)
         while len(self.history) < self.epochs and not distributed.any_of(self.stopping):
-            row = self._run_epoch(valid_dl)
-            if row is None:
+            if (row := self._run_epoch(valid_dl)) is None:
                 break
             self.history.append(row)
             for callback in self.callbacks:
@@ -227,17 +224,20 @@ class Trainer:
         if distributed.any_of(self.stopping):
             return None
         train_loss = self._position.train_loss.mean()
-        valid = self._validate(valid_dl)
-        if valid is None:
+        distributed.make_buffers_equal(self.model, self.evaluated_model)
+        random_before = self._position.random_state()
+        valid = self.evaluate(until(self._stops_alone, valid_dl))
+        if self._stops_alone():  # and no random number counts as drawn since
+            self._position.set_random_state(random_before)
             return None
+        if not math.isfinite(valid.loss):
+            raise not_finite(f"validation loss of epoch {self.epoch}", valid.loss, self.opt.param_groups[0]["lr"])
         return Epoch(self.epoch, train_loss, valid.loss, valid.accuracy, time.perf_counter() - start)
 
     def _train_batch(self, xb: Tensor, yb: Tensor) -> None:
-        """The loss of one batch, and a step of the optimizer where it is time for one."""
         self._position.batch += 1
         self._images = len(xb)
-        if xb.device != self.device or yb.device != self.device:
-            xb, yb = xb.to(self.device, non_blocking=True), yb.to(self.device, non_blocking=True)
+        xb, yb = xb.to(self.device, non_blocking=True), yb.to(self.device, non_blocking=True)
         if self.augment is not None:
             xb, yb = self.augment(xb, yb)
         with self._computing:
@@ -257,18 +257,6 @@ class Trainer:
         if self.averaged is not None:
             self.averaged.update_parameters(self.model)
 
-    def _validate(self, valid_dl: Batches) -> Evaluation | None:
-        """The validation figures; None if that was stopped, and then no random number counts as drawn."""
-        distributed.make_buffers_equal(self.model, self.evaluated_model)
-        random_before = self._position.random_state()
-        valid = self.evaluate(until(self._stops_alone, valid_dl))
-        if self._stops_alone():
-            self._position.set_random_state(random_before)
-            return None
-        if not math.isfinite(valid.loss):
-            raise not_finite(f"validation loss of epoch {self.epoch}", valid.loss, self.opt.param_groups[0]["lr"])
-        return valid
-
     def _stops_alone(self) -> bool:
         return self.stopping and distributed.size() == 1  # several have to ask each other
 
@@ -277,18 +265,6 @@ class Trainer:
             if isinstance(module, nn.Module):
                 module.train(training)
 
-    def _where(self) -> str:
-        return f"epoch {self.epoch} after step {self.steps}, with batches of {self._images} images"
-
     def _stateful(self) -> dict[str, Any]:
-        """What has a state of its own, or is not there."""
         of_steps = {"optimizer": self.opt, "schedule": self.schedule, "scaler": self._steps.scaler}
         return {"model": self.model, "average": self.averaged, **of_steps}
-
-    def _load_state(self, state: Mapping[str, Any]) -> None:
-        stateful = self._stateful()
-        check_state(state, stateful)
-        load_states(state, stateful)
-        load_callback_states(state["callbacks"], self.callbacks)
-        self._steps.made = state["steps"]
-        self._position.load_state_dict(state)

@@ -9,16 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import (
-    BatchSampler,
-    DataLoader,
-    Dataset,
-    IterableDataset,
-    RandomSampler,
-    Sampler,
-    SequentialSampler,
-    TensorDataset,
-)
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, Sampler, TensorDataset
 
 from tinyclsf.batches.sharing import Share, ShareOfBatches, Shuffled
 from tinyclsf.batches.workers import WorkerLoader
@@ -81,9 +72,10 @@ def loader(dataset: Dataset[Any], batch_size: int, *, shuffle: bool = False, sha
         if share is not None:
             raise ConfigurationError("a data set that is a stream cannot be shared by several processes; train with one")
         return DataLoader(dataset, batch_size)
-    if share is not None and shuffle and min(batch_size, _length(dataset)) < share.size:
+    size = len(dataset) if isinstance(dataset, Sized) else 0
+    if share is not None and shuffle and min(batch_size, size) < share.size:
         raise ConfigurationError(
-            f"batches of {batch_size} from {_length(dataset):,} images cannot be shared by {share.size} processes; "
+            f"batches of {batch_size} from {size:,} images cannot be shared by {share.size} processes; "
             "give a larger batch size, or fewer processes"
         )
     workers = getattr(dataset, "loader_workers", 0)
@@ -127,16 +119,11 @@ def batches_of(dl: Iterable[Any]) -> int | None:
 
 def _batches(dataset: Dataset[Any], batch_size: int, shuffle: bool, share: Share | None) -> Sampler[list[int]]:
     assert isinstance(dataset, Sized)
-    order: Sampler[int] = SequentialSampler(dataset)
+    order: Iterable[int] = range(len(dataset))
     if shuffle:
         order = RandomSampler(dataset) if share is None else Shuffled(dataset, share.generator)
     batches = BatchSampler(order, batch_size, drop_last=False)
     return batches if share is None else ShareOfBatches(batches, share)
-
-
-def _length(dataset: Dataset[Any]) -> int:
-    assert isinstance(dataset, Sized)
-    return len(dataset)
 
 
 def _without_first(batches: Iterator[Any], count: int) -> Iterator[Any]:

@@ -102,7 +102,6 @@ class _Rows:
         self._count = 0
 
     def add(self, rows: Tensor) -> None:
-        """Append a batch's rows."""
         end = self._count + len(rows)
         if end > len(self._data):
             grown = torch.empty(2 * end, *rows.shape[1:], dtype=rows.dtype)
@@ -113,10 +112,6 @@ class _Rows:
         self._count = end
 
     def gathered(self) -> Tensor:
-        """All rows.
-
-        Raises: DataError if there is none.
-        """
         if self._count == 0:
             raise no_samples()
         return self._data[: self._count]

@@ -20,8 +20,7 @@ from tinyclsf.training import Batches
 class Position:
     """Where a fit is: the figures of the epochs that are done, and how far the one after them has come.
 
-    device: its random generators are part of the state, beside those of the CPU.
-    train_dl: the batches to train on; a generator of its own is part of the state too.
+    The random generators of the CPU, the device and `train_dl` are part of that.
     """
 
     def __init__(self, device: torch.device, train_dl: Batches = ()) -> None:
@@ -56,10 +55,7 @@ class Position:
         set_random_state(state, self.device, self.train_dl)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that `load_state_dict` needs, from every process.
-
-        Raises: TrainingError if a training loss was not a finite number.
-        """
+        """All that `load_state_dict` needs, from every process."""
         unfinished = len(self.history) < self.epoch
         if unfinished:
             self.train_loss.read()

@@ -53,7 +53,7 @@ def load_states(state: Mapping[str, Any], stateful: Mapping[str, Any]) -> None:
             raise ModelFileError(f"the state of {name} does not fit: {' '.join(str(error).split())}") from error
 
 
-def callback_states(callbacks: Iterable[Stateful]) -> dict[str, Any]:
+def callback_states(callbacks: Sequence[Stateful]) -> dict[str, Any]:
     """The state of each callback that has one, by its name.
 
     Raises: PluginError if one could not be read back from a checkpoint.
@@ -81,20 +81,17 @@ def check_state(state: Mapping[str, Any], stateful: Iterable[str]) -> None:
     for name in (*stateful, *_OTHER_KEYS):
         if name not in state:
             raise ModelFileError(f"the state has no {name}; it is not one of a Trainer")
-    processes: Sequence[Any] = state["random"]
-    if len(processes) != distributed.size():
-        raise ConfigurationError(
-            f"training was stopped with {len(processes)} processes and cannot go on with {distributed.size()}; "
-            "resume with as many"
-        )
+    then, now = len(state["random"]), distributed.size()
+    if then != now:
+        stopped = f"training was stopped with {then} processes and cannot go on with {now}"
+        raise ConfigurationError(f"{stopped}; resume with as many")
 
 
-def _by_name(callbacks: Iterable[Stateful]) -> dict[str, Stateful]:
+def _by_name(callbacks: Sequence[Stateful]) -> dict[str, Stateful]:
     """Each callback by its class, with the module where two classes have one name; of several of one class by a number too."""
     found: dict[str, Stateful] = {}
-    callbacks = list(callbacks)
-    classes = Counter(cls.__name__ for cls in {type(callback) for callback in callbacks})
     seen: Counter[str] = Counter()
+    classes = Counter(cls.__name__ for cls in set(map(type, callbacks)))
     for callback in callbacks:
         cls = type(callback)
         name = cls.__name__ if classes[cls.__name__] == 1 else f"{cls.__module__}.{cls.__qualname__}"
@@ -104,10 +101,7 @@ def _by_name(callbacks: Iterable[Stateful]) -> dict[str, Stateful]:
 
 
 def _check_readable(value: Any, owner: str, error: type[TinyclsfError], where: str = "state") -> None:
-    """Find out before a checkpoint is written whether `torch.load(weights_only=True)` would refuse it.
-
-    Raises: the error if it would.
-    """
+    """Raise the error, before a checkpoint is written, if `torch.load(weights_only=True)` would refuse it."""
     if type(value) in (dict, OrderedDict):
         for key, each in value.items():
             _check_readable(key, owner, error, f"{where}[{key!r}]")

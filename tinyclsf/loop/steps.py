@@ -18,9 +18,7 @@ from tinyclsf.machine import distributed
 class Steps:
     """Backward passes gathered into optimizer steps, each by the mean loss over the samples of its batches.
 
-    opt: what makes the steps.
-    device: where the model is.
-    precision: what training computes in; float16 needs its losses scaled.
+    precision: what training computes in on the device; float16 needs its losses scaled.
     accumulate: how many batches a step takes; the last of an epoch takes what is left.
     clip_norm: the largest norm of a step's gradient, or None.
     stopping: says whether this process is asked to stop; several tell each other at each step.
@@ -47,9 +45,9 @@ class Steps:
         self.scaler = torch.amp.GradScaler(device.type) if precision == "float16" else None
         self.made = 0
         self.pending = 0  # batches whose gradients wait for a step
+        self._count = 0  # of their samples
         self._stopping = stopping
         self._any_stops = False  # of several processes, at their last step
-        self._count = 0
         self._by_samples = accumulate > 1 or distributed.size() > 1
 
     def begin(self) -> None:
@@ -77,7 +75,14 @@ class Steps:
             self._divide()
         if self.clip_norm is not None:
             clip_grad_norm_(self._parameters(), self.clip_norm)
-        stepped = self._step()
+        if self.scaler is None:
+            self.opt.step()
+            stepped = True
+        else:
+            scale = self.scaler.get_scale()
+            self.scaler.step(self.opt)  # not where a gradient is infinite; the scale falls then, and never else
+            self.scaler.update()
+            stepped = self.scaler.get_scale() >= scale
         self.opt.zero_grad()
         self.pending = self._count = 0
         self.made += stepped
@@ -87,15 +92,6 @@ class Steps:
     def stopped(self) -> bool:
         """Whether training ends here, in all processes; never while a gradient waits for its step."""
         return self.pending == 0 and (self._stopping() if distributed.size() == 1 else self._any_stops)
-
-    def _step(self) -> bool:
-        if self.scaler is None:
-            self.opt.step()
-            return True
-        scale = self.scaler.get_scale()
-        self.scaler.step(self.opt)  # not where a gradient is infinite; the scale falls then, and never else
-        self.scaler.update()
-        return self.scaler.get_scale() >= scale
 
     def _divide(self) -> None:
         """Make of the gradient of a sum over samples that of their mean; PyTorch has averaged the sums of all processes."""
