@@ -82,36 +82,20 @@ class CrossEntropy(nn.Module):
         return F.cross_entropy(out, yb, label_smoothing=self.label_smoothing if self.training else 0.0)
 
 
-def _cosine(opt: Optimizer, steps: int) -> LRScheduler:
-    return CosineAnnealingLR(opt, steps)
-
-
-def _one_cycle(opt: Optimizer, steps: int) -> LRScheduler:
-    # The cycle leaves momentum alone, so that the value a person reads is the one in force.
-    return OneCycleLR(opt, [group["lr"] for group in opt.param_groups], total_steps=steps, cycle_momentum=False)
-
-
-def _step(opt: Optimizer, steps: int, *, gamma: float = 0.9, step_size: int = 1) -> LRScheduler:
-    return StepLR(opt, step_size, gamma)
-
-
-def _exponential(opt: Optimizer, steps: int, *, gamma: float = 0.9) -> LRScheduler:
-    return ExponentialLR(opt, gamma)
-
-
-def _plateau(opt: Optimizer, steps: int, *, gamma: float = 0.1, plateau_patience: int = 10) -> LRScheduler:
-    return ReduceLROnPlateau(opt, factor=gamma, patience=plateau_patience)
-
-
 # What has a default is an option of the loss or schedule. A schedule gets the optimizer and the run's number of batches.
 LOSSES: dict[str, Callable[..., Callable[[Tensor, Tensor], Tensor]]] = {"cross-entropy": CrossEntropy, "mse": lambda: mse}
 SCHEDULES: dict[str, Callable[..., LRScheduler | None]] = {
     "none": lambda opt, steps: None,
-    "cosine": _cosine,
-    "one-cycle": _one_cycle,
-    "step": _step,
-    "exponential": _exponential,
-    "plateau": _plateau,
+    "cosine": lambda opt, steps: CosineAnnealingLR(opt, steps),
+    # The cycle leaves momentum alone, so that the value a person reads is the one in force.
+    "one-cycle": lambda opt, steps: OneCycleLR(
+        opt, [g["lr"] for g in opt.param_groups], total_steps=steps, cycle_momentum=False
+    ),
+    "step": lambda opt, steps, *, gamma=0.9, step_size=1: StepLR(opt, step_size, gamma),
+    "exponential": lambda opt, steps, *, gamma=0.9: ExponentialLR(opt, gamma),
+    "plateau": lambda opt, steps, *, gamma=0.1, plateau_patience=10: ReduceLROnPlateau(
+        opt, factor=gamma, patience=plateau_patience
+    ),
 }
 STEPPED_BY_EPOCH = {"step", "exponential", "plateau"}  # the others after every batch
 
@@ -208,10 +192,10 @@ def make_augment(names: str, num_classes: int) -> Augment | None:
     def augment(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         for step in steps:
             x = step(min(x.shape[2:]))(x)
-        if mixtures:
-            chosen = int(torch.randint(len(mixtures), ())) if len(mixtures) > 1 else 0
-            x, y = mixtures[chosen](x.float(), y)
-        return x, y
+        if not mixtures:
+            return x, y
+        chosen = int(torch.randint(len(mixtures), ())) if len(mixtures) > 1 else 0
+        return mixtures[chosen](x.float(), y)
 
     return augment if listed else None
 
@@ -219,8 +203,7 @@ def make_augment(names: str, num_classes: int) -> Augment | None:
 def _mixture(name: str, alpha: float, num_classes: int) -> Augment:
     from torchvision.transforms import v2  # type: ignore[import-untyped]  # seconds to import, and rarely wanted
 
-    made: Augment = getattr(v2, name)(alpha=alpha, num_classes=num_classes)
-    return made
+    return getattr(v2, name)(alpha=alpha, num_classes=num_classes)  # type: ignore[no-any-return]
 
 
 Value = TypeVar("Value")

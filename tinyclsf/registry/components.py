@@ -46,15 +46,10 @@ class Component:
 
     def described(self) -> dict[str, Any]:
         """The component as JSON, with the values of all its options, so that it can be built again."""
-        return {
-            "name": self.plugin.name,
-            "package": self.plugin.package,
-            "package_version": self.plugin.package_version,
-            # A path that is relative now leads elsewhere from another folder.
-            "options": {
-                name: as_json(value.absolute() if isinstance(value, Path) else value) for name, value in self.values.items()
-            },
-        }
+        # A path that is relative now leads elsewhere from another folder.
+        options = {key: as_json(value.absolute() if isinstance(value, Path) else value) for key, value in self.values.items()}
+        plugin = {"name": self.plugin.name, "package": self.plugin.package, "package_version": self.plugin.package_version}
+        return {**plugin, "options": options}
 
 
 def load_component(
@@ -90,7 +85,10 @@ def load_component(
     elif saved_dir is not None:
         options["data_dir"] = Setting(Path(saved_dir), "config")
     elif uses_data_dir and "data_dir" not in options:
-        options["data_dir"] = _default_data_dir()
+        if folder := os.environ.get("TINYCLSF_DATA"):
+            options["data_dir"] = Setting(Path(folder), "$TINYCLSF_DATA")
+        else:
+            options["data_dir"] = Setting(Path("~/.cache/tinyclsf").expanduser(), "default")
     component = Component(plugin, factory, {name: options[name] for name in known})
     if (check_options := attribute_of(factory, "check_options")) is not None:
         with blamed_on(plugin, "failed in check_options"):
@@ -104,10 +102,7 @@ def build_splits(component: Component) -> Splits:
     Raises: PluginError if the plugin fails or returns no Splits; DataError as the plugin says.
     """
     with blamed_on(component.plugin, "failed"):
-        splits = component.factory(**component.values)
-    check_result(component.plugin, splits, Splits)
-    assert isinstance(splits, Splits)
-    return splits
+        return check_result(component.plugin, component.factory(**component.values), Splits)
 
 
 def build_model(component: Component, splits: Splits) -> Classifier:
@@ -117,8 +112,7 @@ def build_model(component: Component, splits: Splits) -> Classifier:
     """
     shape, num_classes = splits.image_shape, len(splits.classes)
     with blamed_on(component.plugin, f"failed for {num_classes} classes of images {shape}"):
-        network = component.factory(shape, num_classes, **component.values)
-    check_result(component.plugin, network, torch.nn.Module)
+        network = check_result(component.plugin, component.factory(shape, num_classes, **component.values), torch.nn.Module)
     model = Classifier(splits.preprocess, network, splits.classes, shape, splits.white)
     with blamed_on(component.plugin, f"failed on images {shape}"), torch.no_grad():
         out = model.eval()(torch.zeros(2, *shape))
@@ -129,10 +123,3 @@ def build_model(component: Component, splits: Splits) -> Classifier:
             f"wanted logits of shape (2, {num_classes})"
         )
     return model
-
-
-def _default_data_dir() -> Setting:
-    folder = os.environ.get("TINYCLSF_DATA")
-    if folder:
-        return Setting(Path(folder), "$TINYCLSF_DATA")
-    return Setting(Path("~/.cache/tinyclsf").expanduser(), "default")

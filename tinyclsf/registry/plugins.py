@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points, version
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from tinyclsf.errors import ConfigurationError, PluginError, TinyclsfError, did_you_mean
 
+Result = TypeVar("Result")
 Kind = Literal["dataset", "model", "callback"]
 KINDS: tuple[Kind, ...] = ("dataset", "model", "callback")
 
@@ -67,8 +68,7 @@ def load(plugin: Plugin) -> Callable[..., Any]:
         target = plugin._load()
     if not callable(target):
         raise PluginError(f"{_named(plugin)} is {type(target).__name__}, which cannot be called; wanted a function or class")
-    found: Callable[..., Any] = target
-    return found
+    return target  # type: ignore[no-any-return]
 
 
 @contextmanager
@@ -83,14 +83,15 @@ def blamed_on(plugin: Plugin, what: str) -> Iterator[None]:
         raise PluginError(f"{_named(plugin)} {what}: {type(error).__name__}: {reason}".rstrip(": ")) from error
 
 
-def check_result(plugin: Plugin, result: object, wanted: type) -> None:
-    """Hold a plugin to what its contract says that it returns.
+def check_result(plugin: Plugin, result: object, wanted: type[Result]) -> Result:
+    """What a plugin returned, if it is what its contract says.
 
     Raises: PluginError if the result is of another type.
     """
     if not isinstance(result, wanted):
         right = f"{wanted.__module__}.{wanted.__qualname__}"
         raise PluginError(f"{_named(plugin)} returned {type(result).__name__}; wanted {right}")
+    return result
 
 
 def own_version() -> str:
