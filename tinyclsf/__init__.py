@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from tinyclsf.analysis.report import write_report as write_report
     from tinyclsf.analysis.summary import summarize as summarize
     from tinyclsf.batches.loaders import WrappedDataLoader as WrappedDataLoader
-    from tinyclsf.data import Images as Images
-    from tinyclsf.data import Splits as Splits
+    from tinyclsf.data import Images as Images, Splits as Splits
     from tinyclsf.deployment.export import export_model as export_model
     from tinyclsf.deployment.exported_files import load_exported as load_exported
     from tinyclsf.deployment.prediction import predict_files as predict_files
@@ -22,20 +21,13 @@ if TYPE_CHECKING:
     from tinyclsf.experiments.experiment import Experiment as Experiment
     from tinyclsf.experiments.train import train as train
     from tinyclsf.machine.duration import DurationTime as DurationTime
-    from tinyclsf.metrics import Epoch as Epoch
-    from tinyclsf.metrics import accuracy as accuracy
-    from tinyclsf.modules import Classifier as Classifier
-    from tinyclsf.modules import Lambda as Lambda
-    from tinyclsf.modules import Preprocess as Preprocess
-    from tinyclsf.runs.models import load_model as load_model
-    from tinyclsf.runs.models import save_model as save_model
-    from tinyclsf.runs.trained_run import load_run as load_run
-    from tinyclsf.runs.trained_run import load_splits as load_splits
+    from tinyclsf.metrics import Epoch as Epoch, accuracy as accuracy
+    from tinyclsf.modules import Classifier as Classifier, Lambda as Lambda, Preprocess as Preprocess
+    from tinyclsf.runs.models import load_model as load_model, save_model as save_model
+    from tinyclsf.runs.trained_run import load_run as load_run, load_splits as load_splits
     from tinyclsf.scripting.script import write_script as write_script
     from tinyclsf.trainer import Trainer as Trainer
-    from tinyclsf.training import fit as fit
-    from tinyclsf.training import get_data as get_data
-    from tinyclsf.training import loss_batch as loss_batch
+    from tinyclsf.training import fit as fit, get_data as get_data, loss_batch as loss_batch
 
 _HOME = {
     "Classifier": "modules",

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 class TinyclsfError(Exception):
     """A fault that a person can mend: one sentence with the file, what was found, what was wanted and what to do."""
 
-    exit_code = 1
-    kind = "internal"
+    exit_code, kind = 1, "internal"
 
     def __init__(self, message: str, *, tip: str | None = None) -> None:
         super().__init__(message)
@@ -20,57 +19,49 @@ class TinyclsfError(Exception):
 class ConfigurationError(TinyclsfError):
     """A setting, an option or a name that cannot be used as it was given."""
 
-    exit_code = 2
-    kind = "configuration"
+    exit_code, kind = 2, "configuration"
 
 
 class DataError(TinyclsfError):
     """A data file that is missing, broken or not what was asked for."""
 
-    exit_code = 3
-    kind = "data"
+    exit_code, kind = 3, "data"
 
 
 class ModelFileError(TinyclsfError):
     """A saved model or checkpoint that cannot be read or does not fit."""
 
-    exit_code = 4
-    kind = "model-file"
+    exit_code, kind = 4, "model-file"
 
 
 class PluginError(TinyclsfError):
     """A plugin that cannot be imported, fails, or returns something other than its contract says."""
 
-    exit_code = 5
-    kind = "plugin"
+    exit_code, kind = 5, "plugin"
 
 
 class TrainingError(TinyclsfError):
     """A training run that cannot go on: a loss that is not a number, no memory left."""
 
-    exit_code = 6
-    kind = "training"
+    exit_code, kind = 6, "training"
 
 
 class StorageError(TinyclsfError):
     """A result that cannot be written."""
 
-    exit_code = 7
-    kind = "storage"
+    exit_code, kind = 7, "storage"
 
 
 class Interrupted(TinyclsfError):
     """A run that its person stopped."""
 
-    exit_code = 130
-    kind = "interrupted"
+    exit_code, kind = 130, "interrupted"
 
 
 class Terminated(Interrupted):
     """A run that the system stopped, by SIGTERM."""
 
-    exit_code = 143
-    kind = "terminated"
+    exit_code, kind = 143, "terminated"
 
 
 class TinyclsfWarning(UserWarning):

@@ -136,8 +136,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises: what `predict_proba` does.
         """
-        best = self.predict_proba(X).argmax(axis=1)
-        labels: NDArray[Any] = self.classes_[best]
+        labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
         return labels
 
     def __sklearn_tags__(self) -> Any:
@@ -157,7 +156,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 network = _small_network(images.shape[1:], len(classes))
             else:
                 network = _copied(self.model, flat=self._flat)
-                classes = _meant_by(_outputs(network, images[:1]), named)
+                classes = _meant_by(network, images[:1], named)
         self._encoder = LabelEncoder().fit(classes)
         self.classes_ = self._encoder.classes_
         labels = torch.from_numpy(self._encoder.transform(named))
@@ -165,9 +164,8 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.model is None and images.dtype != torch.uint8:
             kept = _without(self._held_out(labels, val_ratio), images, labels)
             preprocess = Preparation(normalize="stats").scaling(kept, white=1.0)
-        model = Classifier(preprocess, network, [str(label) for label in classes], images.shape[1:])
-        self._optimizer = make_optimizer(self.optimizer, model.parameters(), lr=self.lr)
-        self.model_ = model
+        self.model_ = Classifier(preprocess, network, [str(label) for label in classes], images.shape[1:])
+        self._optimizer = make_optimizer(self.optimizer, self.model_.parameters(), lr=self.lr)
         self.history_: list[Epoch] = []
         self.n_iter_ = 0
         self.valid_rows_ = np.arange(0)
@@ -278,18 +276,13 @@ def _copied(model: nn.Module, *, flat: bool) -> nn.Module:
     return nn.Sequential(nn.Flatten(), copied) if flat else copied
 
 
-def _outputs(network: nn.Module, images: Tensor) -> int:
-    """How many outputs a network gives for an image."""
+def _meant_by(network: nn.Module, image: Tensor, y: NDArray[Any]) -> NDArray[Any]:
+    """The labels that a network's outputs stand for, as many as it gives for an image."""
     with torch.no_grad():
-        out: Tensor = network.eval()(images.float())
-    if out.ndim != 2 or len(out) != len(images):
+        out: Tensor = network.eval()(image.float())
+    if out.ndim != 2 or len(out) != 1:
         raise ConfigurationError(f"the model gives outputs of shape {tuple(out.shape)} for one row; wanted logits (1, classes)")
-    return out.shape[1]
-
-
-def _meant_by(outputs: int, y: NDArray[Any]) -> NDArray[Any]:
-    """The labels that a model's outputs stand for."""
-    classes = np.unique(y)
+    outputs, classes = out.shape[1], np.unique(y)
     if classes.dtype.kind in "iu" and classes[0] >= 0 and classes[-1] < outputs:
         return np.arange(outputs)
     if len(classes) != outputs:

@@ -84,7 +84,8 @@ class Preparation:
         if valid is None:
             train, valid = set_aside(train, self.held_out(train.y, own_size=own_size, own_split=own_split))
         train = self.thinned(train)
-        return Splits(train, valid, test, classes, _image_shape(train), self.scaling(train, white), white)
+        channels, height, width = train.x.shape[1:]
+        return Splits(train, valid, test, classes, (channels, height, width), self.scaling(train, white), white)
 
     def held_out(
         self, y: Tensor, *, own_size: int | None = None, own_split: Literal["stratified", "tail"] = "stratified"
@@ -232,8 +233,3 @@ def shuffled_by_class(y: Tensor, seed: int) -> list[Tensor]:
     starts = y[order].diff().nonzero().flatten() + 1
     by_class = order.tensor_split(starts.tolist())
     return [rows[torch.randperm(len(rows), generator=generator)] for rows in by_class]
-
-
-def _image_shape(images: Images) -> tuple[int, int, int]:
-    channels, height, width = images.x.shape[1:]
-    return channels, height, width

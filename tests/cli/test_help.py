@@ -12,8 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.support.commands import Cli
-from tinyclsf.cli.app import cli as program
-from tinyclsf.cli.app import main
+from tinyclsf.cli.app import cli as program, main
 
 PAGE = 36  # lines; of `fit`, whose options are in sections, a page holds one or two of these
 NAMES = ["", *program.commands]

@@ -102,11 +102,10 @@ def own_device(device: str) -> str:
 @contextmanager
 def first_on_each_machine() -> Iterator[None]:
     """Let one process of each machine through before the others: to download what the others then find."""
-    first = launch.rank_here() == 0
-    if not first:
+    if launch.rank_here() > 0:
         any_of(False)
     yield
-    if first:
+    if launch.rank_here() == 0:
         any_of(False)
 
 
@@ -129,6 +128,4 @@ def diagnosed() -> Iterator[None]:
 
 def from_first(value: Value | None) -> Value:
     """What process 0 has, in all."""
-    if size() == 1:
-        return value  # type: ignore[return-value]
     return gathered(value)[0]  # type: ignore[return-value]

@@ -29,7 +29,7 @@ def random_state(device: torch.device, loader: object) -> RandomState:
     own = _own_generator(loader)
     return {
         "torch": torch.get_rng_state(),
-        "device": None if device.type == "cpu" else _device_module(device).get_rng_state(*_index(device)),
+        "device": None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(*_index(device)),
         "loader": None if own is None else own.get_state(),
         "python": random.getstate(),
         "numpy": {**numpy, "state": {**numpy["state"], "key": numpy["state"]["key"].tolist()}},
@@ -40,7 +40,7 @@ def set_random_state(state: RandomState, device: torch.device, loader: object) -
     """Bring all generators to a state that `random_state` gave."""
     torch.set_rng_state(state["torch"])
     if state["device"] is not None and device.type != "cpu":
-        _device_module(device).set_rng_state(state["device"], *_index(device))
+        torch.get_device_module(device).set_rng_state(state["device"], *_index(device))
     own = _own_generator(loader)
     if own is not None and state["loader"] is not None:
         own.set_state(state["loader"])
@@ -53,9 +53,5 @@ def _own_generator(loader: object) -> torch.Generator | None:
     return found if isinstance(found, torch.Generator) else None
 
 
-def _device_module(device: torch.device) -> Any:
-    return torch.cuda if device.type == "cuda" else torch.mps
-
-
 def _index(device: torch.device) -> tuple[torch.device, ...]:
-    return (device,) if device.type == "cuda" else ()
+    return (device,) if device.type == "cuda" else ()  # MPS has one device

@@ -37,7 +37,7 @@ class StopSignals:
 
     def hold(self) -> None:
         """Let the first signal wait until `release`, where it would come between two things that belong together."""
-        self.on_first = _wait
+        self.on_first = lambda: None
 
     def release(self) -> None:
         """Let signals end the run again.
@@ -70,7 +70,3 @@ class StopSignals:
         if not first or self.on_first is None:
             raise SignalReceived(number)
         self.on_first()
-
-
-def _wait() -> None:
-    """What a signal does that is held."""

@@ -22,7 +22,9 @@ def translated(where: Callable[[], str], *, advice: str = _SMALLER) -> Iterator[
         yield
     except (MemoryError, RuntimeError) as error:
         text = " ".join(str(error).split())
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or _is_out_of_memory(text):
+        # What allocators of the CPU and of MPS raise is a plain RuntimeError.
+        told = "can't allocate memory" in text or "out of memory" in text
+        if told or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
             raise TrainingError(f"out of memory in {where()}; {advice}") from error
         if "cannot be converted to type" in text and "overflow" in text:
             raise TrainingError(f"a number is too large for its type in {where()}; lower the learning rate") from error
@@ -34,11 +36,6 @@ def translated(where: Callable[[], str], *, advice: str = _SMALLER) -> Iterator[
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise TrainingError(f"the model cannot be compiled ({_first_sentence(text)}); leave compile out") from error
         raise
-
-
-def _is_out_of_memory(text: str) -> bool:
-    """What allocators of the CPU and of MPS raise is a plain RuntimeError."""
-    return "can't allocate memory" in text or "out of memory" in text
 
 
 def _first_sentence(text: str) -> str:
