@@ -136,7 +136,8 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises: what `predict_proba` does.
         """
-        labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        labels: NDArray[Any] = self.classes_[best]
         return labels
 
     def __sklearn_tags__(self) -> Any:
@@ -164,8 +165,9 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.model is None and images.dtype != torch.uint8:
             kept = _without(self._held_out(labels, val_ratio), images, labels)
             preprocess = Preparation(normalize="stats").scaling(kept, white=1.0)
-        self.model_ = Classifier(preprocess, network, [str(label) for label in classes], images.shape[1:])
-        self._optimizer = make_optimizer(self.optimizer, self.model_.parameters(), lr=self.lr)
+        model = Classifier(preprocess, network, [str(label) for label in classes], images.shape[1:])
+        self._optimizer = make_optimizer(self.optimizer, model.parameters(), lr=self.lr)
+        self.model_ = model
         self.history_: list[Epoch] = []
         self.n_iter_ = 0
         self.valid_rows_ = np.arange(0)
