@@ -42,7 +42,8 @@ def test_the_wheel_holds_both_trees_and_nothing_else(wheel: zipfile.ZipFile) -> 
     names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tinyclsf").rglob("*.py")}
     wanted |= {f"tinyclsf_{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "plugins").rglob("*.py")}
-    assert names == wanted | {"tinyclsf/py.typed", "tinyclsf/analysis/report.html", "tinyclsf_plugins/py.typed"}
+    files = {"tinyclsf/analysis/report.html", "tinyclsf/scripting/loop.py.jinja"}
+    assert names == wanted | files | {"tinyclsf/py.typed", "tinyclsf_plugins/py.typed"}
 
 
 def test_the_metadata_says_what_is_true(wheel: zipfile.ZipFile) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 from PIL import Image
 
 from tinyclsf.analysis.assessment import MOST_SHOWN, Assessment, Mistake, assess, mistakes
@@ -20,6 +19,7 @@ from tinyclsf.drawing.samples import as_pictures
 from tinyclsf.drawing.style import as_svg
 from tinyclsf.errors import DataWarning, TinyclsfError, shape_as_text
 from tinyclsf.machine.storage import StrPath, check_target, write_whole
+from tinyclsf.machine.templates import load_template
 from tinyclsf.metrics import best_of, percent
 from tinyclsf.recipes import make_loss
 from tinyclsf.registry.options import as_text
@@ -85,7 +85,7 @@ def write_report(folder: StrPath, out: StrPath | None = None, *, worst: int = 12
         valid_images=value_at(int, config, "data", "content", "valid"),
         error=run.error,
     )
-    text = _template().render(
+    text = load_template(Path(__file__).with_name("report.html"), autoescape=True, percent=percent).render(
         run=run,
         commands=value_at(list, config, "commands") or [],
         about=_about(config),
@@ -175,15 +175,3 @@ def _drawn_confusion(assessment: Assessment) -> str | None:
     """The confusion matrix as a drawing, where it is too large for a table."""
     names = [each.name for each in assessment.classes]
     return as_svg(draw_confusion(assessment.confusion, names)) if len(names) > MOST_SHOWN else None
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["percent"] = percent
-    return environment.get_template("report.html")

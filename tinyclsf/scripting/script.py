@@ -24,7 +24,7 @@ from tinyclsf.runs.listing import describe_run, value_at
 from tinyclsf.runs.trained_run import TrainedRun, load_run, load_splits
 from tinyclsf.scripting.data import Reader, reader_from_file, reader_of
 from tinyclsf.scripting.hooks import only_watches
-from tinyclsf.scripting.loop import Loop
+from tinyclsf.scripting.loop import loop_sources
 from tinyclsf.scripting.model import model_sources
 from tinyclsf.scripting.sources import Sources, import_lines
 
@@ -86,7 +86,8 @@ class _Writer:
         done, epochs = len(self.run.history), self.settings["epochs"]
         if done < epochs and self.settings["patience"] is None:
             self.notes.append(f"the run was stopped after {done} of {epochs} epochs; the script trains all of them")
-        if self.settings["schedule"] in _STRETCHED and any("--epochs" in command for command in self._resumed_by()):
+        resumed_by = self.run.config.get("commands", [])[1:]
+        if self.settings["schedule"] in _STRETCHED and any("--epochs" in str(command) for command in resumed_by):
             self.notes.append(
                 "the run went on to more epochs than it was begun with, which changed its schedule on the way; "
                 "the script has the later one from the start"
@@ -97,10 +98,6 @@ class _Writer:
             self.notes.append(
                 f"the script leaves out the callbacks of the run ({', '.join(others)}); what they did is not in it"
             )
-
-    def _resumed_by(self) -> list[str]:
-        commands = self.run.config.get("commands", [])
-        return [str(command) for command in commands[1:]]
 
     # Data
 
@@ -170,31 +167,25 @@ class _Writer:
     def _text(self, reader: Reader, model: Sources) -> str:
         run = self.run
         held_out = "valid" if self.content.get("test") is None else "test"
-        loop = Loop(self.settings, run.model.image_shape, len(run.model.classes), held_out)
-        loop_sources = loop.sources()
         draws = {"import random": "random.seed(SEED)", "import numpy as np": "np.random.seed(SEED)"}
-        main = loop_sources.definitions["main"]
         seeds = [call for line, call in draws.items() if line in model.imports]
-        for call in seeds:
-            main = main.replace("    model = ", f"    {call}\n    model = ", 1)
+        constants, loop = loop_sources(self.settings, run.model.image_shape, len(run.model.classes), held_out, seeds)
         sections = {
             "1. The data": reader.sources.definitions,
             "2. The model": model.definitions,
-            "3. Training": {**loop_sources.definitions, "main": main},
+            "3. Training": loop.definitions,
         }
         blocks = [self._heading(held_out), "from __future__ import annotations"]
-        blocks.append("\n".join(_imports(reader.sources, model, loop_sources)))
-        blocks.append(loop.constants())
+        blocks += ["\n".join(_imports(reader.sources, model, loop)), constants]
         seen: dict[str, str] = {}
-        parts = blocks
         for title, definitions in sections.items():
             fresh = {name: code for name, code in definitions.items() if seen.get(name) != code}
             if twice := set(fresh) & set(seen):
                 raise ConfigurationError(f"the model has a thing named {min(twice)}, as the script has; give it another name")
             seen |= fresh
-            parts += [f"# {title}", *fresh.values()]
-        parts.append('if __name__ == "__main__":\n    main()')
-        return _joined(parts) + "\n"
+            blocks += [f"# {title}", *fresh.values()]
+        blocks.append('if __name__ == "__main__":\n    main()')
+        return _joined(blocks) + "\n"
 
     def _heading(self, held_out: str) -> str:
         run, config = self.run, self.run.config
@@ -203,7 +194,8 @@ class _Writer:
         versions = f"tinyclsf {config.get('tinyclsf')}, PyTorch {config.get('torch')}"
         lines = [f"Train {model} on {data}, in plain PyTorch.", ""]
         lines.append(f"Made from the run {run.folder.name} ({versions}), {self._score(held_out)}.")
-        threads = _counted(config["threads"]) if "threads" in config else "as many threads"
+        count = config.get("threads", "as many")
+        threads = "1 thread" if count == 1 else f"{count} threads"
         if not self.notes:
             lines.append(f"On the CPU, with that PyTorch and {threads}, it ends with the very weights of that run.")
         for note in self.notes:
@@ -232,10 +224,6 @@ def _check_possible(settings: dict[str, Any]) -> None:
         )
 
 
-def _counted(threads: int) -> str:
-    return "1 thread" if threads == 1 else f"{threads} threads"
-
-
 def _imports(*sources: Sources) -> list[str]:
     needed = ["import torch", "from torch.utils.data import TensorDataset"]
     return import_lines([*needed, *(line for each in sources for line in each.imports)])
@@ -245,11 +233,8 @@ def _joined(blocks: list[str]) -> str:
     """Blocks of code with the empty lines between them that Python code has."""
     text = blocks[0]
     for above, below in itertools.pairwise(blocks):
-        wide = _is_definition(above) or _is_definition(below) or below.startswith(("# 1.", "# 2.", "# 3.", "if "))
+        defined = any(re.search(r"^(@|def |class )", block, re.MULTILINE) for block in (above, below))
+        wide = defined or below.startswith(("# 1.", "# 2.", "# 3.", "if "))
         gap = 3 if wide else 1 if _CONSTANT.match(above) and _CONSTANT.match(below) else 2
         text += "\n" * gap + below
     return text
-
-
-def _is_definition(block: str) -> bool:
-    return re.search(r"^(@|def |class )", block, re.MULTILINE) is not None
