@@ -160,9 +160,8 @@ def _check(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
 
 
 def _class_figures(name: str, images: int, predicted: int, correct: int) -> ClassFigures:
-    if images == 0:
-        return ClassFigures(name, images, predicted, correct, None, None)
-    return ClassFigures(name, images, predicted, correct, correct / images, wilson_interval(correct, images))
+    figures = (correct / images, wilson_interval(correct, images)) if images else (None, None)
+    return ClassFigures(name, images, predicted, correct, *figures)
 
 
 def _top5(predictions: Predictions) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import warnings
 from collections.abc import Callable, Iterator, Sized
 from typing import Any, NamedTuple
 
@@ -36,7 +35,7 @@ from tinyclsf.analysis.model_checks import (
 )
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import TinyclsfError
-from tinyclsf.machine.randomness import random_state, set_random_state
+from tinyclsf.machine.randomness import without_trace
 from tinyclsf.modules import Classifier
 from tinyclsf.training import LossFunc
 
@@ -102,7 +101,7 @@ def check(model: Classifier, splits: Splits, loss_func: LossFunc) -> list[Findin
 def quick_check(model: Classifier, splits: Splits, loss_func: LossFunc) -> list[Finding]:
     """The checks that take about as long as a few steps; of images that are not in memory none is fetched."""
     checks = _Checks()
-    with _without_trace(), checks.trying("the sample"):
+    with without_trace(), checks.trying("the sample"):
         if not in_memory(splits.train):
             blank = torch.zeros(2, *model.image_shape)
             checks.run("outputs", lambda: check_outputs(logits_of(model, blank, 2), torch.zeros(2).long(), loss_func))
@@ -127,7 +126,7 @@ def examine(model: Classifier, splits: Splits, loss_func: LossFunc, *, images: i
     Raises: DataError as the data set does if an image cannot be read.
     """
     checks, figures = _Checks(), _Figures(0, None, None, None)
-    with _without_trace():
+    with without_trace():
         sample = None
         with checks.trying("the training images"):
             sample = sample_of(splits.train, images)
@@ -212,16 +211,3 @@ def _batch(model: Classifier, values: int, most: int) -> int:
 
 def _finite(number: torch.Tensor) -> float | None:
     return float(number) if bool(number.isfinite()) else None
-
-
-@contextlib.contextmanager
-def _without_trace() -> Iterator[None]:
-    """Leave the random generators as they were, and say nothing of what a model warns of."""
-    cpu = torch.device("cpu")
-    before = random_state(cpu, None)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        set_random_state(before, cpu, None)

@@ -24,7 +24,7 @@ from tinyclsf.runs.listing import describe_run, read_history, read_run_config, v
 ALL_PAIRS = 4  # runs of which each is tested against each; of more, the best one against the others
 
 _ABSENT = object()
-_ORDER = ("model", "-m", "data", "-d", "", "callback", "-c", "version")
+_PLACES = {group: at for at, group in enumerate(("model", "-m", "data", "-d", "", "callback", "-c", "version"))}
 _WHY = {"running": "is still being trained", "stopped": "was stopped", "failed": "failed"}
 
 
@@ -161,12 +161,7 @@ def _settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
 def _names(each_settings: Iterable[Mapping[str, Any]]) -> list[str]:
     """All names: the model, its options, the data, its options, and the rest in the order in which they come."""
     names = dict.fromkeys(name for settings in each_settings for name in settings)
-
-    def place(name: str) -> int:
-        group = name.split(" ")[0]
-        return _ORDER.index(group) if group in _ORDER else _ORDER.index("")
-
-    return sorted(names, key=place)
+    return sorted(names, key=lambda name: _PLACES.get(name.split(" ")[0], _PLACES[""]))
 
 
 def _chosen_pairs(scored: Sequence[_Scored]) -> list[tuple[_Scored, _Scored]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sized
 from itertools import islice
 from typing import Any, NamedTuple, TypeGuard
 
@@ -59,17 +58,20 @@ def describe_data(splits: Splits, split: str = "train", *, images: int = 12, see
         samples = list(islice(iter(dataset), images))
         rows = list(range(len(samples)))
     else:
-        rows = _rows(_length(dataset), images, seed)
+        size = len(dataset)  # type: ignore[arg-type]  # what is no stream has a length
+        order = torch.arange(size) if seed is None else torch.randperm(size, generator=torch.Generator().manual_seed(seed))
+        rows = order[:images].tolist()
         samples = [dataset[row] for row in rows]
     if not samples:
         raise DataError(f"the {name} split of the data has no images")
     x = torch.stack([_checked(row, image, splits.image_shape) for row, (image, _) in zip(rows, samples, strict=True)])
     files = paths_of(dataset)
+    parts = [(each, getattr(splits, each)) for each in ("train", "valid", "test")]
     with torch.no_grad():
         preprocessed = _values(splits.preprocess(x))
     return DataDescription(
         split=name,
-        sizes={each: _size(getattr(splits, each)) for each in ("train", "valid", "test") if getattr(splits, each) is not None},
+        sizes={each: None if is_stream(part) else len(part) for each, part in parts if part is not None},
         counts=dataset.y.bincount(minlength=len(splits.classes)).tolist() if isinstance(dataset, Images) else None,
         rows=rows,
         x=x,
@@ -85,13 +87,6 @@ def is_stream(dataset: Dataset[Any]) -> TypeGuard[IterableDataset[Any]]:
     return isinstance(dataset, IterableDataset)
 
 
-def _rows(length: int, count: int, seed: int | None) -> list[int]:
-    if seed is None:
-        return list(range(min(count, length)))
-    found: list[int] = torch.randperm(length, generator=torch.Generator().manual_seed(seed))[:count].tolist()
-    return found
-
-
 def _checked(row: int, image: Any, shape: tuple[int, int, int]) -> Tensor:
     if not isinstance(image, Tensor) or tuple(image.shape) != tuple(shape):
         found = f"of shape {tuple(image.shape)}" if isinstance(image, Tensor) else f"a {type(image).__name__}"
@@ -102,12 +97,3 @@ def _checked(row: int, image: Any, shape: tuple[int, int, int]) -> Tensor:
 def _values(x: Tensor) -> Values:
     numbers = x.double()
     return Values(float(numbers.min()), float(numbers.max()), float(numbers.mean()), float(numbers.std(correction=0)))
-
-
-def _size(dataset: Dataset[Any]) -> int | None:
-    return None if is_stream(dataset) else _length(dataset)
-
-
-def _length(dataset: Dataset[Any]) -> int:
-    assert isinstance(dataset, Sized)
-    return len(dataset)

@@ -121,18 +121,16 @@ def _diverged(run: _Run) -> Remark | None:
     failed = _NOT_FINITE.search(run.error or "")
     if failed:
         evidence = f"it failed: the {failed[0]}" if not losses else f"after {len(losses)} epochs it failed: the {failed[0]}"
-    elif len(losses) >= _FEWEST and _is_blown_up(losses):
-        low = losses.index(min(losses))
+    elif len(losses) >= _FEWEST:
+        lowest, last = min(losses), losses[-1]
+        if last < _BLOWN_UP * lowest or last - lowest < _LOST * (losses[0] - lowest):
+            return None
+        low = losses.index(lowest)
         evidence = f"train loss rose from {losses[low]:.4g} in epoch {low + 1} to {losses[-1]:.4g} in epoch {len(losses)}"
         evidence += f"; in epoch 1 it was {losses[0]:.4g}" if low else ""
     else:
         return None
     return Remark("the loss suggests that training diverged", evidence, _other_rate(run, 0.1))
-
-
-def _is_blown_up(losses: Sequence[float]) -> bool:
-    first, low, last = losses[0], min(losses), losses[-1]
-    return last >= _BLOWN_UP * low and last - low >= _LOST * (first - low)
 
 
 def _no_progress(run: _Run) -> Remark | None:

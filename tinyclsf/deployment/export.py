@@ -35,16 +35,8 @@ from tinyclsf.runs.models import CARD, WEIGHTS, read_card
 from tinyclsf.runs.trained_run import TrainedRun, load_run, load_splits, part_of
 
 FILES = {"onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "export.safetensors"}
-_WRITERS: dict[str, Callable[[PixelClassifier, Path, dict[str, Any]], int | None]] = {
-    "onnx": write_onnx,
-    "pt2": write_pt2,
-    "safetensors": write_safetensors,
-}
-_LOADERS: dict[str, Callable[[Path], Callable[[Tensor], Tensor]]] = {
-    "onnx": load_onnx,
-    "pt2": load_pt2,
-    "safetensors": load_exported,
-}
+_WRITERS: dict[str, Callable[..., int | None]] = {"onnx": write_onnx, "pt2": write_pt2, "safetensors": write_safetensors}
+_LOADERS: dict[str, Callable[[Path], Any]] = {"onnx": load_onnx, "pt2": load_pt2, "safetensors": load_exported}
 _ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 _CHECKED_IMAGES = 256
 _CHECKED_VALUES = 1 << 23  # pixel values in all, so that large images in large networks take no minutes
@@ -152,10 +144,8 @@ def _versions(to: str) -> dict[str, str]:
             for name in _ONNX_PACKAGES if to == "onnx" else ():
                 found[name] = importlib.import_module(name).__version__
     except ImportError as error:
-        packages = ", ".join(_ONNX_PACKAGES[:-1])
-        raise ConfigurationError(
-            f"an export to onnx needs the packages {packages} and {_ONNX_PACKAGES[-1]}; pip install 'tinyclsf[onnx]'"
-        ) from error
+        packages = "onnx, onnxruntime and onnxscript"
+        raise ConfigurationError(f"an export to onnx needs the packages {packages}; pip install 'tinyclsf[onnx]'") from error
     return found
 
 

@@ -33,11 +33,7 @@ class FilePrediction(NamedTuple):
 
 
 def predict_files(
-    model: Classifier,
-    files: StrPath | Iterable[StrPath],
-    *,
-    device: str = "auto",
-    batch_size: int = 64,
+    model: Classifier, files: StrPath | Iterable[StrPath], *, device: str = "auto", batch_size: int = 64
 ) -> Iterator[FilePrediction]:
     """Predict pictures of any size and format, one after the other, each prepared as `image-folder` prepares it for training.
 

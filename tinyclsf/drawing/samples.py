@@ -64,7 +64,9 @@ def show_samples(
     path = None if out is None else Path(out)
     if path is not None:
         check_path(path)
-    rows, columns = _checked_grid(grid)
+    if len(grid) != 2 or not all(isinstance(size, int) and 1 <= size <= 99 for size in grid):
+        raise ConfigurationError(f"grid is {grid}; wanted rows and columns, each 1 to 99, as (3, 4)")
+    rows, columns = grid
     pixels = _checked_images(images)
     true = _class_numbers("label", labels, len(pixels), class_names)
     taken = None if predictions is None else _class_numbers("prediction", predictions, len(pixels), class_names)
@@ -165,12 +167,6 @@ def _range(values: NDArray[np.float32], dtype: np.dtype[Any]) -> tuple[float, fl
     if dtype.kind != "f" and low >= 0 and high <= 255:
         return 0.0, 255.0
     return (low, high) if high > low else (low, low + 1)
-
-
-def _checked_grid(grid: tuple[int, int]) -> tuple[int, int]:
-    if len(grid) != 2 or not all(isinstance(size, int) and 1 <= size <= 99 for size in grid):
-        raise ConfigurationError(f"grid is {grid}; wanted rows and columns, each 1 to 99, as (3, 4)")
-    return grid
 
 
 def _checked_images(images: Any) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from tinyclsf.errors import ConfigurationError
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK = "#1f2328"  # what is drawn in no other colour; inside a page it becomes the colour of the page's text
-RIGHT, WRONG = (
-    "#0072b2",
-    "#d55e00",
-)  # blue and orange, which the colour-blind can tell; what they mark is never told by them alone
+# Blue and orange, which the colour-blind can tell; what they mark is never told by them alone.
+RIGHT, WRONG = "#0072b2", "#d55e00"
 PLAIN: Any = {"parse_math": False}  # for names, as a $ in them would start a formula
 FAINT = 0.15
 FORMATS = ("png", "svg", "pdf")
@@ -50,11 +48,10 @@ def look() -> Iterator[None]:
     import matplotlib
 
     ink = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
+    sizes = ("axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize")
     settings: Any = {
         **dict.fromkeys(ink, INK),
-        **dict.fromkeys(
-            ("axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"), "medium"
-        ),
+        **dict.fromkeys(sizes, "medium"),
         "axes.facecolor": "none",
         "axes.formatter.useoffset": False,
         "axes.spines.right": False,
@@ -192,11 +189,10 @@ def show_windows() -> None:
 
 
 def _rendered(figure: Figure, form: str, **more: Any) -> bytes:
-    file: IO[bytes] = io.BytesIO()
+    file = io.BytesIO()
     with look():
         figure.savefig(file, format=form, dpi=DPI, metadata=_NO_DATE[form], **more)
-    file.seek(0)
-    return file.read()
+    return file.getvalue()
 
 
 def _for_a_page(attribute: str, value: str, prefix: str) -> str:

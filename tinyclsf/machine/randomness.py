@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -46,6 +49,19 @@ def set_random_state(state: RandomState, device: torch.device, loader: object) -
         own.set_state(state["loader"])
     random.setstate(state["python"])
     np.random.set_state(state["numpy"])
+
+
+@contextmanager
+def without_trace() -> Iterator[None]:
+    """Try something on the CPU: the random generators stay as they were, and warnings are not shown."""
+    cpu = torch.device("cpu")
+    before = random_state(cpu, None)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        set_random_state(before, cpu, None)
 
 
 def _own_generator(loader: object) -> torch.Generator | None:

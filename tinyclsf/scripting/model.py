@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.machine.randomness import random_state, seed_all, set_random_state
+from tinyclsf.machine.randomness import seed_all, without_trace
 from tinyclsf.registry.components import Component, load_component
 from tinyclsf.registry.plugins import blamed_on, find
 from tinyclsf.registry.scripted import as_source
@@ -122,20 +121,13 @@ def _maker(sources: Sources) -> Callable[[], nn.Module]:
 
 def _trial(make: Callable[[], nn.Module], image_shape: tuple[int, ...], seed: int) -> tuple[nn.Module, list[Tensor]]:
     """A network, and what tells it from another one: its first weights, what it has drawn, and its outputs in both modes."""
-    cpu = torch.device("cpu")
-    before = random_state(cpu, None)
-    try:
+    with without_trace():
         seed_all(seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what there is to say was said when the run was trained
-            network = make()
+        network = make()
         tensors = [*(tensor.clone() for tensor in network.state_dict().values()), torch.get_rng_state()]
         x = torch.rand(_TRIED, *image_shape)
         with torch.no_grad():
-            tensors += [network.train()(x), network.eval()(x)]
-        return network, tensors
-    finally:
-        set_random_state(before, cpu, None)
+            return network, [*tensors, network.train()(x), network.eval()(x)]
 
 
 def _is_same(found: tuple[nn.Module, list[Tensor]], wanted: tuple[nn.Module, list[Tensor]]) -> bool:
