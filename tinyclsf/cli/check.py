@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tinyclsf.cli.completion import complete_plugin
 from tinyclsf.cli.output import Output, columns, document, wrapped
-from tinyclsf.cli.shared_options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, option
+from tinyclsf.cli.shared_options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, complete_plugin, option
 from tinyclsf.errors import shape_as_text
 from tinyclsf.registry.plugins import find
 

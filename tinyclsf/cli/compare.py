@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tinyclsf.cli.completion import complete_run
 from tinyclsf.cli.output import WIDTH, Output, columns, document, wrapped
-from tinyclsf.cli.shared_options import FILE, common_options, option, runs_option
+from tinyclsf.cli.shared_options import FILE, common_options, complete_run, option, runs_option
 from tinyclsf.metrics import percent
 from tinyclsf.registry.options import as_text
 from tinyclsf.runs.listing import find_run
@@ -103,9 +102,8 @@ def _tables(header: list[str], settings: Table, figures: Table) -> list[list[str
         above = 1 + len(settings)
         return [lines[:above], lines[above:]] if settings else [lines]
     table[0][0] = "run"
-    rows = [
-        [_cut(name, _LONGEST), *(_cut(cell, _LONGEST_VALUE) for cell in cells)] for name, *cells in zip(*table, strict=True)
-    ]
+    by_run = zip(*table, strict=True)
+    rows = [[_cut(name, _LONGEST), *(_cut(cell, _LONGEST_VALUE) for cell in cells)] for name, *cells in by_run]
     return [columns(piece, indent="", numbers_from=1) for piece in _pieces(rows)]
 
 

@@ -35,16 +35,8 @@ class Watch:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
         self.mode = ("bar" if self.console.is_terminal else "plain") if mode == "auto" else mode
         self._next = 0.0
-        self._work = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-            auto_refresh=False,
-            transient=True,
-        )
+        shown = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self._work = Progress(*shown, console=self.console, auto_refresh=False, transient=True)
         self._started: dict[str, tuple[TaskID, float]] = {}
         self.warnings: list[str] = []
         self._inside = contextlib.ExitStack()

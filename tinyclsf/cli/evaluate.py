@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, shortened, wrapped
+from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, scored, shortened, wrapped
 from tinyclsf.cli.shared_options import DIRECTORY, common_options, option, other_data_options, run_argument, runs_option
 from tinyclsf.errors import StorageError, join_names
 from tinyclsf.machine.storage import check_target
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tinyclsf.runs.trained_run import TrainedRun
 
 _SPLIT = "train, valid, test or all. [test, else valid]"
-_WORST: dict[str, Any] = {"type": click.IntRange(1, 100), "default": 12, "metavar": "N"}
 _OUT = "Where the files go. [RUN/evaluation-SPLIT, of other data RUN/evaluation-DATA-SPLIT]"
 _MOST_CROSSED = 12  # classes whose confusion matrix fits on a page
 _CONFUSIONS = 5
@@ -34,11 +33,11 @@ _CAPTION = 12  # leaves room beside it for the confidence
 
 
 @click.command(short_help="Score a run class by class, with its mistakes.")
-@run_argument()
+@run_argument
 @option("--split", type=click.Choice(["train", "valid", "test", "all"]), metavar="NAME", help=_SPLIT)
 @other_data_options
 @option("--out", help=_OUT, **DIRECTORY)
-@option("--worst", help="Mistakes in the picture. [12]", **_WORST)
+@option("--worst", type=click.IntRange(1, 100), default=12, metavar="N", help="Mistakes in the picture. [12]")
 @option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps. [auto]")
 @runs_option()
 @common_options
@@ -77,13 +76,30 @@ def evaluate(
         name, dataset = part_of(splits, split)
         evaluated = trained.config["data"]["name"] if data is None else data
         other = data_dir is not None or bool(data_options) or evaluated != trained.config["data"]["name"]
-        target = out or folder / _plain("-".join(["evaluation", *([evaluated] if other else []), name]))
+        # A data set's name may hold anything, a slash too.
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(["evaluation", *([evaluated] if other else []), name]))
+        target = out or folder / plain
         _make_writable(target)
         predictions = predictions_for(trained, dataset, device=device)
         assessment = assess(predictions, splits.classes, trained.loss_func)
         wrong = mistakes(predictions, paths_of(dataset))
         files = _write(target, trained, dataset, assessment, wrong, worst)
-    return _report(folder, evaluated, name, assessment, wrong, files, watch.warnings)
+    names = [each.name for each in assessment.classes]
+    content = document(
+        "evaluate",
+        run=folder,
+        data=evaluated,
+        split=name,
+        **assessment._asdict(),
+        mistakes=[{**each._asdict(), "true": names[each.true], "predicted": names[each.predicted]} for each in wrong],
+        files=files,
+        warnings=watch.warnings,
+    )
+    blocks = [_overall(name, assessment), _by_class(assessment), _confusions(assessment, names)]
+    blocks += [_crossed(assessment.confusion, names)] if len(names) <= _MOST_CROSSED else []
+    written = [(what, str(path)) for what, path in files.items() if path is not None]
+    blocks += [_remarks(assessment, wrong, files), columns(written, indent="")]
+    return Output("\n\n".join("\n".join(block) for block in blocks if block), content)
 
 
 def _make_writable(folder: Path) -> None:
@@ -116,43 +132,12 @@ def _write(
     return {"errors": errors, "mistakes": pictures if shown else None, "confusion": confusion}
 
 
-def _report(
-    folder: Path,
-    data: str,
-    split: str,
-    assessment: Assessment,
-    wrong: Sequence[Mistake],
-    files: Mapping[str, Path | None],
-    warnings: list[str],
-) -> Output:
-    names = [each.name for each in assessment.classes]
-    content = document(
-        "evaluate",
-        run=folder,
-        data=data,
-        split=split,
-        **assessment._asdict(),
-        mistakes=[{**each._asdict(), "true": names[each.true], "predicted": names[each.predicted]} for each in wrong],
-        files=files,
-        warnings=warnings,
-    )
-    blocks = [_overall(split, assessment), _by_class(assessment), _confusions(assessment, names)]
-    if len(names) <= _MOST_CROSSED:
-        blocks.append(_crossed(assessment.confusion, names))
-    blocks += [_remarks(assessment, wrong, files), columns(_written(files), indent="")]
-    return Output("\n\n".join("\n".join(block) for block in blocks if block), content)
-
-
 def _overall(split: str, found: Assessment) -> list[str]:
-    (low, high), error = map(percent, found.interval), percent(found.calibration_error)
-    rows = [
-        (split, f"accuracy {percent(found.accuracy)} (95 % interval {low} to {high}, {found.images:,} images)"),
-        ("top-5", f"accuracy {percent(found.top5)}: the true class is among the five likeliest"),
-        ("loss", f"{found.loss:.4f}"),
-        ("confidence", f"{percent(found.confidence)} on average; calibration error {error} over 15 bins"),
-    ]
-    if found.top5 is None:
-        del rows[1]
+    error = percent(found.calibration_error)
+    rows = [(split, scored(found)), ("loss", f"{found.loss:.4f}")]
+    if found.top5 is not None:
+        rows.insert(1, ("top-5", f"accuracy {percent(found.top5)}: the true class is among the five likeliest"))
+    rows.append(("confidence", f"{percent(found.confidence)} on average; calibration error {error} over 15 bins"))
     return columns(rows, indent="")
 
 
@@ -170,14 +155,10 @@ def _by_class(found: Assessment) -> list[str]:
 
 def _confusions(found: Assessment, names: Sequence[str]) -> list[str]:
     """The pairs of a true and a predicted class that are most often confused."""
-    pairs = [
-        (times, true, predicted)
-        for true, row in enumerate(found.confusion)
-        for predicted, times in enumerate(row)
-        if times and true != predicted
-    ]
+    counts = [(times, true, guess) for true, row in enumerate(found.confusion) for guess, times in enumerate(row)]
+    pairs = [(times, true, guess) for times, true, guess in counts if times and true != guess]
     most = sorted(pairs, key=lambda pair: -pair[0])[:_CONFUSIONS]
-    rows = [(f"{_short(names[true])} -> {_short(names[predicted])}", f"{times:,}") for times, true, predicted in most]
+    rows = [(f"{_short(names[true])} -> {_short(names[guess])}", f"{times:,}") for times, true, guess in most]
     return columns([("true -> predicted", "times"), *rows], numbers_from=1) if rows else []
 
 
@@ -218,16 +199,6 @@ def _draw(run: TrainedRun, dataset: Dataset[Any], wrong: Sequence[Mistake]) -> F
     return draw_samples(images, titles, columns=math.ceil(math.sqrt(len(wrong))), marks=marks, white=run.model.white)
 
 
-def _written(files: Mapping[str, Path | None]) -> list[tuple[str, str]]:
-    return [(name, str(path)) for name, path in files.items() if path is not None]
-
-
 def _short(name: str, room: int = _NAME) -> str:
     """A class's name as a table can hold it."""
-    printable = "".join(letter if letter.isprintable() else "?" for letter in name)
-    return shortened(printable, room)
-
-
-def _plain(name: str) -> str:
-    """A file name; a data set's may hold anything, a slash too."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+    return shortened("".join(letter if letter.isprintable() else "?" for letter in name), room)

@@ -21,7 +21,7 @@ _TOLD = ("path", "format", "bytes", "opset", "input", "output", "classes", "chec
 
 
 @click.command(short_help="Write a model as ONNX, PT2 or safetensors.")
-@run_argument()
+@run_argument
 @option("--to", type=click.Choice(["onnx", "pt2", "safetensors"]), default="onnx", help=_TO)
 @option("--out", help=_OUT, **FILE)
 @runs_option()
@@ -62,10 +62,7 @@ def _text(exported: Export) -> str:
 
 
 def _checked(check: Check) -> str:
-    images = "1 image" if check.images == 1 else f"{check.images} images"
-    images = images.replace(" ", f" {check.split or 'random'} ")
-    if check.same_classes == check.images:
-        classes = "all classes equal"
-    else:
-        classes = f"{check.same_classes} classes equal, the others ties within the tolerance"
+    images = f"{check.images} {check.split or 'random'} image{'s' * (check.images != 1)}"
+    ties = f"{check.same_classes} classes equal, the others ties within the tolerance"
+    classes = "all classes equal" if check.same_classes == check.images else ties
     return f"on {images}: largest difference {check.max_difference:.1e} of {check.tolerance:.1e} allowed, {classes}"

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
-from tinyclsf.cli.completion import complete_plugin
 from tinyclsf.cli.output import Output
-from tinyclsf.cli.shared_options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, option, runs_option
+from tinyclsf.cli.shared_options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, complete_plugin, option, runs_option
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.experiments.choices import KINDS
 from tinyclsf.experiments.request import DATA, make_request
@@ -31,26 +29,21 @@ if TYPE_CHECKING:
     from tinyclsf.experiments.request import Asked
 
 
-class _Choice(click.ParamType):  # type: ignore[type-arg]  # it has none in click 8.2
-    """A setting of training as a text, held to the values that it takes wherever it is given."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.kind = KINDS[name]
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        try:
-            return self.kind.parsed(value)
-        except ValueError:
-            self.fail(f"it is {value!r}; wanted {self.kind.wanted}.", param, ctx)
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return [CompletionItem(word) for word in self.kind.words if word.startswith(incomplete)]
-
-
 def _setting(name: str, metavar: str, help: str) -> Callable[[Any], Any]:
-    """An option for a setting of training, by its own name."""
-    return option(f"--{name.replace('_', '-')}", name, type=_Choice(name), metavar=metavar, help=help)
+    """An option for a setting of training, by its own name, held to the values that it takes wherever it is given."""
+    kind = KINDS[name]
+
+    def parse(ctx: click.Context, param: click.Parameter, text: str | None) -> Any:
+        try:
+            return None if text is None else kind.parsed(text)
+        except ValueError:
+            raise click.BadParameter(f"it is {text!r}; wanted {kind.wanted}.", ctx, param) from None
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        return [word for word in kind.words if word.startswith(incomplete)]
+
+    flag = f"--{name.replace('_', '-')}"
+    return option(flag, name, callback=parse, shell_complete=complete, metavar=metavar, help=help)
 
 
 class _Command(click.Command):
@@ -69,13 +62,7 @@ class _Command(click.Command):
                 formatter.write_dl(records)
 
 
-_SECTIONS = {
-    "data": "Data and model",
-    "epochs": "Training",
-    "device": "Computing",
-    "resume": "Run",
-    "progress": "Output",
-}
+_SECTIONS = {"data": "Data and model", "epochs": "Training", "device": "Computing", "resume": "Run", "progress": "Output"}
 _AUGMENT = "Random changes of training images: flip, crop, affine, cutout, mixup, cutmix; or several: flip,crop. [none]"
 _EMA = "Evaluate and keep a moving average of the weights, of which this share stays at each step: 0.999. [none]"
 _PRECISION = "auto, float32, bfloat16 or float16. [auto: bfloat16 on CUDA that has it, else float32]"
@@ -164,8 +151,7 @@ def fit(
         # torch takes seconds to import: --help need not wait for it, and a person at a terminal sees that something has begun.
         if progress != "none" and sys.stderr.isatty() and launch.rank() == 0:
             click.echo(f"tinyclsf {own_version()}: {request.model.name} on {request.data.name}", err=True)
-        from tinyclsf.cli.fit_output import output_of
-        from tinyclsf.cli.fit_watch import FitWatch
+        from tinyclsf.cli.fit_watch import FitWatch, output_of
         from tinyclsf.experiments.experiment import describe
         from tinyclsf.experiments.running import carry_out
 

@@ -1,4 +1,4 @@
-"""What a person sees on stderr as a model is trained: the header, a row an epoch, and a bar where there is a terminal."""
+"""What a run says of itself: the settings before it starts, a row an epoch, a bar on a terminal, the figures when it ends."""
 
 from __future__ import annotations
 
@@ -6,21 +6,31 @@ import re
 import sys
 import textwrap
 import time
+from collections.abc import Mapping, Sized
 from types import TracebackType
+from typing import Any
 
+import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from tinyclsf.cli.console import REFRESH_SECONDS, Mode, Watch
-from tinyclsf.cli.fit_output import settings_rows
+from tinyclsf.cli.output import Output, columns, document, scored
+from tinyclsf.errors import shape_as_text
 from tinyclsf.experiments.building import Built
 from tinyclsf.experiments.experiment import Experiment
+from tinyclsf.experiments.settings import DEFAULTS
 from tinyclsf.experiments.watching import Watcher, epoch_line, position
-from tinyclsf.metrics import Epoch, percent
+from tinyclsf.metrics import Epoch, best_of, percent
+from tinyclsf.registry.options import Setting, as_text
+from tinyclsf.registry.plugins import own_version
+from tinyclsf.runs.trained_run import TrainedRun
 from tinyclsf.trainer import Trainer
 
 _COLUMN = 30  # a longer value, a path for one, runs over the column of sources
 _BAR = 24  # leaves room for the ^C that a terminal shows, which would break the line and keep it from being cleared
+# Settings that most runs leave as they are: one row for all of those.
+_RARE = ("accumulate", "clip_norm", "ema_decay", "patience", "compile", "checkpoint_every")
 
 
 class FitWatch(Watch, Watcher):
@@ -28,18 +38,10 @@ class FitWatch(Watch, Watcher):
 
     def __init__(self, mode: Mode, *, quiet: bool = False) -> None:
         super().__init__(mode, quiet=quiet)
+        epoch, loss = TextColumn("epoch {task.fields[epoch]}"), TextColumn("batches, loss {task.fields[loss]}")
+        shown = SpinnerColumn(), epoch, BarColumn(bar_width=_BAR), MofNCompleteColumn(), loss, TimeRemainingColumn()
         # Redrawn from on_batch_end, not by a thread that would take the interpreter from the training loop.
-        self._bar = Progress(
-            SpinnerColumn(),
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=_BAR),
-            MofNCompleteColumn(),
-            TextColumn("batches, loss {task.fields[loss]}"),
-            TimeRemainingColumn(),
-            console=self.console,
-            auto_refresh=False,
-            transient=True,
-        )
+        self._bar = Progress(*shown, console=self.console, auto_refresh=False, transient=True)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar.live.is_started:
@@ -97,3 +99,66 @@ class FitWatch(Watch, Watcher):
         elif self.mode == "plain":
             self.console.print(epoch_line(row, trainer.epochs))
             sys.stderr.flush()
+
+
+def settings_rows(experiment: Experiment, built: Built) -> list[tuple[str, str, str]]:
+    """Every value in force as (name, value, where it came from)."""
+    data, model, splits, request = experiment.data, experiment.model, built.splits, experiment.request
+    sizes = ", ".join(_size(name, getattr(splits, name)) for name in ("train", "valid", "test"))
+    shape = shape_as_text(splits.image_shape)
+    parameters = sum(parameter.numel() for parameter in built.model.parameters())
+    rows = [
+        ("data", data.plugin.name, request.data_source),
+        *_option_rows(data.options),
+        ("", f"{sizes}; {len(splits.classes)} classes; {shape}", ""),
+        ("model", model.plugin.name, request.model_source),
+        *_option_rows(model.options),
+        ("", f"{parameters:,} parameters", ""),
+    ]
+    for callback in experiment.callbacks:
+        rows += [("callback", callback.plugin.name, ""), *_option_rows(callback.options)]
+    usual = []
+    for name, (value, source) in built.settings.items():
+        flag = name.replace("_", "-")
+        if name in _RARE and value == DEFAULTS[name]:
+            usual.append(f"{flag} {as_text(value)}")
+        else:
+            rows.append((flag, f"{value:g}" if isinstance(value, float) else as_text(value), source))
+    rows += [("others", ", ".join(usual), "default")] if usual else []
+    rows.append(("versions", f"tinyclsf {own_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads", ""))
+    return rows
+
+
+def output_of(run: TrainedRun, warnings: list[str]) -> Output:
+    """The end of a run: the best epoch, how good its weights are on held-out images, and where they are."""
+    best, held_out, folder = best_of(run.history), run.held_out, str(run.folder)
+    assert best is not None, "a run that was scored has an epoch"
+    rows = [
+        ("best", f"epoch {best.epoch}: valid accuracy {percent(best.valid_accuracy)}, valid loss {best.valid_loss:.4f}"),
+        (held_out.split, scored(held_out)),
+        ("use", f'tinyclsf.load_model("{folder}") in Python'),
+        ("run", folder),
+    ]
+    content = document(
+        "fit",
+        run=folder,
+        settings=run.config["settings"],
+        best=best,
+        held_out=held_out,
+        history=run.history,
+        warnings=warnings,
+    )
+    return Output("\n".join(columns(rows, indent="")), content)
+
+
+def _size(name: str, part: Any) -> str:
+    if part is None:
+        return f"no {name}"
+    return f"{len(part):,} {name}" if isinstance(part, Sized) else f"a stream of {name}"
+
+
+def _option_rows(options: Mapping[str, Setting]) -> list[tuple[str, str, str]]:
+    """A row for each option that somebody set, and one for all that stand at their defaults."""
+    rows = [(f"  {name}", as_text(value), source) for name, (value, source) in options.items() if source != "default"]
+    rest = [f"{name} {as_text(value)}" for name, (value, source) in options.items() if source == "default"]
+    return [*rows, ("  options", ", ".join(rest), "default")] if rest else rows

@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from tinyclsf.cli.completion import complete_plugin
 from tinyclsf.cli.output import Output, columns, document
-from tinyclsf.cli.shared_options import common_options
+from tinyclsf.cli.shared_options import common_options, complete_plugin
 from tinyclsf.errors import ConfigurationError, did_you_mean
 from tinyclsf.registry.options import REQUIRED, Option, as_text, flag_of
 from tinyclsf.registry.plugins import KINDS, Plugin, find, load, plugins

@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tinyclsf.metrics import percent
+
 DOCUMENT_VERSION = 1
 WIDTH = 100  # columns of a page
 
@@ -35,15 +37,16 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "  ", *, numbers_from: 
     ]
 
 
+def scored(found: Any) -> str:
+    """How good a model is on some images, with an accuracy, its interval and their number, as a Score or an Assessment has."""
+    low, high = map(percent, found.interval)
+    return f"accuracy {percent(found.accuracy)} (95 % interval {low} to {high}, {found.images:,} images)"
+
+
 def wrapped(sentence: str, start: str = "", *, indent: int = 2) -> list[str]:
     """A sentence as lines that fit the page, the first below `start` and the others set in."""
     return textwrap.wrap(
-        sentence,
-        WIDTH,
-        initial_indent=start,
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
+        sentence, WIDTH, initial_indent=start, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
     )
 
 

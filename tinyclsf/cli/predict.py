@@ -34,7 +34,7 @@ class _Row(NamedTuple):
 
 
 @click.command(short_help="Name the classes of picture files.")
-@run_argument()
+@run_argument
 @click.argument("files", metavar="FILE|FOLDER...", nargs=-1, required=True)
 @option("--top", type=click.IntRange(1), default=3, metavar="N", help="How many classes to name. [3]")
 @option("--format", "form", type=click.Choice(["table", "csv"]), help="How to print them. [table; nothing with --out]")
@@ -53,8 +53,11 @@ def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: P
     tinyclsf predict overnight photos --top 1 --format csv
     tinyclsf predict overnight photos --out predicted.csv
     """
-    if out is not None:
-        _check_out(out)
+    if out is not None:  # before long work
+        if out.suffix.lower() not in (".csv", ".json"):
+            message = f"cannot tell from the name {out} what to write; give --out a name that ends in .csv or .json"
+            raise ConfigurationError(message)
+        check_target(out)
     folder = find_run(runs, run)
 
     from tinyclsf.cli.console import Watch, warn_if_training
@@ -74,14 +77,8 @@ def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: P
             named = join_names([f"{printable(row.file)} ({row.error})" for row in unread])
             watch.warn(f"{len(unread):,} of {_count(len(rows))} could not be read: {named}")
     top = min(top, len(classes))
-    content = document(
-        "predict",
-        run=folder,
-        classes=classes,
-        pictures=[_as_json(row) for row in rows],
-        unreadable=len(unread),
-        out=out,
-    )
+    pictures = [_as_json(row) for row in rows]
+    content = document("predict", run=folder, classes=classes, pictures=pictures, unreadable=len(unread), out=out)
     lines = []
     if form == "csv":
         lines += [_csv(rows, top).removesuffix("\n")]
@@ -92,13 +89,6 @@ def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: P
         write_whole(out, lambda file: file.write(text.encode()))
         lines += [f"{_count(len(rows))} in {out}"]
     return Output("\n".join(lines), content, exit_code=3 if unread else 0)
-
-
-def _check_out(out: Path) -> None:
-    """Find out before long work whether a file can be written there."""
-    if out.suffix.lower() not in (".csv", ".json"):
-        raise ConfigurationError(f"cannot tell from the name {out} what to write; give --out a name that ends in .csv or .json")
-    check_target(out)
 
 
 def _row(found: FilePrediction, classes: Sequence[str], top: int) -> _Row:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from tinyclsf.cli.output import Output, columns, document, wrapped
+from tinyclsf.cli.output import Output, columns, document, scored, wrapped
 from tinyclsf.cli.shared_options import FILE, common_options, option, run_argument, runs_option
-from tinyclsf.metrics import percent
 from tinyclsf.runs.listing import find_run
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Write a page of a run: curves, figures, mistakes.")
-@run_argument()
+@run_argument
 @option("--out", help="Where the page goes. [RUN/report.html]", **FILE)
 @option("--worst", type=click.IntRange(1, 100), default=12, metavar="N", help="Mistakes to show as pictures. [12]")
 @runs_option()
@@ -39,16 +38,27 @@ def report(run: str, out: Path | None, worst: int, runs: Path) -> Output:
         page = write_report(folder, out, worst=worst)
         for note in page.notes:
             watch.warn(note)
-    return Output(_text(page), _document(page, watch.warnings))
+    scores = None
+    if page.scored is not None:
+        told = ("images", "loss", "accuracy", "interval", "calibration_error")
+        figures = {name: getattr(page.scored.assessment, name) for name in told}
+        scores = {"split": page.scored.split, **figures, "mistakes": len(page.scored.mistakes)}
+    content = document(
+        "report",
+        run=page.run.path,
+        state=page.run.state,
+        scored=scores,
+        remarks=page.remarks,
+        page=page.path,
+        warnings=watch.warnings,
+    )
+    return Output(_text(page), content)
 
 
 def _text(page: PageReport) -> str:
     lines = []
     if page.scored is not None:
-        found = page.scored.assessment
-        low, high = map(percent, found.interval)
-        figures = f"accuracy {percent(found.accuracy)} (95 % interval {low} to {high}, {found.images:,} images)"
-        lines += [f"{page.scored.split}  {figures}", ""]
+        lines += [f"{page.scored.split}  {scored(page.scored.assessment)}", ""]
     else:
         epochs = f"{page.run.epochs_done} of {page.run.epochs or '-'} epochs"
         lines += [f"{page.run.state}, {epochs}; it has no score on held-out images", ""]
@@ -58,23 +68,3 @@ def _text(page: PageReport) -> str:
     if not page.remarks and page.run.epochs_done:
         lines += ["nothing stands out in its curves and figures, which does not show that all is well", ""]
     return "\n".join([*lines, *columns([("page", str(page.path))], indent="")])
-
-
-def _document(page: PageReport, warnings: list[str]) -> dict[str, Any]:
-    scored = None
-    if page.scored is not None:
-        found = page.scored.assessment
-        scored = {
-            "split": page.scored.split,
-            **{name: getattr(found, name) for name in ("images", "loss", "accuracy", "interval", "calibration_error")},
-            "mistakes": len(page.scored.mistakes),
-        }
-    return document(
-        "report",
-        run=page.run.path,
-        state=page.run.state,
-        scored=scored,
-        remarks=page.remarks,
-        page=page.path,
-        warnings=warnings,
-    )

@@ -13,7 +13,7 @@ from tinyclsf.runs.listing import find_run
 
 
 @click.command(short_help="Write a run as a plain PyTorch script.")
-@run_argument()
+@run_argument
 @option("--out", help="Where to write it. [stdout]", **FILE)
 @runs_option()
 @common_options

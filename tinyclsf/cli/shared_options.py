@@ -1,4 +1,4 @@
-"""Options that commands share."""
+"""Arguments and options that commands share, and what the shell completes of them: names of plugins and of runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from tinyclsf.cli.completion import complete_plugin, complete_run
+from tinyclsf.registry.plugins import KINDS, plugins
+from tinyclsf.runs.listing import list_runs
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
@@ -53,6 +54,21 @@ FILE: dict[str, Any] = {"type": _NamedPath(path_type=Path), "metavar": "FILE"}
 DATA_DIR = "Where its files are or go. [$TINYCLSF_DATA, else ~/.cache/tinyclsf]"
 
 
+def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of every kind of plugin, or of the kind that the parameter is named after."""
+    kinds = [kind for kind in KINDS if param.name in ("name", kind, f"{kind}s", "data" if kind == "dataset" else kind)]
+    return sorted({plugin.name for kind in kinds for plugin in plugins(kind) if plugin.name.startswith(incomplete)})
+
+
+def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Names of the runs that are there."""
+    root = Path(ctx.params.get("runs") or "runs")
+    return [run.name for run in list_runs(root) if run.name.startswith(incomplete)]
+
+
+run_argument = click.argument("run", shell_complete=complete_run)  # a name or a path; `find_run` finds its folder
+
+
 def common_options(command: Command) -> Command:
     """Add `--json` and `--debug`, which `main` reads off the command line itself: they hold for errors in parsing too."""
     command = option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")(command)
@@ -61,19 +77,13 @@ def common_options(command: Command) -> Command:
 
 def runs_option(name: str = "runs", help: str = "Where runs are.") -> Decorator[Any]:
     """`--runs`, given as a parameter of that name."""
-    default = "[$TINYCLSF_RUNS, else runs]"
-    return option("--runs", name, envvar="TINYCLSF_RUNS", default="runs", help=f"{help} {default}", **DIRECTORY)
-
-
-def run_argument(name: str = "run", **more: Any) -> Decorator[Any]:
-    """The argument RUN, a name or a path; `find_run` finds its folder."""
-    return click.argument(name, metavar="RUN", shell_complete=complete_run, **more)
+    help += " [$TINYCLSF_RUNS, else runs]"
+    return option("--runs", name, envvar="TINYCLSF_RUNS", default="runs", help=help, **DIRECTORY)
 
 
 def other_data_options(command: Command) -> Command:
     """Add `--data`, `--data-dir` and `-d` for data other than a run's own, as parameters data, data_dir and data_options."""
     command = option("-d", "data_options", help="An option of the data set.", **KEY_VALUE)(command)
     command = option("--data-dir", help="Where the data's files are. [the run's]", **DIRECTORY)(command)
-    return option(
-        "--data", metavar="NAME", shell_complete=complete_plugin, help="Another data set of the same classes. [the run's]"
-    )(command)
+    help = "Another data set of the same classes. [the run's]"
+    return option("--data", metavar="NAME", shell_complete=complete_plugin, help=help)(command)

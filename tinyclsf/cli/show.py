@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from tinyclsf.cli.completion import complete_plugin
 from tinyclsf.cli.output import Output, columns, document
-from tinyclsf.cli.shared_options import DATA_DIR, DIRECTORY, FILE, KEY_VALUE, common_options, option
+from tinyclsf.cli.shared_options import DATA_DIR, DIRECTORY, FILE, KEY_VALUE, common_options, complete_plugin, option
 from tinyclsf.errors import ConfigurationError, shape_as_text
 from tinyclsf.registry.plugins import find
 
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
 
 _MOST_LISTED = 20  # classes: of more only the rarest and the most frequent are named
 _NAMED = 5
+_SPLITS = ["train", "valid", "test"]
 
 
 def _grid(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
@@ -33,13 +32,7 @@ def _grid(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, 
 @click.argument("data", shell_complete=complete_plugin)
 @option("--data-dir", help=DATA_DIR, **DIRECTORY)
 @option("-d", "data_options", help="An option of the data set; 'tinyclsf info DATA' shows them.", **KEY_VALUE)
-@option(
-    "--split",
-    type=click.Choice(["train", "valid", "test"]),
-    default="train",
-    metavar="NAME",
-    help="train, valid or test. [train]",
-)
+@option("--split", type=click.Choice(_SPLITS), default="train", metavar="NAME", help="train, valid or test. [train]")
 @option("--grid", callback=_grid, default="3x4", metavar="ROWSxCOLUMNS", help="How many images. [3x4]")
 @option("--first", is_flag=True, help="The first images, not random ones.")
 @option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="Seed that draws random images. [0]")
@@ -89,7 +82,23 @@ def show(
         *columns([("as stored", _spread(found.stored)), ("preprocessed", _spread(found.preprocessed))]),
         f"picture  {out}",
     ]
-    return Output("\n".join(lines), _document(data, found, splits.classes, splits.image_shape, seed, out, watch.warnings))
+    counts = found.counts or [None] * len(splits.classes)
+    shown = zip(found.rows, found.y.tolist(), found.paths or [None] * len(found.rows), strict=True)
+    content = document(
+        "show",
+        data=data,
+        parts=found.sizes,
+        image_shape=splits.image_shape,
+        split=found.split,
+        classes=[{"name": name, "images": count} for name, count in zip(splits.classes, counts, strict=True)],
+        seed=seed,
+        shown=[{"index": row, "class": splits.classes[label], "path": path} for row, label, path in shown],
+        pixels=found.stored,
+        preprocessed=found.preprocessed,
+        out=out,
+        warnings=watch.warnings,
+    )
+    return Output("\n".join(lines), content)
 
 
 def _classes(found: DataDescription, classes: tuple[str, ...]) -> list[str]:
@@ -99,15 +108,12 @@ def _classes(found: DataDescription, classes: tuple[str, ...]) -> list[str]:
     if len(rows) <= _MOST_LISTED:
         return [f"images of each class, {found.split}", *columns(rows, numbers_from=1)]
     by_count = sorted(zip(found.counts, classes, strict=True), key=lambda each: each[0])
-    fewest, most = ([f"{name} {count:,}" for count, name in end] for end in (by_count[:_NAMED], by_count[: -_NAMED - 1 : -1]))
+    ends = by_count[:_NAMED], by_count[: -_NAMED - 1 : -1]
+    fewest, most = (", ".join(f"{name} {count:,}" for count, name in end) for end in ends)
     low, high = f"{by_count[0][0]:,}", f"{by_count[-1][0]:,}"
     if low == high:
         return [f"images of each class, {found.split}", f"  {low}"]
-    return [
-        f"images of each class, {found.split}: {low} to {high}",
-        f"  fewest: {', '.join(fewest)}",
-        f"  most: {', '.join(most)}",
-    ]
+    return [f"images of each class, {found.split}: {low} to {high}", f"  fewest: {fewest}", f"  most: {most}"]
 
 
 def _shown(found: DataDescription, classes: tuple[str, ...], across: int, seed: int | None) -> list[str]:
@@ -124,35 +130,3 @@ def _shown(found: DataDescription, classes: tuple[str, ...], across: int, seed: 
 
 def _spread(values: Values) -> str:
     return f"{values.low:.4g} to {values.high:.4g}, mean {values.mean:.4g}, deviation {values.deviation:.4g}"
-
-
-def _document(
-    data: str,
-    found: DataDescription,
-    classes: tuple[str, ...],
-    image_shape: tuple[int, int, int],
-    seed: int | None,
-    out: Path,
-    warnings: list[str],
-) -> dict[str, Any]:
-    paths: Sequence[str | None] = found.paths or [None] * len(found.rows)
-    labels = found.y.tolist()
-    return document(
-        "show",
-        data=data,
-        parts=found.sizes,
-        image_shape=image_shape,
-        split=found.split,
-        classes=[
-            {"name": name, "images": None if found.counts is None else found.counts[at]} for at, name in enumerate(classes)
-        ],
-        seed=seed,
-        shown=[
-            {"index": row, "class": classes[label], "path": path}
-            for row, label, path in zip(found.rows, labels, paths, strict=True)
-        ],
-        pixels=found.stored,
-        preprocessed=found.preprocessed,
-        out=out,
-        warnings=warnings,
-    )

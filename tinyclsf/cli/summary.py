@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tinyclsf.cli.completion import complete_plugin, complete_run
 from tinyclsf.cli.output import Output, columns, document
-from tinyclsf.cli.shared_options import KEY_VALUE, common_options, option, runs_option
+from tinyclsf.cli.shared_options import KEY_VALUE, common_options, complete_plugin, complete_run, option, runs_option
 from tinyclsf.errors import ConfigurationError, PluginError, did_you_mean, shape_as_text
 from tinyclsf.registry.plugins import find, plugins
 from tinyclsf.runs.folder import CONFIG

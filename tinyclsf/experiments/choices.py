@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict, Union, get_args, get_origin, get_type_hints
 
@@ -13,29 +13,18 @@ from tinyclsf.errors import ConfigurationError
 
 
 class Limits(NamedTuple):
-    """The numbers from `low` to `high`; `above` and `below` say whether the ends themselves are left out."""
+    """Some of the numbers: how a sentence names them, and whether a number is one of them."""
 
-    low: float
-    high: float = math.inf
-    above: bool = False
-    below: bool = False
-
-    def __str__(self) -> str:
-        if not self.above and not self.below and self.high < math.inf:
-            return f"from {self.low} to {self.high}"
-        ends = [f"{'above' if self.above else 'of at least'} {self.low}"]
-        return " and ".join(ends + [f"below {self.high}"] * self.below)
-
-    def hold(self, number: float) -> bool:
-        """Whether a number is one of them."""
-        left = number > self.low if self.above else number >= self.low
-        return left and (number < self.high if self.below else number <= self.high)
+    words: str
+    hold: Callable[[float], bool]
 
 
-_COUNT = Limits(1)
-_ABOVE_0 = Limits(0, above=True)
-_SHARE = Limits(0, 1, below=True)
-_INSIDE = Limits(0, 1, above=True, below=True)
+_COUNT = Limits("of at least 1", lambda number: number >= 1)
+_AT_LEAST_0 = Limits("of at least 0", lambda number: number >= 0)
+_ABOVE_0 = Limits("above 0", lambda number: number > 0)
+_SHARE = Limits("of at least 0 and below 1", lambda number: 0 <= number < 1)
+_INSIDE = Limits("above 0 and below 1", lambda number: 0 < number < 1)
+_SEED = Limits(f"from 0 to {2**32 - 1}", lambda number: 0 <= number < 2**32)
 
 
 class Choices(TypedDict, total=False):
@@ -46,11 +35,11 @@ class Choices(TypedDict, total=False):
     optimizer: str
     lr: Annotated[float, _ABOVE_0]
     momentum: Annotated[float, _SHARE]
-    weight_decay: Annotated[float, Limits(0)]
+    weight_decay: Annotated[float, _AT_LEAST_0]
     schedule: str
     gamma: Annotated[float, _INSIDE]
     step_size: Annotated[int, _COUNT]
-    plateau_patience: Annotated[int, Limits(0)]
+    plateau_patience: Annotated[int, _AT_LEAST_0]
     loss: str
     label_smoothing: Annotated[float, _SHARE]
     augment: str
@@ -58,7 +47,7 @@ class Choices(TypedDict, total=False):
     clip_norm: Annotated[float | None, _ABOVE_0]
     ema_decay: Annotated[float | None, _INSIDE]
     patience: Annotated[int | None, _COUNT]
-    seed: Annotated[int, Limits(0, 2**32 - 1)]
+    seed: Annotated[int, _SEED]
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     compile: bool
     checkpoint_every: Annotated[int | None, _COUNT]
@@ -79,7 +68,7 @@ class Kind(NamedTuple):
         if self.words:
             return f"one of {', '.join(self.words)}"
         noun = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[self.type]
-        return f"{noun} {self.limits}" if self.limits else noun
+        return f"{noun} {self.limits.words}" if self.limits else noun
 
     def checked(self, value: Any) -> Any:
         """The value as a plain Python one.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,12 @@ class Named:
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """What a config file says; what it does not say is left to flags, recipe and defaults.
+    """What a config file says, nothing where there is none; what it does not say is left to flags, recipe and defaults.
 
     `sources` says where a run had its settings from, as it wrote them down.
     """
 
-    path: Path
+    path: Path | None = None
     model: Named | None = None
     data: Named | None = None
     callbacks: tuple[Named, ...] = ()
@@ -98,13 +98,13 @@ def _named(path: Path, what: str, found: Any) -> Named:
     return Named(_typed(path, f"{what}.name", found.get("name"), str), dict(options), given_in_python)
 
 
-def _object(path: Path, where: str, found: Any, known: Iterable[str]) -> Mapping[str, Any]:
-    for key in _typed(path, where, found, dict):
+def _object(path: Path, where: str, found: Any, known: Iterable[str]) -> dict[str, Any]:
+    content: dict[str, Any] = _typed(path, where, found, dict)
+    for key in content:
         if key not in known:
             inside = f" in {where}" if where else ""
             raise ConfigurationError(f"config file {path} has an unknown key '{key}'{inside}", tip=did_you_mean(key, known))
-    checked_keys: Mapping[str, Any] = found
-    return checked_keys
+    return content
 
 
 def _typed(path: Path, where: str, found: Any, *wanted: type) -> Any:

@@ -58,18 +58,17 @@ def describe(request: Request) -> Experiment:
     Raises: ConfigurationError for what cannot be; PluginError for a plugin that fails; ModelFileError if a run is to go on
     with other settings than it has.
     """
-    config, resumed = request.config or ConfigFile(Path()), request.resumed
+    config, resumed = request.config, request.resumed
     model = load_component(request.model, request.model_options, saved=_saved(config.model, request.model))
-    data = load_component(
-        request.data, request.data_options, saved=_saved(config.data, request.data), data_dir=request.data_dir
-    )
+    saved = _saved(config.data, request.data)
+    data = load_component(request.data, request.data_options, saved=saved, data_dir=request.data_dir)
     settings = resolve(model.recipe, _saved_settings(config, resumed), request.settings)
     named = {each.name: each for each in config.callbacks}
     names = [*named, *(each for each in request.callbacks if isinstance(each, str) and each not in named)]
     options = {f"{each.name}.{key}": value for each in named.values() for key, value in each.options.items()}
     callbacks = load_callback_components(names, {**options, **request.callback_options})
     if resumed is not None:
-        _check_same(config, model, data, settings)
+        _check_same(resumed, config, model, data, settings)
     elif config.content is not None and _differing("data", config.data, data):
         # The file tells of other data than was asked for, so the two are not compared.
         request = replace(request, config=replace(config, content=None))
@@ -90,7 +89,7 @@ def _saved_settings(config: ConfigFile, resumed: Path | None) -> Settings:
     return {name: Setting(value, config.sources.get(name, "config")) for name, value in kept.items()}
 
 
-def _check_same(config: ConfigFile, model: Component, data: Component, settings: Settings) -> None:
+def _check_same(folder: Path, config: ConfigFile, model: Component, data: Component, settings: Settings) -> None:
     """Hold a run that goes on to what it was begun with."""
     differing = [*_differing("model", config.model, model), *_differing("data", config.data, data)]
     for name, value in config.settings.items():
@@ -99,8 +98,7 @@ def _check_same(config: ConfigFile, model: Component, data: Component, settings:
     if differing:
         found = "; ".join(f"{name} was {as_text(was)} and shall be {as_text(now)}" for name, was, now in differing)
         raise ModelFileError(
-            f"run {config.path.parent} cannot go on as another one: {found}; "
-            f"leave that out, or begin a new run with --config {config}"
+            f"run {folder} cannot go on as another one: {found}; leave that out, or begin a new run with --config {config}"
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tinyclsf.errors import ConfigurationError, did_you_mean
 from tinyclsf.experiments.choices import KINDS, Choices, checked
@@ -68,7 +68,7 @@ class Request:
     callbacks: tuple[str | Callback, ...]
     callback_options: Mapping[str, Any]
     settings: Mapping[str, Setting]
-    config: ConfigFile | None
+    config: ConfigFile
     resumed: Path | None
 
     @property
@@ -86,11 +86,11 @@ class Request:
             given: Mapping[str, Any] = asked.get(name, {})  # type: ignore[assignment]  # as `Asked` says
             now[name] = {**(getattr(self, name) if kept else {}), **given}
         if model is not None:
-            now |= {"model": find_model(model), "model_source": PYTHON}
+            now |= {"model": _find_model(model), "model_source": PYTHON}
         if (data := asked.get("data")) is not None:
-            now |= {"data": find_data(data), "data_source": PYTHON}
+            now |= {"data": _find_data(data), "data_source": PYTHON}
         settings = {name: value for name, value in asked.items() if name not in _NO_SETTINGS}
-        return replace(self, **now, settings={**self.settings, **check_choices(settings, lambda name: PYTHON)})
+        return replace(self, **now, settings={**self.settings, **_check_choices(settings, lambda name: PYTHON)})
 
 
 def make_request(
@@ -108,51 +108,45 @@ def make_request(
     asked: all else, by the names of `Asked`.
     Raises: ConfigurationError for a name that is not there, a choice that cannot be, or a config file that cannot be used.
     """
-    config, data, data_dir = asked.get("config"), asked.get("data"), asked.get("data_dir")
-    settings = check_choices({name: value for name, value in asked.items() if name not in _NO_SETTINGS}, source_of)
-    path = Path(config) if config is not None else None if resume is None else resume / "config.json"
-    file = None if path is None else read_config_file(path)
-    model_source, data_source = source_of("model"), source_of("data")
-    if model is None and file is not None and file.model is not None:
-        model, model_source = _named(file, "model", file.model), "config"
-    if model is None:
+    settings = _check_choices({name: value for name, value in asked.items() if name not in _NO_SETTINGS}, source_of)
+    path = asked.get("config") if resume is None else resume / "config.json"
+    config = ConfigFile() if path is None else read_config_file(Path(path))
+    named = _named(config, "model", Setting(model, source_of("model")))
+    if named.value is None:
         missing = "missing argument 'MODEL'"
-        raise ConfigurationError(missing if file is None else f"{missing}, and config file {file} names no model")
-    if data is None and file is not None and file.data is not None:
-        data, data_source = _named(file, "data", file.data), "config"
-    if data is None:
-        data, data_source = DATA, "default"
+        raise ConfigurationError(missing if config.path is None else f"{missing}, and config file {config} names no model")
+    data = _named(config, "data", Setting(asked.get("data"), source_of("data")))
+    if data.value is None:
+        data = Setting(DATA, "default")
+    data_dir = asked.get("data_dir")
     return Request(
-        model=find_model(model),
-        model_source=model_source,
-        data=find_data(data),
-        data_source=data_source,
+        model=_find_model(named.value),
+        model_source=named.source,
+        data=_find_data(data.value),
+        data_source=data.source,
         data_dir=None if data_dir is None else Path(data_dir),
         model_options=asked.get("model_options", {}),
         data_options=asked.get("data_options", {}),
         callbacks=tuple(asked.get("callbacks", ())),
         callback_options=asked.get("callback_options", {}),
         settings=settings,
-        config=file,
+        config=config,
         resumed=resume,
     )
 
 
-def _named(file: ConfigFile, what: str, found: Named) -> str:
-    """The name that a config file has for its model or data.
-
-    Raises: ConfigurationError if it was given in Python, where no name leads back to it.
-    """
+def _named(config: ConfigFile, what: Literal["model", "data"], given: Setting) -> Setting:
+    """The model or data that was given, else the name that a config file has for it."""
+    found: Named | None = getattr(config, what)
+    if given.value is not None or found is None:
+        return given
     if found.given_in_python:
-        raise ConfigurationError(f"{what} {found.name} of config file {file} was given in Python; give it to train() again")
-    return found.name
+        raise ConfigurationError(f"{what} {found.name} of config file {config} was given in Python; give it to train() again")
+    return Setting(found.name, "config")
 
 
-def check_choices(choices: Mapping[str, Any], source_of: Callable[[str], str]) -> dict[str, Setting]:
-    """Choices as settings, each with its source.
-
-    Raises: ConfigurationError for one that there is not, or a value that it does not take.
-    """
+def _check_choices(choices: Mapping[str, Any], source_of: Callable[[str], str]) -> dict[str, Setting]:
+    """Choices as settings, each with its source."""
     for name in choices:
         if name not in KINDS:
             tip = did_you_mean(name, [*KINDS, *_NO_SETTINGS])
@@ -160,11 +154,8 @@ def check_choices(choices: Mapping[str, Any], source_of: Callable[[str], str]) -
     return {name: Setting(checked(name, value), source_of(name)) for name, value in choices.items()}
 
 
-def find_model(model: str | ModelFactory) -> Plugin:
-    """A model by its name, or a callable as if it were a plugin.
-
-    Raises: ConfigurationError if there is none of that name, or it is no callable of (image_shape, num_classes).
-    """
+def _find_model(model: str | ModelFactory) -> Plugin:
+    """A model by its name, or a callable of (image_shape, num_classes) as if it were a plugin."""
     if isinstance(model, str):
         return find("model", model)
     if not callable(model) or (hasattr(model, "forward") and not isinstance(model, type)):
@@ -174,11 +165,8 @@ def find_model(model: str | ModelFactory) -> Plugin:
     return given_plugin("model", model)
 
 
-def find_data(data: str | Splits | DataFactory) -> Plugin:
-    """A data set by its name, or Splits or a callable as if they were a plugin's.
-
-    Raises: ConfigurationError if there is none of that name, or it is none of these.
-    """
+def _find_data(data: str | Splits | DataFactory) -> Plugin:
+    """A data set by its name, or Splits or a callable as if they were a plugin's."""
     if isinstance(data, str):
         return find("dataset", data)
     if hasattr(data, "train") and hasattr(data, "valid"):

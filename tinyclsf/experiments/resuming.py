@@ -11,7 +11,6 @@ import torch
 from tinyclsf.data import differences
 from tinyclsf.errors import ConfigurationError, ModelFileError, TinyclsfWarning
 from tinyclsf.experiments.building import Built
-from tinyclsf.experiments.config_file import ConfigFile
 from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.loop.state import check_state
 from tinyclsf.runs.checkpoints import CHECKPOINT, PREVIOUS, load_checkpoint
@@ -25,10 +24,13 @@ def state_to_resume(experiment: Experiment, built: Built) -> dict[str, Any] | No
     has more epochs already.
     """
     config, folder = experiment.request.config, experiment.request.resumed
-    if config is not None:
-        _check_content(config, built.content, resumed=folder is not None)
-        if config.torch is not None and config.torch != torch.__version__:
-            _warn(f"{config} is of torch {config.torch} and this is {torch.__version__}: figures may differ in the last digits")
+    differing = "" if config.content is None else differences(config.content, built.content)
+    if differing and folder is not None:
+        raise ModelFileError(f"the data is not what run {folder} was begun with: {differing}; bring that back")
+    if differing:
+        _warn(f"the data is not that of {config}: {differing}")
+    if config.torch is not None and config.torch != torch.__version__:
+        _warn(f"{config} is of torch {config.torch} and this is {torch.__version__}: figures may differ in the last digits")
     state = None if folder is None else _newest_state(folder)
     if folder is not None and state is not None:
         check_state(state, ("optimizer",))
@@ -45,15 +47,6 @@ def _newest_state(folder: Path) -> dict[str, Any] | None:
     if checkpoint.warning is not None:
         _warn(checkpoint.warning)
     return checkpoint.state
-
-
-def _check_content(config: ConfigFile, content: dict[str, Any], *, resumed: bool) -> None:
-    """Hold the data to what it was in the run that a config file is of: other data is an error where that run goes on."""
-    differing = "" if config.content is None else differences(config.content, content)
-    if differing and resumed:
-        raise ModelFileError(f"the data is not what run {config.path.parent} was begun with: {differing}; bring that back")
-    if differing:
-        _warn(f"the data is not that of {config}: {differing}")
 
 
 def _stretch(state: dict[str, Any], trainer: Trainer, folder: Path, epochs: int) -> None:

@@ -16,6 +16,7 @@ import torch
 from tinyclsf.batches.loaders import loader
 from tinyclsf.errors import Interrupted, ModelFileError, StorageError, TinyclsfWarning, TrainingError
 from tinyclsf.experiments.building import Built, build
+from tinyclsf.experiments.config_file import ConfigFile
 from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.experiments.resuming import state_to_resume
 from tinyclsf.experiments.watching import Watcher, position
@@ -47,13 +48,7 @@ from tinyclsf.runs.trained_run import TrainedRun
 
 
 def carry_out(
-    experiment: Experiment,
-    *,
-    name: str | None,
-    root: Path,
-    watcher: Watcher,
-    signals: StopSignals,
-    command: str,
+    experiment: Experiment, *, name: str | None, root: Path, watcher: Watcher, signals: StopSignals, command: str
 ) -> TrainedRun:
     """Train, score, and keep all in a run folder.
 
@@ -158,15 +153,15 @@ def _opened(folder: Path, config: dict[str, Any], built: Built) -> TrainedRun:
 
 def _config(experiment: Experiment, built: Built, command: str) -> dict[str, Any]:
     """What `config.json` says: all that it takes to run it again, and what was found out as it was built."""
-    config = experiment.request.config if experiment.request.resumed is not None else None
+    before = experiment.request.config if experiment.request.resumed is not None else ConfigFile()
     return {
         "version": 1,
         "tinyclsf": own_version(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "created": (config and config.created) or datetime.now().astimezone().isoformat(timespec="seconds"),
-        "commands": [*(config.commands if config else ()), command],
+        "created": before.created or datetime.now().astimezone().isoformat(timespec="seconds"),
+        "commands": [*before.commands, command],
         "model": {**experiment.model.described(), "parameters": sum(each.numel() for each in built.model.parameters())},
         "data": {**experiment.data.described(), "content": built.content},
         "callbacks": [each.described() for each in experiment.callbacks],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ _BELONGS: dict[Literal["loss", "optimizer", "schedule"], tuple[str, ...]] = {
     "schedule": ("gamma", "step_size", "plateau_patience"),
 }
 _BELONGING = {name for names in _BELONGS.values() for name in names}
-_DEFAULTS = {**asdict(Recipe()), "seed": 0, "precision": "auto", "compile": False, "checkpoint_every": None, "device": "auto"}
+DEFAULTS = {**asdict(Recipe()), "seed": 0, "precision": "auto", "compile": False, "checkpoint_every": None, "device": "auto"}
 
 
 def resolve(recipe: Recipe | None, *layers: Mapping[str, Setting]) -> Settings:
@@ -36,7 +36,7 @@ def resolve(recipe: Recipe | None, *layers: Mapping[str, Setting]) -> Settings:
         found = _overlaid({}, {name: Setting(checked(name, value), source) for name, value in of_recipe.items()})
     except ConfigurationError as error:
         raise PluginError(f"the model's recipe cannot be used: {error}", tip=error.tip) from error
-    for name, value in _DEFAULTS.items():
+    for name, value in DEFAULTS.items():
         if name not in _BELONGING:
             found.setdefault(name, Setting(value, "default"))
     for layer in layers:
@@ -45,7 +45,7 @@ def resolve(recipe: Recipe | None, *layers: Mapping[str, Setting]) -> Settings:
         for name in set(names) & set(found) - set(options_with_defaults(what, found[what].value)):
             raise PluginError(f"the model's recipe gives {name}, which its {what} {found[what].value} does not use; mend it")
     parse_augment(found["augment"].value)
-    return {name: found[name] for name in _DEFAULTS if name in found}
+    return {name: found[name] for name in DEFAULTS if name in found}
 
 
 def arguments_of(settings: Mapping[str, Setting], what: Literal["loss", "optimizer", "schedule"]) -> dict[str, Any]:
@@ -53,37 +53,24 @@ def arguments_of(settings: Mapping[str, Setting], what: Literal["loss", "optimiz
     return {name: settings[name].value for name in _BELONGS[what] if name in settings}
 
 
+def _overlaid(below: Settings, above: Mapping[str, Setting]) -> Settings:
+    settings = {name: setting for name, setting in {**below, **above}.items() if name not in _BELONGING}
+    for what, names in _BELONGS.items():
+        chosen = settings[what].value
+        takes = options_with_defaults(what, chosen)
+        kept = below if what in below and below[what].value == chosen else {}
+        for name in names:
+            if name in above and name not in takes and above[name].source != "recipe":  # which another layer may still replace
+                raise ConfigurationError(f"{what} {chosen} does not use {_as_given(name, above[name].source)}; leave it out")
+            if name in above or name in kept:
+                settings[name] = above[name] if name in above else kept[name]
+            elif name in takes:
+                settings[name] = Setting(takes[name], f"default of {chosen}")
+    return settings
+
+
 def _as_given(name: str, source: str) -> str:
     """A setting as a person gave it: by its flag, in the config file, or in Python by its name."""
     if source == "config":
         return f"{name} of the config file"
     return source if source.startswith("--") else name
-
-
-def _overlaid(below: Settings, above: Mapping[str, Setting]) -> Settings:
-    settings = {name: setting for name, setting in {**below, **above}.items() if name not in _BELONGING}
-    for what, names in _BELONGS.items():
-        settings |= _options_of(what, settings[what].value, names, below, above)
-    return settings
-
-
-def _options_of(
-    what: Literal["loss", "optimizer", "schedule"],
-    chosen: str,
-    names: Sequence[str],
-    below: Settings,
-    above: Mapping[str, Setting],
-) -> Settings:
-    takes = options_with_defaults(what, chosen)
-    same = what in below and below[what].value == chosen
-    found = {}
-    for name in names:
-        if name in above and name not in takes and above[name].source != "recipe":  # which another layer may still replace
-            raise ConfigurationError(f"{what} {chosen} does not use {_as_given(name, above[name].source)}; leave it out")
-        if name in above:
-            found[name] = above[name]
-        elif same and name in below:
-            found[name] = below[name]
-        elif name in takes:
-            found[name] = Setting(takes[name], f"default of {chosen}")
-    return found

@@ -6,7 +6,7 @@ import sys
 
 from tinyclsf.experiments.building import Built
 from tinyclsf.experiments.experiment import Experiment
-from tinyclsf.metrics import Epoch
+from tinyclsf.metrics import Epoch, percent
 from tinyclsf.trainer import Callback, Trainer
 
 
@@ -26,9 +26,8 @@ class EpochLines(Watcher):
 
 def epoch_line(row: Epoch, epochs: int) -> str:
     """An epoch's figures as a line."""
-    accuracy = "-" if row.valid_accuracy is None else f"{row.valid_accuracy * 100:.2f} %"
     losses = f"train loss {row.train_loss:.4f}, valid loss {row.valid_loss:.4f}"
-    return f"epoch {row.epoch}/{epochs}: {losses}, valid accuracy {accuracy}, {row.seconds:.1f} s"
+    return f"epoch {row.epoch}/{epochs}: {losses}, valid accuracy {percent(row.valid_accuracy)}, {row.seconds:.1f} s"
 
 
 def position(trainer: Trainer) -> str:
