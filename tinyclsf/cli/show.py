@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,8 +83,9 @@ def show(
         *columns([("as stored", _spread(found.stored)), ("preprocessed", _spread(found.preprocessed))]),
         f"picture  {out}",
     ]
-    counts = found.counts or [None] * len(splits.classes)
-    shown = zip(found.rows, found.y.tolist(), found.paths or [None] * len(found.rows), strict=True)
+    counts: Sequence[int | None] = found.counts or [None] * len(splits.classes)
+    paths: Sequence[str | None] = found.paths or [None] * len(found.rows)
+    shown = zip(found.rows, found.y.tolist(), paths, strict=True)
     content = document(
         "show",
         data=data,

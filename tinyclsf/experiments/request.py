@@ -89,8 +89,7 @@ class Request:
             now |= {"model": _find_model(model), "model_source": PYTHON}
         if (data := asked.get("data")) is not None:
             now |= {"data": _find_data(data), "data_source": PYTHON}
-        settings = {name: value for name, value in asked.items() if name not in _NO_SETTINGS}
-        return replace(self, **now, settings={**self.settings, **_check_choices(settings, lambda name: PYTHON)})
+        return replace(self, **now, settings={**self.settings, **_settings_of(asked, lambda name: PYTHON)})
 
 
 def make_request(
@@ -108,7 +107,7 @@ def make_request(
     asked: all else, by the names of `Asked`.
     Raises: ConfigurationError for a name that is not there, a choice that cannot be, or a config file that cannot be used.
     """
-    settings = _check_choices({name: value for name, value in asked.items() if name not in _NO_SETTINGS}, source_of)
+    settings = _settings_of(asked, source_of)
     path = asked.get("config") if resume is None else resume / "config.json"
     config = ConfigFile() if path is None else read_config_file(Path(path))
     named = _named(config, "model", Setting(model, source_of("model")))
@@ -145,8 +144,9 @@ def _named(config: ConfigFile, what: Literal["model", "data"], given: Setting) -
     return Setting(found.name, "config")
 
 
-def _check_choices(choices: Mapping[str, Any], source_of: Callable[[str], str]) -> dict[str, Setting]:
-    """Choices as settings, each with its source."""
+def _settings_of(asked: Mapping[str, Any], source_of: Callable[[str], str]) -> dict[str, Setting]:
+    """The settings of training among what was asked for, each checked and with its source."""
+    choices = {name: value for name, value in asked.items() if name not in _NO_SETTINGS}
     for name in choices:
         if name not in KINDS:
             tip = did_you_mean(name, [*KINDS, *_NO_SETTINGS])
