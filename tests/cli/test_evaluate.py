@@ -225,8 +225,8 @@ def test_classes_that_are_never_predicted_or_have_no_image_are_said(cli: Any) ->
     document = cli("evaluate", "first", "--data", "blank", "--json").document
     taken = [each["name"] for each in document["classes"] if each["predicted"]]
     assert len(taken) == 1  # all images are the same
-    never = ", ".join(f"{number} (1 image)" for number in range(9) if str(number) not in taken)
-    assert f"the model never predicted {never} there is no image of 9 errors" in " ".join(out.split())
+    *first, last = [f"{number} (1 image)" for number in range(9) if str(number) not in taken]
+    assert f"the model never predicted {', '.join(first)} and {last} there is no image of 9 errors" in " ".join(out.split())
     assert next(line for line in out.splitlines() if line.split()[:2] == ["9", "0"]).split()[:5] == ["9", "0", "0", "-", "-"]
     assert document["classes"][9]["accuracy"] is None
 

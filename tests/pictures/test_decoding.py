@@ -37,7 +37,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     monkeypatch.setattr(decoding, "_STARTUP_SECONDS", 1e-9)
     monkeypatch.setattr(decoding, "_CHUNK_FILES", 4)
     monkeypatch.setattr(decoding, "_CHUNK_SECONDS", 60)
-    monkeypatch.setattr(decoding, "processors", lambda: 2)
+    monkeypatch.setattr(decoding, "processor_count", lambda: 2)
     monkeypatch.setattr(subprocess, "Popen", start)
     return found
 
@@ -151,7 +151,7 @@ def start(*args, **options):
     return process
 subprocess.Popen = start
 decoding._STARTUP_SECONDS = 1e-9
-decoding.processors = lambda: 2
+decoding.processor_count = lambda: 2
 number = int(sys.argv[2])
 print(len(decoding.decode_pictures([sys.argv[1]] * number, 5, 3).digests), flush=True)
 """

@@ -36,6 +36,8 @@ def run(job):
 
 for line in sys.stdin:
     job = json.loads(line)
+    if job is None:
+        break
     if isinstance(job, int):
         print(os.waitstatus_to_exitcode(os.waitpid(job, 0)[1]), flush=True)
         continue
@@ -125,6 +127,8 @@ class Forks:
     def close(self) -> None:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.close()
+        # Said, as the end of its stdin is not seen while a loader's process, forked from this one, has it open.
+        print("null", file=self.process.stdin, flush=True)
         self.process.wait(timeout=60)
+        self.process.stdin.close()
         self.process.stdout.close()
