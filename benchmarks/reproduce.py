@@ -50,13 +50,7 @@ REPRODUCTIONS = [
         f"cifar-net {CIFAR} -d normalize=half -d valid_size=1000 --epochs 2 --batch-size 4 "
         "--optimizer sgd --lr 0.001 --momentum 0.9",
     ),
-    Reproduction(
-        "lenet-note",
-        "nn modules",
-        "97.25 %, 18.2 s",
-        "lenet --data mnist --lr 0.001 --schedule none",
-        seeds=5,
-    ),
+    Reproduction("lenet-note", "nn modules", "97.25 %, 18.2 s", "lenet --data mnist --lr 0.001 --schedule none", seeds=5),
     Reproduction("lenet", "nn modules", "", "lenet --data mnist", seeds=5),
     Reproduction("linear-mse", "MLP study", "all four in 25 min", f"linear {MLP} --loss mse"),
     Reproduction("linear", "MLP study", "", f"linear {MLP} --loss cross-entropy"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ from tinyclsf.cli.app import main
 
 # Before torch is imported, and for the processes that tests start: on little work threads cost more than they give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# In memory where that can be: each run writes a dozen files, and waits until the disk has them.
+if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 4 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")
 
 ROOT = Path(__file__).parent.parent
 

@@ -77,12 +77,7 @@ def test_the_weights_of_the_best_epoch_are_saved(
 
 @pytest.mark.parametrize(
     ("patience", "losses", "epochs"),
-    [
-        (1, [3, 2, 2, 1], 3),
-        (2, [3, 2, 4, 1, 5, 5, 0], 6),
-        (2, [1, 2, 3, 0], 3),
-        (3, [4, 3, 2, 1], 4),
-    ],
+    [(1, [3, 2, 2, 1], 3), (2, [3, 2, 4, 1, 5, 5, 0], 6), (2, [1, 2, 3, 0], 3), (3, [4, 3, 2, 1], 4)],
 )
 def test_training_ends_after_so_many_epochs_in_vain(patience: int, losses: list[float], epochs: int) -> None:
     history = Scripted([(loss, None) for loss in losses], EarlyStopping(patience)).fit_all()

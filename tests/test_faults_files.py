@@ -115,13 +115,7 @@ FULL_AT = [
 
 @pytest.mark.parametrize(("full_at", "options", "file", "epochs"), FULL_AT, ids=[each[2] for each in FULL_AT])
 def test_a_file_that_cannot_grow_ends_a_run_and_costs_nothing_that_was_saved(
-    cli: Any,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    full_at: str,
-    options: tuple[str, ...],
-    file: str,
-    epochs: int,
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_at: str, options: tuple[str, ...], file: str, epochs: int
 ) -> None:
     run, before = tmp_path / "runs/r", tmp_path / "before"
     assert cli(*FIT, *options, "--runs", "whole").code == 0
@@ -353,10 +347,7 @@ def test_the_checkpoint_before_takes_the_place_of_one_that_is_broken(cli: Any, t
     os.truncate(run / "checkpoint.pt", 1000)
     broken = "runs/r/checkpoint.pt is not a whole checkpoint (BadZipFile: File is not a zip file)"
     result = cli(*RESUME)
-    assert (result.code, result.err) == (
-        0,
-        f"warning: {broken}; going on from the one before, runs/r/checkpoint.previous.pt\n",
-    )
+    assert (result.code, result.err) == (0, f"warning: {broken}; going on from the one before, runs/r/checkpoint.previous.pt\n")
     assert results(run) == results(trained)
     assert equal(load_checkpoint(run).state["model"], load_checkpoint(trained).state["model"])
 

@@ -50,13 +50,7 @@ def cutout(x: Tensor, *, size: int, generator: torch.Generator | None = None) ->
 
 
 def random_affine(
-    x: Tensor,
-    *,
-    degrees: float,
-    translate: float,
-    scale: float,
-    shear: float,
-    generator: torch.Generator | None = None,
+    x: Tensor, *, degrees: float, translate: float, scale: float, shear: float, generator: torch.Generator | None = None
 ) -> Tensor:
     """Turn, shift, resize and slant each image by its own random amounts; what comes from outside is 0.
 

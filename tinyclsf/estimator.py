@@ -174,7 +174,6 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return images, labels
 
     def _go_on(self, x: ArrayLike, y: ArrayLike) -> tuple[Tensor, Tensor]:
-        """Images and labels as tensors, if they are such as training began with."""
         images, named = self._checked(x, y)
         return images, torch.from_numpy(self._encoder.transform(named))
 
@@ -279,7 +278,6 @@ def _copied(model: nn.Module, *, flat: bool) -> nn.Module:
 
 
 def _meant_by(network: nn.Module, image: Tensor, y: NDArray[Any]) -> NDArray[Any]:
-    """The labels that a network's outputs stand for, as many as it gives for an image."""
     with torch.no_grad():
         out: Tensor = network.eval()(image.float())
     if out.ndim != 2 or len(out) != 1:

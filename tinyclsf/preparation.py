@@ -202,7 +202,6 @@ def set_aside(images: Images, rows: Tensor) -> tuple[Images, Images]:
 
 
 def _move_to_front(tensor: Tensor, rows: Tensor) -> None:
-    """Make the given rows (ascending) the first ones, in place and in pieces."""
     # A row only moves towards the front, so that none is written over before it has been read.
     size = _rows_a_piece(tensor)
     for at in range(0, len(rows), size):

@@ -10,13 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import (  # type: ignore[import-untyped]
-    accuracy_score,
-    confusion_matrix,
-    log_loss,
-    recall_score,
-    top_k_accuracy_score,
-)
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, recall_score, top_k_accuracy_score  # type: ignore[import-untyped]
 from torch.nn import functional as F
 
 from tinyclsf.analysis.assessment import Assessment, ClassFigures, Mistake, assess, mistakes, write_mistakes

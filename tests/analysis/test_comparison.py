@@ -163,11 +163,7 @@ LARGE = {**SMALL, "image_shape": [1, 4, 4], "test_checksum": "0b"}
         (CONTENT, SMALL, None),  # of an earlier version
         (CONTENT, LARGE, "test checksum 0a and 0b, image shape"),
         (SMALL, {**LARGE, "test_files": "f1"}, "test checksum 0a and 0b, image shape"),
-        (
-            {**SMALL, "test_checksum": None},
-            {**SMALL, "test_checksum": None, "test_files": "f1"},
-            "test files f0 and f1",
-        ),
+        ({**SMALL, "test_checksum": None}, {**SMALL, "test_checksum": None, "test_files": "f1"}, "test files f0 and f1"),
         (SMALL, {**LARGE, "classes": ["a", "c"]}, "classes"),
     ],
 )

@@ -17,12 +17,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.metrics import (  # type: ignore[import-untyped]
-    accuracy_score,
-    confusion_matrix,
-    recall_score,
-    top_k_accuracy_score,
-)
+from sklearn.metrics import accuracy_score, confusion_matrix, recall_score, top_k_accuracy_score  # type: ignore[import-untyped]
 
 from tests.support.commands import Cli
 from tinyclsf.analysis.report import PageReport, write_report

@@ -107,12 +107,7 @@ def test_a_callback_whose_name_has_a_dot_takes_options() -> None:
             "-c note.word=x is for callback note, which the run does not have; add --callback note or leave it out",
             None,
         ),
-        (
-            ("note",),
-            {"note.wrd": "x"},
-            "callback note has no option 'wrd'; it takes word, times",
-            "did you mean 'word'?",
-        ),
+        (("note",), {"note.wrd": "x"}, "callback note has no option 'wrd'; it takes word, times", "did you mean 'word'?"),
         (("note",), {"note.times": "x"}, "option times of callback note is 'x'; wanted a whole number", None),
         (("csv",), {"csv.x": "1"}, "callback csv has no option 'x'; it takes none", None),
     ],
@@ -125,10 +120,7 @@ def test_what_cannot_be_meant_is_said(names: tuple[str, ...], texts: dict[str, s
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [
-        ("nothing", "returned NoneType; wanted tinyclsf.trainer.Callback"),
-        ("fails", "failed: OSError: no luck"),
-    ],
+    [("nothing", "returned NoneType; wanted tinyclsf.trainer.Callback"), ("fails", "failed: OSError: no luck")],
 )
 def test_a_plugin_that_gives_no_callback_is_named(name: str, what: str, tmp_path: Path) -> None:
     with pytest.raises(PluginError) as error:

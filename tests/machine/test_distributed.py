@@ -223,10 +223,7 @@ def test_two_processes_train_as_one(together: Path, cli: Any) -> None:
         assert shared["valid_accuracy"] == pytest.approx(alone["valid_accuracy"], abs=1.5 / 360)
     assert rows(two)[-1]["valid_accuracy"] > 0.8
     config = json.loads((two / "config.json").read_text())["settings"]
-    assert (config["processes"], config["device"]) == (
-        {"value": 2, "source": "torchrun"},
-        {"value": "cpu", "source": "auto"},
-    )
+    assert (config["processes"], config["device"]) == ({"value": 2, "source": "torchrun"}, {"value": "cpu", "source": "auto"})
     state = torch.load(two / "checkpoint.pt", weights_only=True)
     for name, value in torch.load(one / "checkpoint.pt", weights_only=True)["model"].items():
         torch.testing.assert_close(state["model"][name], value, rtol=0, atol=1e-4)

@@ -268,10 +268,7 @@ def refusal(content: bytes) -> str:
 WORD = "has something else where a word is wanted"
 FORGED = {
     "a list": (b"](K\1e", "holds something that is not a dictionary"),
-    "an array without state": (
-        b"}U\1acnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85U\1b\x87Rs",
-        WORD,
-    ),
+    "an array without state": (b"}U\1acnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\0\x85U\1b\x87Rs", WORD),
     "None": (b"}U\1aNs", WORD),
     "a truth value": (b"}U\1a\x88s", WORD),
     "a tuple": (b"}U\1a)s", WORD),

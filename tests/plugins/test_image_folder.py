@@ -206,12 +206,7 @@ def test_what_lies_beside_the_class_folders_is_named(plant: Plant) -> None:
             "{} has train and valid and no class folders in {}/train; wanted {}/train/CLASS/*",
             None,
         ),
-        (
-            {"a": 1, "b": 0},
-            ".",
-            "the class folder {}/b has no picture; wanted one at least, or no such folder",
-            None,
-        ),
+        ({"a": 1, "b": 0}, ".", "the class folder {}/b has no picture; wanted one at least, or no such folder", None),
         (
             {"train__a": 1, "train__b": 1, "valid__a": 1, "valid__b": 1, "val__a": 1},
             ".",

@@ -191,10 +191,7 @@ def text(value: str) -> bytes:
 
 HUGE = b"\x8a\x05" + (1 << 33).to_bytes(5, "little")
 FORGED = {
-    "object dtype": (
-        array_of(dtype=FLOAT.replace(b"U\2f4", b"U\2O8")),
-        "has an array of type 'O8'",
-    ),
+    "object dtype": (array_of(dtype=FLOAT.replace(b"U\2f4", b"U\2O8")), "has an array of type 'O8'"),
     "object dtype with flags 0": (
         array_of(dtype=FLOAT.replace(b"U\2f4", b"U\2O8").replace(b"U\1<", b"U\1|"), shape=b"K\1\x85"),
         "has an array of type 'O8'",
@@ -202,25 +199,16 @@ FORGED = {
     "dtype of text": (array_of(dtype=FLOAT.replace(b"U\2f4", b"U\5a\x1b[2J")), r"has an array of type 'a\x1b[2J'"),
     "float of one byte": (array_of(dtype=FLOAT.replace(b"U\2f4", b"U\2f1")), "has an array of type 'f1'"),
     "dtype with flags": (array_of(dtype=FLOAT.replace(b"K\0tb", b"K\x3ftb")), "sets a state that no array of numbers has"),
-    "dtype with fields": (
-        array_of(dtype=FLOAT.replace(b"NNN", b"NU\1a\x85N")),
-        "sets a state that no array of numbers has",
-    ),
+    "dtype with fields": (array_of(dtype=FLOAT.replace(b"NNN", b"NU\1a\x85N")), "sets a state that no array of numbers has"),
     "dtype with a dictionary of fields": (
         array_of(dtype=FLOAT.replace(b"NNN", b"N}N")),
         "sets a state that no array of numbers has",
     ),
     "a dictionary": (b"}", "holds something that is not an array"),
     "a dictionary that holds itself": (b"}q\0U\1ah\0s", "holds something that is not an array"),
-    "dtype with size": (
-        array_of(dtype=FLOAT.replace(MINUS_ONE, b"J\0\0\0\x40")),
-        "sets a state that no array of numbers has",
-    ),
+    "dtype with size": (array_of(dtype=FLOAT.replace(MINUS_ONE, b"J\0\0\0\x40")), "sets a state that no array of numbers has"),
     "dtype of version 4": (array_of(dtype=FLOAT.replace(b"(K\3", b"(K\4")), "sets a state that no array of numbers has"),
-    "dtype without order": (
-        array_of(dtype=FLOAT.replace(b"U\1<", b"U\1|")),
-        "sets a state that no array of numbers has",
-    ),
+    "dtype without order": (array_of(dtype=FLOAT.replace(b"U\1<", b"U\1|")), "sets a state that no array of numbers has"),
     "dtype without state": (
         array_of(dtype=b"cnumpy\ndtype\nU\2f4K\0K\1\x87R"),
         "has an array without a number type or without bytes",
@@ -229,10 +217,7 @@ FORGED = {
         array_of(dtype=b"cnumpy\ndtype\n(U\2f4K\0K\1NtR"),
         "calls numpy.dtype with arguments that no array of numbers has",
     ),
-    "dtype that is a list": (
-        array_of(dtype=b"cnumpy\ndtype\n]K\0K\1\x87R"),
-        "has something else where a word is wanted",
-    ),
+    "dtype that is a list": (array_of(dtype=b"cnumpy\ndtype\n]K\0K\1\x87R"), "has something else where a word is wanted"),
     "no dtype": (array_of(dtype=b"N"), "has an array without a number type or without bytes"),
     "huge _reconstruct": (
         array_of(start=RECONSTRUCTED.replace(b"K\0\x85", HUGE + b"\x85")),
@@ -309,10 +294,7 @@ FORGED = {
         "holds the same array many times",
     ),
     "the same array 5,000 times": (b"(" + array_of() + b"q\0" + b"h\0" * 5_000 + b"t", "holds more than 8 arrays"),
-    "a pair of 5,000": (
-        array_of() + b"q\0(" + b"h\0" * 5_000 + b"t\x86",
-        "holds more than 8 arrays",
-    ),
+    "a pair of 5,000": (array_of() + b"q\0(" + b"h\0" * 5_000 + b"t\x86", "holds more than 8 arrays"),
     "nine pairs": (b"(" + b"]" * 9 + b"t", "holds more than 8 arrays"),
     "too many opcodes": (b"N" * 10_000, "has more than 10,000 opcodes"),
     "the same text encoded again and again": (

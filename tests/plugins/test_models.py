@@ -293,11 +293,7 @@ def test_a_share_to_drop_that_cannot_be(mixed: bool, option: str, share: float) 
 
 @pytest.mark.parametrize(
     ("plain", "other"),
-    [
-        (Mnist_CNN, Mnist_CNN_Manual),
-        (Mnist_CNN, mnist_cnn_sequential),
-        (TorchClsfModel, TorchClsfMixedModel),
-    ],
+    [(Mnist_CNN, Mnist_CNN_Manual), (Mnist_CNN, mnist_cnn_sequential), (TorchClsfModel, TorchClsfMixedModel)],
 )
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 13, 21)])
 def test_two_ways_to_write_a_network_compute_the_same(plain: Make, other: Make, shape: Shape) -> None:
@@ -375,11 +371,7 @@ def test_an_architecture_takes_the_channels_classes_and_size_of_the_images(arch:
 @pytest.mark.parametrize(
     ("arch", "shape", "reason"),
     [
-        (
-            "alexnet",
-            (1, 28, 28),
-            "Given input size: (192x2x2). Calculated output size: (192x0x0). Output size is too small",
-        ),
+        ("alexnet", (1, 28, 28), "Given input size: (192x2x2). Calculated output size: (192x0x0). Output size is too small"),
         ("vit_b_32", (3, 28, 28), "Input shape indivisible by patch size!"),
     ],
 )

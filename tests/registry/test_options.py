@@ -166,13 +166,7 @@ def test_a_callbacks_options_are_what_follows_folder_and_model_name() -> None:
         ("model", Network, "widht", "model p has no option 'widht'; it takes width, depth", "did you mean 'width'?"),
         ("model", Network, "zzz", "model p has no option 'zzz'; it takes width, depth", None),
         ("model", Network, "num_classes", "model p has no option 'num_classes'; it takes width, depth", None),
-        (
-            "dataset",
-            resolved,
-            "data_dir",
-            "dataset p has no option 'data_dir'; it takes count, limit, kind, where",
-            None,
-        ),
+        ("dataset", resolved, "data_dir", "dataset p has no option 'data_dir'; it takes count, limit, kind, where", None),
         ("dataset", nothing, "x", "dataset p has no option 'x'; it takes none", None),
     ],
 )

@@ -141,10 +141,7 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (
-            b"",
-            "FOLDER/model.json is not JSON (Expecting value: line 1 column 1 (char 0)); the file is broken or not a model's",
-        ),
+        (b"", "FOLDER/model.json is not JSON (Expecting value: line 1 column 1 (char 0)); the file is broken or not a model's"),
         (
             b'{"format": 1',
             "FOLDER/model.json is not JSON (Expecting ',' delimiter: line 1 column 13 (char 12)); "
@@ -258,10 +255,7 @@ def test_weights_that_are_missing(folder: Path) -> None:
     [
         (lambda state: state.pop("network.conv1.bias"), 'Missing key(s) in state_dict: "network.conv1.bias".'),
         (lambda state: state.pop("preprocess.mean"), 'Missing key(s) in state_dict: "preprocess.mean".'),
-        (
-            lambda state: state.update(extra=torch.zeros(1)),
-            'Unexpected key(s) in state_dict: "extra".',
-        ),
+        (lambda state: state.update(extra=torch.zeros(1)), 'Unexpected key(s) in state_dict: "extra".'),
         (
             lambda state: state.update({"network.conv1.bias": torch.zeros(4)}),
             "size mismatch for network.conv1.bias: copying a param with shape torch.Size([4]) from checkpoint, "

@@ -49,6 +49,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "parts": ("linear", "--data", "image-folder", "--epochs", "2", "-d", "size=9", "-d", "channels=1", "--batch-size", "4"),
     "odd": ("linear", "--data", "image-folder", "--epochs", "1", "-d", "size=9", "--batch-size", "4"),
 }
+LONG = ("resnet", "mnist")
 MNIST = ("mnist-logistic", "--data", "mnist", "--epochs", "1", "--batch-size", "5000")
 # Runs each script as a program of its own, where tinyclsf cannot be imported.
 DRIVER = """
@@ -92,8 +93,8 @@ def write_pictures(folder: Path, modes: tuple[str, ...] = ("RGB", "L", "RGBA", "
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All runs, each with its script beside it, which has been run."""
+def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All runs, each with its script beside it, which has been run; long ones only where the stress mark asks for them."""
     root = tmp_path_factory.mktemp("script")
     photos = write_pictures(root / "photos")
     for part in ("train", "val", "test"):
@@ -103,6 +104,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folders = {"pictures": photos, "parts": root / "parted", "odd": odd}
     mnist = os.environ.get("TINYCLSF_DATA")
     names = [*RUNS, "mnist"] if mnist and Path(mnist, "MNIST", "raw", "train-images-idx3-ubyte").exists() else [*RUNS]
+    if "not stress" in request.config.option.markexpr:
+        names = [name for name in names if name not in LONG]
     for name in names:
         more = ("--data-dir", str(folders[name])) if name in folders else ()
         assert (
@@ -148,7 +151,7 @@ def check_same(root: Path, name: str) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.stress] * (name in LONG)) for name in RUNS])
 def test_a_script_ends_with_the_very_weights_of_its_run(runs: Path, name: str) -> None:
     check_same(runs, name)
 
@@ -286,6 +289,7 @@ def test_data_that_changed_or_went_away_are_told_of(changed: Callable[..., Path]
     )
 
 
+@pytest.mark.stress
 def test_real_mnist_is_read_by_torchvision(runs: Path, mnist_dir: Path) -> None:
     check_same(runs, "mnist")
     written = write_script(runs / "mnist")

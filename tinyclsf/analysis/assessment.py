@@ -171,7 +171,6 @@ def _top5(predictions: Predictions) -> float:
 
 
 def _confidence(predictions: Predictions) -> tuple[Tensor, Tensor]:
-    """The predicted class of each image (n,) and its probability (n,)."""
     predicted = predictions.logits.argmax(dim=1)
     # In float32 a model that is sure gives a probability of exactly 1.
     probabilities = predictions.logits.double().softmax(dim=1)

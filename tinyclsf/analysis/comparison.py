@@ -159,7 +159,6 @@ def _settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _names(each_settings: Iterable[Mapping[str, Any]]) -> list[str]:
-    """All names: the model, its options, the data, its options, and the rest in the order in which they come."""
     names = dict.fromkeys(name for settings in each_settings for name in settings)
     return sorted(names, key=lambda name: _PLACES.get(name.split(" ")[0], _PLACES[""]))
 

@@ -140,7 +140,6 @@ def _digests(dataset: Dataset[Any]) -> NDArray[np.int64]:
 
 
 def _place(places: list[tuple[str, Dataset[Any], int]], row: int) -> str:
-    """Which image a row is: its file where it has one."""
     name, dataset, start = next(place for place in reversed(places) if row >= place[2])
     paths = getattr(dataset, "paths", None)
     return f"{name} image {row - start}" if paths is None else str(paths[row - start])

@@ -193,7 +193,6 @@ def check_stuck(model: Classifier, logits: Tensor, sample: Sample) -> Finding | 
 
 
 def _are_shares(values: Tensor) -> bool:
-    """Whether each row is of numbers that are not negative and sum to one."""
     return bool((values >= 0).all()) and torch.allclose(values.sum(dim=1), torch.ones(len(values)), atol=1e-4)
 
 
@@ -203,7 +202,6 @@ def _takes_softmax(loss_func: LossFunc, logits: Tensor, labels: Tensor) -> bool:
 
 
 def _apart(one: Tensor, other: Tensor) -> float | None:
-    """How far outputs are from each other, or None where that is rounding."""
     distance = float((one - other).abs().max())
     return distance if distance > _TOLERANCE * float(one.abs().max()) else None
 

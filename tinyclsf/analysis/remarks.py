@@ -292,7 +292,6 @@ def _few_images(run: _Run, found: Assessment) -> Remark | None:
 
 
 def _falls(values: Sequence[float]) -> bool:
-    """Whether the last values fall; of fewer than the span each has to be below the one before."""
     last = values[-_SPAN:]
     ordered = sum(later < earlier for earlier, later in combinations(last, 2))
     return ordered >= math.comb(len(last), 2) - (len(last) == _SPAN)

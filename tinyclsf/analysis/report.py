@@ -112,7 +112,6 @@ def _scored(folder: Path, config: dict[str, Any]) -> Scored:
 
 
 def _pictures(folder: Path, scored: Scored, worst: int, notes: list[str]) -> list[Picture]:
-    """The worst mistakes with their images; none where the data cannot be read as the run was scored on them."""
     shown = scored.mistakes[:worst]
     if not shown:
         return []
@@ -141,7 +140,6 @@ def _picture(image: Any, white: float, mistake: Mistake, paths: Sequence[str] | 
 
 
 def _about(config: dict[str, Any]) -> list[str]:
-    """What was trained on what and with what, as far as the run says."""
     sizes = [
         f"{count:,} {split}"
         for split in ("train", "valid", "test")
@@ -160,7 +158,6 @@ def _about(config: dict[str, Any]) -> list[str]:
 
 
 def _settings(config: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Every option and setting as name, value and where it came from."""
     rows = []
     for kind in ("data", "model"):
         options = value_at(dict, config, kind, "options") or {}
@@ -172,6 +169,5 @@ def _settings(config: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _drawn_confusion(assessment: Assessment) -> str | None:
-    """The confusion matrix as a drawing, where it is too large for a table."""
     names = [each.name for each in assessment.classes]
     return as_svg(draw_confusion(assessment.confusion, names)) if len(names) > MOST_SHOWN else None

@@ -128,7 +128,6 @@ def _owned(model: nn.Module, called: set[str]) -> dict[str, int]:
 
 
 def _layers(calls: Sequence[_Call], owned: Mapping[str, int]) -> Iterator[Layer]:
-    """The calls as layers; the model itself is one only where it has something that no layer in it has."""
     rest = dict(owned)
     above: list[str] = []
     root = 1 if calls[0].is_container and not owned[""] else 0
@@ -156,7 +155,6 @@ def _undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:
-    """The tensors in what a module gave: one, or several in a tuple, list or mapping."""
     if isinstance(output, Tensor):
         yield output
     elif isinstance(output, Mapping):

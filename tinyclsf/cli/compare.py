@@ -108,7 +108,6 @@ def _tables(header: list[str], settings: Table, figures: Table) -> list[list[str
 
 
 def _pieces(rows: Table) -> Iterator[Table]:
-    """A wide table as several that fit the page, each with the first column."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     start = 1
     while start < len(widths):

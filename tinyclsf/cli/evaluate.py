@@ -154,7 +154,6 @@ def _by_class(found: Assessment) -> list[str]:
 
 
 def _confusions(found: Assessment, names: Sequence[str]) -> list[str]:
-    """The pairs of a true and a predicted class that are most often confused."""
     counts = [(times, true, guess) for true, row in enumerate(found.confusion) for guess, times in enumerate(row)]
     pairs = [(times, true, guess) for times, true, guess in counts if times and true != guess]
     most = sorted(pairs, key=lambda pair: -pair[0])[:_CONFUSIONS]
@@ -186,7 +185,6 @@ def _remarks(found: Assessment, wrong: Sequence[Mistake], files: Mapping[str, Pa
 
 
 def _draw(run: TrainedRun, dataset: Dataset[Any], wrong: Sequence[Mistake]) -> Figure:
-    """A picture of mistakes: what each image was taken for, what it is, and how sure the model was."""
     import torch
 
     from tinyclsf.drawing.figures import draw_samples
@@ -200,5 +198,4 @@ def _draw(run: TrainedRun, dataset: Dataset[Any], wrong: Sequence[Mistake]) -> F
 
 
 def _short(name: str, room: int = _NAME) -> str:
-    """A class's name as a table can hold it."""
     return shortened("".join(letter if letter.isprintable() else "?" for letter in name), room)

@@ -164,5 +164,4 @@ def fit(
 
 
 def _source(name: str) -> str:
-    """Where an argument came from that was given on the command line."""
     return "argument" if name == "model" else f"--{name.replace('_', '-')}"

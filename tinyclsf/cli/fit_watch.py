@@ -140,13 +140,7 @@ def output_of(run: TrainedRun, warnings: list[str]) -> Output:
         ("run", folder),
     ]
     content = document(
-        "fit",
-        run=folder,
-        settings=run.config["settings"],
-        best=best,
-        held_out=held_out,
-        history=run.history,
-        warnings=warnings,
+        "fit", run=folder, settings=run.config["settings"], best=best, held_out=held_out, history=run.history, warnings=warnings
     )
     return Output("\n".join(columns(rows, indent="")), content)
 
@@ -158,7 +152,6 @@ def _size(name: str, part: Any) -> str:
 
 
 def _option_rows(options: Mapping[str, Setting]) -> list[tuple[str, str, str]]:
-    """A row for each option that somebody set, and one for all that stand at their defaults."""
     rows = [(f"  {name}", as_text(value), source) for name, (value, source) in options.items() if source != "default"]
     rest = [f"{name} {as_text(value)}" for name, (value, source) in options.items() if source == "default"]
     return [*rows, ("  options", ", ".join(rest), "default")] if rest else rows

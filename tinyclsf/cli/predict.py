@@ -111,7 +111,6 @@ def _as_json(row: _Row) -> dict[str, Any]:
 
 
 def _csv(rows: Sequence[_Row], top: int) -> str:
-    """A line a file; what is no text in a file's name is written as an escape."""
     text = io.StringIO()
     writer = csv.writer(text)  # with its own line ends, \r\n: with others it leaves a \r in a name unquoted
     names = [("class", "probability"), *((f"class_{place}", f"probability_{place}") for place in range(2, top + 1))]
@@ -123,7 +122,6 @@ def _csv(rows: Sequence[_Row], top: int) -> str:
 
 
 def _table(rows: Sequence[_Row], top: int) -> list[str]:
-    """A line a file, with as many classes as there is room for; a single file has a line for each class."""
     if len(rows) == 1 and rows[0].best:
         best = [(name, percent(probability)) for name, probability in rows[0].best]
         return [rows[0].file, *columns(best, numbers_from=1)]
@@ -150,7 +148,6 @@ def _table(rows: Sequence[_Row], top: int) -> list[str]:
 
 
 def _without_folder(files: list[str], room: int) -> tuple[str, list[str]]:
-    """The folder that all files are in and their names in it, where whole paths are too long."""
     folder = os.path.commonprefix(files).rpartition("/")[0]  # noqa: RUF071  # cut at the last slash
     if not folder or max(map(cells, files)) <= room:
         return "", files
@@ -158,7 +155,6 @@ def _without_folder(files: list[str], room: int) -> tuple[str, list[str]]:
 
 
 def _end_of(file: str, room: int) -> str:
-    """A file's name that fits, its beginning left out for it."""
     if cells(file) <= room:
         return file
     end = file[3 - room :]
@@ -168,7 +164,6 @@ def _end_of(file: str, room: int) -> str:
 
 
 def _aligned(texts: Sequence[str], widths: Sequence[int]) -> str:
-    """Names to the left and numbers to the right."""
     pairs = zip(texts, widths, strict=False)
     return "  ".join((to_right if place % 2 else to_left)(text, width) for place, (text, width) in enumerate(pairs))
 

@@ -137,7 +137,6 @@ def _check_place(path: Path, to: str) -> None:
 
 
 def _versions(to: str) -> dict[str, str]:
-    """The versions of the packages that make the file."""
     found = {"tinyclsf": own_version(), "torch": torch.__version__}
     try:
         with quiet():
@@ -150,7 +149,6 @@ def _versions(to: str) -> dict[str, str]:
 
 
 def _card(folder: Path, classifier: Classifier) -> dict[str, Any]:
-    """What the file says of itself: the run's card, and what goes in and comes out."""
     shape = ", ".join(map(str, classifier.image_shape))
     return {
         **read_card(folder),

@@ -149,7 +149,6 @@ def quiet() -> Iterator[None]:
 
 
 def _traced(model: PixelClassifier, card: dict[str, Any], to: str) -> torch.export.ExportedProgram:
-    """The model as a graph for any number of images."""
     example = torch.zeros(2, *model.classifier.image_shape, dtype=torch.uint8)
     with _blaming_the_model(card, to), torch.no_grad():
         program = torch.export.export(model, (example,), dynamic_shapes={"images": {0: torch.export.Dim("n", min=1)}})
@@ -181,7 +180,6 @@ def _blaming_the_model(card: dict[str, Any], to: str) -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what an exporter found in the first place."""
     while error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -52,7 +52,6 @@ def predict_files(
 
 
 def _find_pictures(files: Iterable[StrPath]) -> tuple[list[str], dict[int, str]]:
-    """The paths of files, a folder replaced by the pictures in it; and why some cannot be read, by their place."""
     paths: list[str] = []
     reasons: dict[int, str] = {}
 
@@ -104,13 +103,11 @@ def _predictions(
 
 
 def _as_stored(pixels: NDArray[np.uint8], rows: Tensor, white: float) -> Tensor:
-    """Some pictures as the data set that the model was trained with stores them."""
     x = torch.from_numpy(pixels[rows.numpy()])
     return x if white == 255 else x.float().mul_(white).div_(255)
 
 
 def _square(model: Classifier) -> tuple[int, int]:
-    """Channels and size of the images that a model takes."""
     shape = model.image_shape
     if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
         raise ConfigurationError(
@@ -121,7 +118,6 @@ def _square(model: Classifier) -> tuple[int, int]:
 
 
 def _is_device(path: str) -> bool:
-    """Whether a path names what could be read without end, as /dev/zero."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):

@@ -187,7 +187,6 @@ def _draw_panel(ax: Axes, title: str, runs: Mapping[str, Sequence[Epoch]]) -> li
 
 
 def _cells(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The colours (row, column, RGBA) of a confusion matrix."""
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     right = np.eye(len(counts), dtype=bool)
@@ -195,13 +194,11 @@ def _cells(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _tinted(shares: NDArray[np.float64], colour: str) -> NDArray[np.float64]:
-    """A colour, the stronger the larger the share; not in proportion, so that a few mistakes among many images show."""
     rgb = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
     return np.stack([*(np.full_like(shares, part) for part in rgb), _STRONGEST * shares**0.4], axis=-1)
 
 
 def _draw_key(figure: Figure, left: float, bottom: float, width: float, height: float) -> None:
-    """What the colours of a confusion matrix mean."""
     shares = np.linspace(0, 1, 101)[:, None]
     ax = figure.add_axes((left, bottom, width, height))
     ax.imshow(

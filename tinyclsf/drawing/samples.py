@@ -152,7 +152,6 @@ def _frame(ax: Any, mark: bool | None) -> None:
 
 
 def _as_array(values: Any) -> NDArray[Any]:
-    """A tensor, an array or a sequence as an array."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
         values = (values.float() if values.is_floating_point() else values).numpy()
@@ -160,7 +159,6 @@ def _as_array(values: Any) -> NDArray[Any]:
 
 
 def _range(values: NDArray[np.float32], dtype: np.dtype[Any]) -> tuple[float, float]:
-    """What black and white are stored as, as far as the values tell."""
     low, high = float(values.min()), float(values.max())
     if dtype.kind == "f" and low >= 0 and high <= 1:
         return 0.0, 1.0

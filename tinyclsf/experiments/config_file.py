@@ -82,7 +82,6 @@ def read_config_file(path: Path) -> ConfigFile:
 
 
 def _entry(path: Path, name: str, entry: Any) -> tuple[Any, Any]:
-    """A setting as a run writes it, with its source, or as a person does."""
     if not isinstance(entry, dict):
         return entry, None
     found = _object(path, f"settings.{name}", entry, ("value", "source"))

@@ -62,19 +62,14 @@ class Request:
     model_source: str
     data: Plugin
     data_source: str
-    data_dir: Path | None
+    data_dir: str | Path | None
     model_options: Mapping[str, Any]
     data_options: Mapping[str, Any]
-    callbacks: tuple[str | Callback, ...]
+    callbacks: Sequence[str | Callback]
     callback_options: Mapping[str, Any]
     settings: Mapping[str, Setting]
     config: ConfigFile
     resumed: Path | None
-
-    @property
-    def watching(self) -> list[Callback]:
-        """The callbacks that were handed over as they are; they are not written down."""
-        return [each for each in self.callbacks if not isinstance(each, str)]
 
     def with_(self, *, model: str | ModelFactory | None = None, **asked: Unpack[Asked]) -> Request:
         """The request with other choices; options are added to those that were given, another plugin begins with its own."""
@@ -117,16 +112,15 @@ def make_request(
     data = _named(config, "data", Setting(asked.get("data"), source_of("data")))
     if data.value is None:
         data = Setting(DATA, "default")
-    data_dir = asked.get("data_dir")
     return Request(
         model=_find_model(named.value),
         model_source=named.source,
         data=_find_data(data.value),
         data_source=data.source,
-        data_dir=None if data_dir is None else Path(data_dir),
+        data_dir=asked.get("data_dir"),
         model_options=asked.get("model_options", {}),
         data_options=asked.get("data_options", {}),
-        callbacks=tuple(asked.get("callbacks", ())),
+        callbacks=asked.get("callbacks", ()),
         callback_options=asked.get("callback_options", {}),
         settings=settings,
         config=config,
@@ -145,7 +139,6 @@ def _named(config: ConfigFile, what: Literal["model", "data"], given: Setting) -
 
 
 def _settings_of(asked: Mapping[str, Any], source_of: Callable[[str], str]) -> dict[str, Setting]:
-    """The settings of training among what was asked for, each checked and with its source."""
     choices = {name: value for name, value in asked.items() if name not in _NO_SETTINGS}
     for name in choices:
         if name not in KINDS:
@@ -166,7 +159,6 @@ def _find_model(model: str | ModelFactory) -> Plugin:
 
 
 def _find_data(data: str | Splits | DataFactory) -> Plugin:
-    """A data set by its name, or Splits or a callable as if they were a plugin's."""
     if isinstance(data, str):
         return find("dataset", data)
     if hasattr(data, "train") and hasattr(data, "valid"):

@@ -39,7 +39,6 @@ def state_to_resume(experiment: Experiment, built: Built) -> dict[str, Any] | No
 
 
 def _newest_state(folder: Path) -> dict[str, Any] | None:
-    """The state of a run's newest whole checkpoint, None for a run that was stopped before its first; each is said."""
     if not (folder / CHECKPOINT).exists() and not (folder / PREVIOUS).exists():
         _warn(f"{folder} has no checkpoint yet, so its training begins anew")
         return None

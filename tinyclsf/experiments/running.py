@@ -32,13 +32,11 @@ from tinyclsf.registry.plugins import own_version
 from tinyclsf.runs.checkpoints import CHECKPOINT
 from tinyclsf.runs.folder import (
     CONFIG,
-    LOCK,
-    METRICS,
-    PREDICTIONS,
-    STATE,
+    RUN_FILES,
     clear_state,
     create_run,
     occupied,
+    removed_if_empty,
     write_config,
     write_predictions,
     write_state,
@@ -69,7 +67,7 @@ def carry_out(
         signals.hold()  # until there is somebody to remove a folder that stays empty
         default = f"{experiment.model.plugin.name}-{experiment.data.plugin.name}"
         folder = experiment.request.resumed or create_run(root, name, default=default)
-        with occupied(folder), _removed_if_empty(folder):
+        with occupied(folder), removed_if_empty(folder):
             distributed.from_first(folder)
             built, state = _prepare(experiment, device, folder, source, watcher, signals)
             with _recorded(folder):
@@ -102,7 +100,8 @@ def _prepare(
     """What a run works with, and the state that it goes on from; in the folder of one that goes on nothing is touched yet."""
     with _ending("before training began", folder):
         signals.release()
-        built = build(experiment, device, folder, Setting(str(folder), source), [*experiment.request.watching, watcher])
+        watching = [each for each in (*experiment.request.callbacks, watcher) if not isinstance(each, str)]
+        built = build(experiment, device, folder, Setting(str(folder), source), watching)
         return built, state_to_resume(experiment, built)
 
 
@@ -119,7 +118,6 @@ def _train(built: Built, state: dict[str, Any] | None, folder: Path, signals: St
 
 
 def _score(built: Built, folder: Path, signals: StopSignals) -> None:
-    """Score the best weights on what they were not chosen by."""
     trainer = built.trainer
     best = best_of(trainer.history)
     if best is None:
@@ -170,7 +168,6 @@ def _config(experiment: Experiment, built: Built, command: str) -> dict[str, Any
 
 
 def _stopped(number: int, where: str, folder: Path) -> Interrupted:
-    """The error of a run that a signal ended, with the way to go on."""
     if not (folder / CHECKPOINT).exists():
         return stopped_by(number, f"{where}; nothing was saved yet")
     return stopped_by(number, f"{where}; the run is saved in {folder}", tip=f"{launch.command()} fit --resume {folder}")
@@ -178,7 +175,6 @@ def _stopped(number: int, where: str, folder: Path) -> Interrupted:
 
 @contextlib.contextmanager
 def _ending(where: str, folder: Path) -> Iterator[None]:
-    """Say where a signal ended the run."""
     try:
         yield
     except SignalReceived as received:
@@ -186,23 +182,10 @@ def _ending(where: str, folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _removed_if_empty(folder: Path) -> Iterator[None]:
-    """Remove the folder of a run that ends before anything came into it."""
-    try:
-        yield
-    except BaseException:
-        if not (folder / CONFIG).exists():
-            with contextlib.suppress(OSError):
-                (folder / LOCK).unlink(missing_ok=True)
-                folder.rmdir()
-        raise
-
-
-@contextlib.contextmanager
 def _recorded(folder: Path) -> Iterator[None]:
     """Write down how a run ended that did not end well; what it said of an earlier end is void from here on."""
     clear_state(folder)
-    for name in (CONFIG, CARD, WEIGHTS, METRICS, PREDICTIONS, STATE):
+    for name in (*RUN_FILES, CARD, WEIGHTS):
         remove_torn(folder / name)
     try:
         yield

@@ -70,7 +70,6 @@ def _overlaid(below: Settings, above: Mapping[str, Setting]) -> Settings:
 
 
 def _as_given(name: str, source: str) -> str:
-    """A setting as a person gave it: by its flag, in the config file, or in Python by its name."""
     if source == "config":
         return f"{name} of the config file"
     return source if source.startswith("--") else name

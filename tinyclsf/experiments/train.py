@@ -64,7 +64,6 @@ def train(
 
 
 def _as_written(experiment: Experiment, resume: str | Path | None, asked: Any) -> str:
-    """The call as a person would write it, for the run's record."""
     arguments = [repr(experiment.model.plugin.name)] if resume is None else [f"resume={str(resume)!r}"]
     plain = {name: value for name, value in asked.items() if isinstance(value, (str, int, float, Path, dict, type(None)))}
     arguments += [f"{name}={str(value) if isinstance(value, Path) else value!r}" for name, value in plain.items()]

@@ -88,7 +88,6 @@ def check_state(state: Mapping[str, Any], stateful: Iterable[str]) -> None:
 
 
 def _by_name(callbacks: Sequence[Stateful]) -> dict[str, Stateful]:
-    """Each callback by its class, with the module where two classes have one name; of several of one class by a number too."""
     found: dict[str, Stateful] = {}
     seen: Counter[str] = Counter()
     classes = Counter(cls.__name__ for cls in set(map(type, callbacks)))

@@ -107,7 +107,6 @@ def serve() -> None:
 
 
 def _decode_all(decoding: Decoding) -> Generator[int, None, None]:
-    """Decode all pictures; as it goes, give the numbers of those that are done."""
     seconds = []
     for row in range(min(_SAMPLE, len(decoding.files))):
         start = time.perf_counter()

@@ -92,7 +92,6 @@ def _takes_anything(parameters: list[Parameter]) -> bool:
 
 
 def _type_of(parameter: Parameter, factory: Callable[..., Any]) -> Any:
-    """What an option takes; without an annotation the like of its default."""
     if parameter.annotation is Parameter.empty:
         return str if parameter.default is REQUIRED or parameter.default is None else type(parameter.default)
 

@@ -25,6 +25,7 @@ METRICS = "metrics.jsonl"
 PREDICTIONS = "predictions.npz"
 STATE = "state.json"
 LOCK = ".lock"
+RUN_FILES = (CONFIG, METRICS, PREDICTIONS, STATE)
 
 _WAIT_SECONDS = 0.5  # for those who only look whether a run is occupied, and hold its lock for that moment
 
@@ -129,6 +130,19 @@ def read_predictions(folder: Path) -> tuple[str, Predictions]:
 
 
 @contextlib.contextmanager
+def removed_if_empty(folder: Path) -> Iterator[None]:
+    """Remove the folder of a run that ends before anything came into it."""
+    try:
+        yield
+    except BaseException:
+        if not (folder / CONFIG).exists():
+            with contextlib.suppress(OSError):
+                (folder / LOCK).unlink(missing_ok=True)
+                folder.rmdir()
+        raise
+
+
+@contextlib.contextmanager
 def occupied(folder: Path) -> Iterator[None]:
     """Hold a run for the one who trains in it; a process that is killed leaves it free.
 
@@ -208,7 +222,6 @@ def clear_state(folder: Path) -> None:
 
 
 def _made(folder: Path) -> bool:
-    """Make a folder; False if somebody else was first."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir()

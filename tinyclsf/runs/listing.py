@@ -137,7 +137,6 @@ def _is_run(folder: Path) -> bool:
 
 
 def _read_state(folder: Path) -> dict[str, Any]:
-    """How a run ended; empty if it has not."""
     try:
         state = read_json(folder / STATE, "wanted the end of a run", "a run")
     except ModelFileError:

@@ -171,7 +171,6 @@ def predictions_for(run: TrainedRun, dataset: Dataset[Any], *, device: str = "au
 
 
 def _told(dl: Iterable[Any], total: int) -> Iterator[Any]:
-    """The batches of a loader over so many images, and word of how far it has come, once that takes a while."""
     start, done = time.monotonic(), 0
     for xb, yb in dl:
         yield xb, yb

@@ -62,7 +62,6 @@ Way = tuple[str, Sources]  # an expression that makes the network, and what it n
 
 
 def _by_plugin(part: Component, network: nn.Module, given: tuple[Any, ...]) -> Way | None:
-    """The code that the plugin gives."""
     code = ask(part, str, *given)
     if code is None:
         return None
@@ -71,7 +70,6 @@ def _by_plugin(part: Component, network: nn.Module, given: tuple[Any, ...]) -> W
 
 
 def _by_class(part: Component, network: nn.Module, given: tuple[Any, ...]) -> Way | None:
-    """The network's own class, where a factory does no more than choose it."""
     cls = type(network)
     if cls.__module__.partition(".")[0] != innermost(part.factory).__module__.partition(".")[0]:
         return None
@@ -79,7 +77,6 @@ def _by_class(part: Component, network: nn.Module, given: tuple[Any, ...]) -> Wa
 
 
 def _by_factory(part: Component, network: nn.Module, given: tuple[Any, ...]) -> Way:
-    """The plugin's function as it is."""
     factory = innermost(part.factory)
     sources = sources_of(factory)
     arguments = _arguments(factory, given, part.values)
@@ -88,7 +85,6 @@ def _by_factory(part: Component, network: nn.Module, given: tuple[Any, ...]) -> 
 
 
 def _arguments(function: Callable[..., Any], given: tuple[Any, ...], options: Mapping[str, Any]) -> str:
-    """The arguments of a call, without the options that have their defaults or are none of its own."""
     takes = inspect.signature(function).parameters
     others = [f"{name}={as_source(value)}" for name, value in options.items() if name in takes and takes[name].default != value]
     return ", ".join([*map(as_source, given), *others])

@@ -76,7 +76,6 @@ class _Writer:
         return Script(script, tuple(self.files), reader.how, tuple(self.notes))
 
     def _note_differences(self) -> None:
-        """What keeps a script from ending with the very weights of the run."""
         if self.settings["device"] != "cpu":
             self.notes.append(
                 f"the run was trained on {self.settings['device']}, where sums vary; figures will agree only about"
@@ -230,7 +229,6 @@ def _imports(*sources: Sources) -> list[str]:
 
 
 def _joined(blocks: list[str]) -> str:
-    """Blocks of code with the empty lines between them that Python code has."""
     text = blocks[0]
     for above, below in itertools.pairwise(blocks):
         defined = any(re.search(r"^(@|def |class )", block, re.MULTILINE) for block in (above, below))

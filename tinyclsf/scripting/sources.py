@@ -222,7 +222,6 @@ class _Module:
 
 
 def _top(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements of a module, those that are for type checkers among them."""
     for node in body:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             yield from node.body
@@ -239,7 +238,6 @@ def _bound(node: ast.stmt) -> list[str]:
 
 
 def _names(node: ast.AST, dropped: set[ast.AST]) -> Iterator[str]:
-    """The names that a statement reads, in their order."""
     if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
         yield node.id
     for child in ast.iter_child_nodes(node):
@@ -252,7 +250,6 @@ def _is_text(node: ast.stmt) -> bool:
 
 
 def _first_line(statement: ast.stmt, lines: list[str]) -> int:
-    """Where a definition begins, with its decorators and the comment above."""
     start: int = min([statement.lineno, *(each.lineno for each in getattr(statement, "decorator_list", []))])
     while start > 1 and lines[start - 2].startswith("#"):
         start -= 1
@@ -260,7 +257,6 @@ def _first_line(statement: ast.stmt, lines: list[str]) -> int:
 
 
 def _raises(lines: list[str], text: ast.stmt) -> list[int]:
-    """The lines of a docstring that tell of errors that are left out."""
     found: list[int] = []
     for at in range(text.lineno, (text.end_lineno or 0) + 1):
         line = lines[at - 1]
@@ -272,6 +268,5 @@ def _raises(lines: list[str], text: ast.stmt) -> list[int]:
 
 
 def _tidied(lines: list[str]) -> list[str]:
-    """Lines without the gaps that removed ones leave, dedented."""
     text = re.sub(r"\n[ \t]*\n[ \t]*\"\"\"(?=\n|$)", '"""', "\n".join(lines))
     return textwrap.dedent(text).splitlines()
