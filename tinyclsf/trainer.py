@@ -215,6 +215,7 @@ class Trainer:
         """Train and validate; None if that was stopped on the way, after a step or in the validation."""
         start = time.perf_counter()
         self._set_mode(training=True)
+        self._watching = [each for each in self.callbacks if type(each).on_batch_end is not Callback.on_batch_end]
         for xb, yb in self._position.begin_epoch():
             self._train_batch(xb, yb)
             if self._steps.stopped:
@@ -237,7 +238,8 @@ class Trainer:
     def _train_batch(self, xb: Tensor, yb: Tensor) -> None:
         self._position.batch += 1
         self._images = len(xb)
-        xb, yb = xb.to(self.device, non_blocking=True), yb.to(self.device, non_blocking=True)
+        if xb.device != self.device or yb.device != self.device:
+            xb, yb = xb.to(self.device, non_blocking=True), yb.to(self.device, non_blocking=True)
         if self.augment is not None:
             xb, yb = self.augment(xb, yb)
         with self._computing:
@@ -246,7 +248,7 @@ class Trainer:
         self._position.train_loss.add(self.loss, self._images, self.opt.param_groups[0]["lr"])
         if self._steps.add(loss, self._images):
             self._after_step()
-        for callback in self.callbacks:
+        for callback in self._watching:
             callback.on_batch_end(self)
         if not self.model.training:  # a callback has evaluated it
             self._set_mode(training=True)
