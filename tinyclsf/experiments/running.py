@@ -137,9 +137,9 @@ def _score(built: Built, folder: Path, signals: StopSignals) -> None:
             )
         trainer.evaluated_model.load_state_dict(read_weights(folder / WEIGHTS))
         predictions = trainer.predict(loader(dataset, batch_size))
+        signals.hold()  # the rest takes no time, and a run that is done was not stopped
         write_predictions(folder, name, predictions)
         held_out = score(name, predictions, trainer.loss_func)
-        signals.hold()  # the rest takes no time, and a run that is done was not stopped
         write_state(folder, "done", held_out=held_out._asdict())
 
 
