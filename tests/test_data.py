@@ -83,16 +83,19 @@ def test_images_hand_on_their_tensors(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        (images(0), "the {} part of the data is empty; wanted at least one image"),
-        (Subset(images(), []), "the {} part of the data is empty; wanted at least one image"),
+        (images(0), "the {} split of the data is empty; wanted at least one image"),
+        (Subset(images(), []), "the {} split of the data is empty; wanted at least one image"),
         (
             Images(torch.zeros(1, 3, 2, 2), torch.zeros(1, dtype=torch.int64)),
             "the {} images are 3x2x2; wanted 1x2x3 as the data set says",
         ),
-        (Images(torch.zeros(3, 1, 2, 3), torch.tensor([1, 2, -1])), "label 1 of the {} part is 2; wanted 0 to 1 for 2 classes"),
+        (
+            Images(torch.zeros(3, 1, 2, 3), torch.tensor([1, 2, -1])),
+            "label 1 of the {} split is 2; wanted 0 to 1 for 2 classes",
+        ),
         (
             Images(torch.zeros(3, 1, 2, 3), torch.tensor([0, 1, -1])),
-            "label 2 of the {} part is -1; wanted 0 to 1 for 2 classes",
+            "label 2 of the {} split is -1; wanted 0 to 1 for 2 classes",
         ),
     ],
 )

@@ -160,7 +160,7 @@ def test_parts_are_views_of_the_images_in_their_order() -> None:
     assert len(storages) == 2
 
 
-def test_a_validation_part_of_its_own_joins_only_where_a_split_is_asked_for() -> None:
+def test_a_validation_choose_split_its_own_joins_only_where_a_split_is_asked_for() -> None:
     def split(**options: Any) -> tuple[Images, Images, Images]:
         train, valid, test = images(labels(EVEN)), images(labels({0: 60, 1: 40}, seed=1)), images(labels({0: 9}))
         return parts(Preparation(**options).splits(train, test, tuple("0123456789"), valid=valid))
@@ -312,6 +312,21 @@ def test_unit_and_half_are_of_white(normalize: Literal["unit", "half"], expected
     assert Preparation(normalize=normalize).scaling(given, largest)(given.x).flatten().tolist() == expected
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"valid_ratio": 0.3}, {"valid_size": 20, "split": "tail"}, {"fraction": 0.5}, {"valid_ratio": 0.3, "fraction": 0.5}],
+)
+def test_the_files_of_images_follow_them(options: dict[str, Any]) -> None:
+    x = torch.arange(90, dtype=torch.uint8).view(90, 1, 1, 1)
+    y = torch.arange(90) % 2
+    names = [str(number) for number in range(90)]
+    train, valid = Images(x[:60].clone(), y[:60], names[:60]), Images(x[60:].clone(), y[60:], names[60:])
+    splits = Preparation(**options).splits(train, None, ("a", "b"), valid=valid)
+    for split in splits.by_name.values():
+        assert isinstance(split, Images)
+        assert split.paths == [str(number) for number in split.x.flatten().tolist()]
+
+
 def test_stats_are_of_the_images_that_are_trained_on_and_no_others() -> None:
     given = images(labels({0: 60, 1: 40}))
     given.x[80:] = 255  # these validate
@@ -383,14 +398,14 @@ def test_an_empty_training_part_beside_a_validation_part_is_the_datas_fault() ->
     none, some = images(torch.zeros(0, dtype=torch.int64)), images(torch.zeros(3, dtype=torch.int64))
     prepare = Preparation(fraction=0.5, normalize="stats")
     found = message(lambda: prepare.splits(none, None, ("a",), valid=some), DataError)
-    assert found == "the train part of the data is empty; wanted at least one image"
+    assert found == "the train split of the data is empty; wanted at least one image"
 
 
 @pytest.mark.parametrize("options", [{}, {"fraction": 0.5}, {"valid_size": 2}, {"valid_size": 2, "fraction": 0.4}])
 def test_a_label_without_a_class_is_not_lost_on_the_way(options: dict[str, Any]) -> None:
     given = images(torch.tensor([-1, 0, 1, 0, 1, 0, 1, 0, 1, 0]))
     found = message(lambda: Preparation(**options).splits(given, None, ("a", "b")), DataError)
-    assert found == "label 0 of the train part is -1; wanted 0 to 1 for 2 classes"
+    assert found == "label 0 of the train split is -1; wanted 0 to 1 for 2 classes"
 
 
 # How a data set gets the options.

@@ -48,12 +48,12 @@ class Images(TensorDataset):
 
 @dataclass(frozen=True)
 class Splits:
-    """What a dataset plugin gives: the parts of a data set and what a model needs to know of it.
+    """What a dataset plugin gives: the splits of a data set and what a model needs to know of it.
 
-    Shapes: each part yields x (c, h, w) = image_shape and y in 0..len(classes)-1; `preprocess` turns a batch of x as stored
-    into float32 (n, c, h, w). A part whose images are files may have their `paths`, in its order.
+    Shapes: each split yields x (c, h, w) = image_shape and y in 0..len(classes)-1; `preprocess` turns a batch of x as stored
+    into float32 (n, c, h, w). A split whose images are files may have their `paths`, in its order.
     Units: `white` is what white is stored as: 255 for uint8.
-    Raises: DataError if a part is empty, differs from image_shape, or has a label without a class.
+    Raises: DataError if a split is empty, differs from image_shape, or has a label without a class.
     """
 
     train: Dataset[Any]
@@ -65,17 +65,22 @@ class Splits:
     white: float = 255.0
 
     @property
+    def by_name(self) -> dict[str, Dataset[Any]]:
+        """The splits that there are: train, valid, and test unless it is None."""
+        given = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {name: dataset for name, dataset in given.items() if dataset is not None}
+
+    @property
     def held_out(self) -> tuple[str, Dataset[Any]]:
-        """The part that a trained model is scored on, with its name: the test part, and where there is none the valid part."""
+        """The split that a trained model is scored on, with its name: test, and where there is none valid."""
         return ("valid", self.valid) if self.test is None else ("test", self.test)
 
     def __post_init__(self) -> None:
-        for part in ("train", "valid", "test"):
-            dataset = getattr(self, part)
+        for split, dataset in self.by_name.items():
             if isinstance(dataset, Sized) and len(dataset) == 0:
-                raise DataError(f"the {part} part of the data is empty; wanted at least one image")
+                raise DataError(f"the {split} split of the data is empty; wanted at least one image")
             if isinstance(dataset, Images):
-                _check_part(part, dataset, self.classes, self.image_shape)
+                _check_split(split, dataset, self.classes, self.image_shape)
 
 
 def fingerprint(splits: Splits) -> dict[str, Any]:
@@ -84,14 +89,14 @@ def fingerprint(splits: Splits) -> dict[str, Any]:
     One checksum is of the pixels and labels, of images in memory; the other, `train_files` for one, is of the files that the
     images come from, where they do: it stays the same where they are read at another size, or their folder has moved.
     """
-    parts = {name: getattr(splits, name) for name in ("train", "valid", "test")}
-    files = {f"{name}_files": _files_checksum(part.paths) for name, part in parts.items() if getattr(part, "paths", None)}
+    datasets = {"train": splits.train, "valid": splits.valid, "test": splits.test}
+    paths = {name: getattr(each, "paths", None) for name, each in datasets.items()}
     return {
-        **{name: len(part) if isinstance(part, Sized) else None for name, part in parts.items()},
+        **{name: len(each) if isinstance(each, Sized) else None for name, each in datasets.items()},
         "classes": list(splits.classes),
         "image_shape": list(splits.image_shape),
-        **{f"{name}_checksum": _checksum(part) if isinstance(part, Images) else None for name, part in parts.items()},
-        **files,
+        **{f"{name}_checksum": _checksum(each) if isinstance(each, Images) else None for name, each in datasets.items()},
+        **{f"{name}_files": _files_checksum(files) for name, files in paths.items() if files},
     }
 
 
@@ -121,15 +126,15 @@ def _files_checksum(paths: Sequence[str]) -> str:
     return f"{checksum:08x}"
 
 
-def _check_part(part: str, images: Images, classes: tuple[str, ...], image_shape: tuple[int, int, int]) -> None:
+def _check_split(split: str, images: Images, classes: tuple[str, ...], image_shape: tuple[int, int, int]) -> None:
     if tuple(images.x.shape[1:]) != tuple(image_shape):
         found, wanted = map(shape_as_text, (images.x.shape[1:], image_shape))
-        raise DataError(f"the {part} images are {found}; wanted {wanted} as the data set says")
+        raise DataError(f"the {split} images are {found}; wanted {wanted} as the data set says")
     outside = ((images.y < 0) | (images.y >= len(classes))).nonzero()
     if len(outside):
         first = int(outside[0])
         raise DataError(
-            f"label {first} of the {part} part is {int(images.y[first])}; "
+            f"label {first} of the {split} split is {int(images.y[first])}; "
             f"wanted 0 to {len(classes) - 1} for {len(classes)} classes"
         )
 

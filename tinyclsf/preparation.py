@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -26,7 +26,7 @@ class Preparation:
     `valid_ratio` or `valid_size` of the training images validate: the same share of every class, drawn by `seed`; with
     `split="tail"` the last ones. Where none of the three is given, a data set is split in its own way.
     `fraction` below 1 keeps the same number of training images of every class, and so no more than the rarest class has of
-    each; a smaller fraction is part of a larger one.
+    each; a smaller fraction lies within a larger one.
     `normalize` scales to 0..1 ("unit"), to -1..1 ("half"), or by the training images' mean and deviation ("stats").
     Raises: ConfigurationError for a value that no data set could follow.
     """
@@ -71,16 +71,17 @@ class Preparation:
         own_split: Literal["stratified", "tail"] = "stratified",
         white: float = 255.0,
     ) -> Splits:
-        """The parts of a data set in memory; it may reorder the images in place, so that it needs no second copy of them.
+        """The splits of a data set in memory; it may reorder the images in place, so that it needs no second copy of them.
 
-        `valid` is the set's own validation part; it joins the training images where the person asks for a split. `own_size`
+        `valid` is the set's own validation split; it joins the training images where the person asks for a split. `own_size`
         and `own_split` are how a set without one splits itself where nothing is said: a fifth, by class.
         Units: `white` is what white is stored as.
         Raises: ConfigurationError if the images are too few for what was asked.
         """
         if valid is not None and self.asks_for_a_split:
             own_size = len(valid)
-            train, valid = Images(torch.cat([train.x, valid.x]), torch.cat([train.y, valid.y])), None
+            paths = None if train.paths is None or valid.paths is None else [*train.paths, *valid.paths]
+            train, valid = Images(torch.cat([train.x, valid.x]), torch.cat([train.y, valid.y]), paths), None
         if valid is None:
             train, valid = set_aside(train, self.held_out(train.y, own_size=own_size, own_split=own_split))
         train = self.thinned(train)
@@ -118,7 +119,7 @@ class Preparation:
         return torch.arange(len(y) - size, len(y))
 
     def thinned(self, images: Images) -> Images:
-        """The class-balanced part of the training images that `fraction` keeps; it may reorder them in place.
+        """The training images that `fraction` keeps, as many of each class; it may reorder them in place.
 
         Raises: ConfigurationError if it would keep none.
         """
@@ -127,7 +128,7 @@ class Preparation:
         rows = self.kept(images.y)
         for tensor in images.tensors:
             _move_to_front(tensor, rows)
-        return Images(images.x[: len(rows)], images.y[: len(rows)])
+        return Images(images.x[: len(rows)], images.y[: len(rows)], _paths_at(images, rows))
 
     def kept(self, y: Tensor) -> Tensor:
         """The rows of labels y (n,) that `fraction` keeps, ascending: as many of each class, at most what the rarest has.
@@ -146,17 +147,24 @@ class Preparation:
             )
         return torch.cat([rows[:each] for rows in shuffled]).sort().values
 
-    def scaling(self, images: Images, white: float = 255.0) -> Preprocess:
-        """What turns images as they are stored into what a network reads; `white` is what white is stored as."""
+    def scaling(self, images: Images | Iterable[Tensor], white: float = 255.0) -> Preprocess:
+        """What turns images as they are stored into what a network reads; `white` is what white is stored as.
+
+        `images` are those trained on, in memory or some (n, c, h, w) at a time; only "stats" reads them.
+        """
         if self.normalize == "unit":
             return Preprocess(0.0, white)
         if self.normalize == "half":
             return Preprocess(white / 2, white / 2)
-        pieces = torch.split(images.x, _rows_a_piece(images.x))
-        pixels = images.x[:, 0].numel()
-        mean = sum((piece.double().sum((0, 2, 3)) for piece in pieces), torch.zeros(())) / pixels
-        squares = (piece.double().sub_(mean.view(-1, 1, 1)).square_().sum((0, 2, 3)) for piece in pieces)
-        std = (sum(squares, torch.zeros(())) / pixels).sqrt()
+        pieces = torch.split(images.x, _rows_a_piece(images.x)) if isinstance(images, Images) else images
+        count, mean, squares = 0, torch.zeros(()), torch.zeros(())
+        for piece in filter(len, pieces):  # merged as in Chan, Golub, LeVeque 1983
+            pixels, added = piece.double(), piece[:, 0].numel()
+            change = pixels.mean((0, 2, 3)) - mean
+            between = change**2 * (count * added / (count + added))
+            squares = squares + pixels.var((0, 2, 3), correction=0) * added + between
+            mean, count = mean + change * (added / (count + added)), count + added
+        std = (squares / count).sqrt()
         # A channel that is the same everywhere has nothing to scale.
         return Preprocess(mean.tolist(), torch.where(std > 0, std, white).tolist())
 
@@ -192,13 +200,20 @@ def set_aside(images: Images, rows: Tensor) -> tuple[Images, Images]:
     Needs no more memory beside than the rows that are set aside.
     """
     edge = len(images) - len(rows)
+    rest = torch.ones(len(images), dtype=torch.bool).index_fill_(0, rows, False).nonzero().squeeze(1)
     if not torch.equal(rows, torch.arange(edge, len(images))):  # otherwise they are the last ones already
-        rest = torch.ones(len(images), dtype=torch.bool).index_fill_(0, rows, False).nonzero().squeeze(1)
         for tensor in images.tensors:
             aside = tensor.index_select(0, rows)
             _move_to_front(tensor, rest)
             tensor[edge:] = aside
-    return Images(images.x[:edge], images.y[:edge]), Images(images.x[edge:], images.y[edge:])
+    return (
+        Images(images.x[:edge], images.y[:edge], _paths_at(images, rest)),
+        Images(images.x[edge:], images.y[edge:], _paths_at(images, rows)),
+    )
+
+
+def _paths_at(images: Images, rows: Tensor) -> list[str] | None:
+    return None if images.paths is None else [images.paths[row] for row in rows.tolist()]
 
 
 def _move_to_front(tensor: Tensor, rows: Tensor) -> None:

@@ -17,10 +17,10 @@ _HELD_OUT = 360  # of 1,797 for each of validation and test, a fifth
 def digits(prepare: Preparation, *, train_size: int = 50_000) -> Splits:
     """Real handwritten digits framed like MNIST: 1,077 to train, jittered to `train_size` images; 360 to validate, 360 to test.
 
-    The held-out digits are never jittered. `seed` shuffles the digits into the parts and draws the jitter.
+    The held-out digits are never jittered. `seed` shuffles the digits into the splits and draws the jitter.
     Shapes: x (n, 1, 28, 28) uint8 in 0..255; y (n,) int64 in 0..9.
     Raises: ConfigurationError if train_size is below 1.
-    Source: Alpaydin, Kaynak 1998, "Optical recognition of handwritten digits", as scikit-learn ships its test part.
+    Source: Alpaydin, Kaynak 1998, "Optical recognition of handwritten digits", as scikit-learn ships its test set.
     """
     if train_size < 1:
         raise ConfigurationError(f"train_size is {train_size}; wanted at least 1")
@@ -50,7 +50,7 @@ def _jittered(x: Tensor, y: Tensor, size: int, generator: torch.Generator) -> Im
     chosen = torch.arange(size) % len(x)
     moved = torch.empty(size, *x.shape[1:], dtype=torch.uint8)
     for start in range(0, size, 2048):  # pieces that stay in the processor's cache
-        part = chosen[start : start + 2048]
-        jitter = random_affine(x[part], degrees=12, translate=2, scale=0.12, shear=8, generator=generator)
+        rows = chosen[start : start + 2048]
+        jitter = random_affine(x[rows], degrees=12, translate=2, scale=0.12, shear=8, generator=generator)
         moved[start : start + 2048] = jitter
     return Images(moved, y[chosen])

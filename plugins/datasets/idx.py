@@ -33,7 +33,7 @@ def idx(
 ) -> Splits:
     """Images and labels from IDX files of any names in data_dir, raw or gzipped; the last sixth validates.
 
-    With test_images=none and test_labels=none there is no test part. Classes are the numbers 0 to the largest training label.
+    With test_images=none and test_labels=none there is no test split. Classes are the numbers 0 to the largest training label.
     Shapes: x (n, 1, h, w), uint8 as stored and any other element type as float32 over its largest absolute value; y (n,) int64.
     Raises: DataError if a file is missing or broken, or the files do not belong together.
     """

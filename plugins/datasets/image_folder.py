@@ -7,6 +7,7 @@ import dataclasses
 import math
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,6 @@ from tinyclsf.plugin import (
     Images,
     PictureError,
     Preparation,
-    Preprocess,
     Splits,
     decode_pictures,
     join_names,
@@ -65,23 +65,23 @@ def image_folder(
     if size < 1:
         raise ConfigurationError(f"size is {size}; wanted at least 1")
     tree = find_pictures(data_dir)
-    if "valid" in tree.parts and prepare.asks_for_a_split:
+    if "valid" in tree.splits and prepare.asks_for_a_split:
         raise ConfigurationError(
             f"{printable(data_dir)} has a folder to validate with, and valid_ratio, valid_size or split asks for another "
             "split; leave those options out, or take the folder away"
         )
-    parts = _divided(prepare, tree.parts)
-    paths = [path for part in parts.values() for path in part.paths]
+    splits = _divided(prepare, tree.splits)
+    paths = [path for split in splits.values() for path in split.paths]
     out = _room(len(paths), channels, size, in_memory)
     decoding = decode_pictures(paths, size, channels, out)
-    _report_twins(decoding, parts)
+    _report_twins(decoding, splits)
     if decoding.reasons:
         _report_unreadable(decoding, skip_bad)
-        parts = _without_unreadable(decoding, parts, tree.classes)
+        splits = _without_unreadable(decoding, splits, tree.classes)
     shape = channels, size, size
-    datasets = {name: PictureFiles(part, shape) for name, part in parts.items()} if out is None else _in_memory(parts, out)
+    datasets = {name: PictureFiles(split, shape) for name, split in splits.items()} if out is None else _in_memory(splits, out)
     train, valid, test = datasets["train"], datasets["valid"], datasets.get("test")
-    return Splits(train, valid, test, tree.classes, shape, _scaling(prepare, train, shape))
+    return Splits(train, valid, test, tree.classes, shape, prepare.scaling(_pieces(train, shape)))
 
 
 class PictureFiles(Dataset[tuple[Tensor, int]]):
@@ -110,10 +110,10 @@ class PictureFiles(Dataset[tuple[Tensor, int]]):
         return torch.from_numpy(pixels), self.files.labels[index]
 
 
-def _divided(prepare: Preparation, parts: dict[str, Files]) -> dict[str, Files]:
-    """The parts with one to validate with, and with what `fraction` keeps to train on."""
-    train, others = parts["train"], {name: part for name, part in parts.items() if name != "train"}
-    if "valid" not in parts:
+def _divided(prepare: Preparation, splits: dict[str, Files]) -> dict[str, Files]:
+    """The splits with one to validate with, and with what `fraction` keeps to train on."""
+    train, others = splits["train"], {name: split for name, split in splits.items() if name != "train"}
+    if "valid" not in splits:
         held_out = _held_out(prepare, torch.tensor(train.labels))
         rest = sorted(set(range(len(train.labels))).difference(held_out))
         train, others["valid"] = train.taken(rest), train.taken(held_out)
@@ -164,33 +164,33 @@ def _report_unreadable(decoding: Decoding, skip: bool) -> None:
     warnings.warn(f"{found} and {'is' if len(named) == 1 else 'are'} left out: {join_names(named)}", DataWarning, stacklevel=2)
 
 
-def _without_unreadable(decoding: Decoding, parts: dict[str, Files], classes: tuple[str, ...]) -> dict[str, Files]:
-    """The parts without the pictures that cannot be read; the others' pixels are moved to the front, in place."""
+def _without_unreadable(decoding: Decoding, splits: dict[str, Files], classes: tuple[str, ...]) -> dict[str, Files]:
+    """The splits without the pictures that cannot be read; the others' pixels are moved to the front, in place."""
     if decoding.out is not None:
         readable = (row for row in range(len(decoding.files)) if row not in decoding.reasons)
         for row, source in enumerate(readable):  # never behind `row`, so that none is written over before it is moved
             decoding.out[row] = decoding.out[source]
     kept, start = {}, 0
-    for name, part in parts.items():
-        rows = [row for row in range(len(part.paths)) if start + row not in decoding.reasons]
-        kept[name] = part.taken(rows)
-        if lost := set(part.labels) - set(kept[name].labels):
-            whose = f"class {printable(classes[min(lost)])} in the {name} part"
+    for name, split in splits.items():
+        rows = [row for row in range(len(split.paths)) if start + row not in decoding.reasons]
+        kept[name] = split.taken(rows)
+        if lost := set(split.labels) - set(kept[name].labels):
+            whose = f"class {printable(classes[min(lost)])} in the {name} split"
             raise DataError(f"not one picture of {whose} can be read; mend one, or remove the class")
-        start += len(part.paths)
+        start += len(split.paths)
     return kept
 
 
-def _report_twins(decoding: Decoding, parts: dict[str, Files]) -> None:
-    part_of = np.repeat(np.arange(len(parts)), [len(part.paths) for part in parts.values()])
+def _report_twins(decoding: Decoding, splits: dict[str, Files]) -> None:
+    split_of = np.repeat(np.arange(len(splits)), [len(split.paths) for split in splits.values()])
     rows = decoding.digests.nonzero()[0]
     _, first, inverse = np.unique(decoding.digests[rows], return_index=True, return_inverse=True)
     originals = rows[first[inverse]]
-    twins = part_of[rows] != part_of[originals]
+    twins = split_of[rows] != split_of[originals]
     if twins.any():
         one, other = (printable(decoding.files[at[twins][0]]) for at in (originals, rows))
         count = int(twins.sum())
-        what = "1 picture is in two parts" if count == 1 else f"{count:,} pictures are in two parts"
+        what = "1 picture is in two splits" if count == 1 else f"{count:,} pictures are in two splits"
         warnings.warn(
             f"{what} of the data, which makes a model look better than it is: {one} and {other} are the same file, for one",
             DataWarning,
@@ -198,27 +198,21 @@ def _report_twins(decoding: Decoding, parts: dict[str, Files]) -> None:
         )
 
 
-def _in_memory(parts: dict[str, Files], out: NDArray[np.uint8]) -> dict[str, Dataset[Any]]:
-    """Each part with its rows of the one array."""
+def _in_memory(splits: dict[str, Files], out: NDArray[np.uint8]) -> dict[str, Dataset[Any]]:
+    """Each split with its rows of the one array."""
     x, start = torch.from_numpy(out), 0
     images: dict[str, Dataset[Any]] = {}
-    for name, part in parts.items():
-        images[name] = Images(x[start : start + len(part.paths)], torch.tensor(part.labels), part.paths)
-        start += len(part.paths)
+    for name, split in splits.items():
+        images[name] = Images(x[start : start + len(split.paths)], torch.tensor(split.labels), split.paths)
+        start += len(split.paths)
     return images
 
 
-def _scaling(prepare: Preparation, train: Dataset[Any], image_shape: tuple[int, int, int]) -> Preprocess:
-    if prepare.normalize != "stats":  # the others look at no picture
-        return prepare.scaling(Images(torch.empty(0, *image_shape, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)))
-    counts, done = np.zeros((image_shape[0], 256), np.int64), 0  # how often a channel has each value
+def _pieces(train: Dataset[Any], image_shape: tuple[int, int, int]) -> Iterator[Tensor]:
+    """The training pictures, some at a time."""
+    done = 0
     with torch.random.fork_rng(devices=[]):  # a loader draws a seed
         for xb, _ in loader(train, max(1, _MEASURED_BYTES // math.prod(image_shape))):
-            counts += [np.bincount(channel.ravel(), minlength=256) for channel in xb.numpy().swapaxes(0, 1)]
+            yield xb
             done += len(xb)
             tell_progress("measuring pictures", done, len(train))  # type: ignore[arg-type]
-    values, pixels = np.arange(256), done * image_shape[1] * image_shape[2]
-    mean = counts @ values / pixels
-    std = [math.sqrt(count @ (values - center) ** 2 / pixels) for count, center in zip(counts, mean, strict=True)]
-    # A channel that is the same everywhere has nothing to scale.
-    return Preprocess(mean.tolist(), [each or 255.0 for each in std])

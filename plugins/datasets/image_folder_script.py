@@ -15,9 +15,9 @@ def reader(
     """With Pillow, all pictures at once; None where they were not held in memory."""
     if content["train_checksum"] is None:
         return None
-    has_parts = (data_dir / "train").is_dir() and any(each.is_dir() for each in (data_dir / "train").iterdir())
+    has_splits = (data_dir / "train").is_dir() and any(each.is_dir() for each in (data_dir / "train").iterdir())
     folders = {"train": "train", "valid": "val" if (data_dir / "val").is_dir() else "valid", "test": "test"}
-    parts = {name: folder for name, folder in folders.items() if has_parts and (data_dir / folder).is_dir()}
+    splits = {name: folder for name, folder in folders.items() if has_splits and (data_dir / folder).is_dir()}
     mode, shape = ("RGB", "SIZE, SIZE, 3") if channels == 3 else ("L", "SIZE, SIZE, 1")
     code = f'''
 from pathlib import Path
@@ -65,14 +65,14 @@ def read_folder(folder: Path) -> tuple[Tensor, Tensor]:
 
 def load_data() -> tuple[TensorDataset, ...]:
     """The pictures to train and to validate with{", and to test" if content.get("test") else ""}."""
-{_loading(parts, seed)}
+{_loading(splits, seed)}
 '''
     return ScriptReader(code, f"pictures in {data_dir}, read by the script", data_dir)
 
 
 def _loading(folders: Mapping[str, str], seed: int) -> str:
-    """The lines of `load_data` for the folders that the parts are in."""
-    sets = {part: f'TensorDataset(*read_folder(DATA / "{folder}"))' for part, folder in folders.items()}
+    """The lines of `load_data` for the folders that the splits are in."""
+    sets = {split: f'TensorDataset(*read_folder(DATA / "{folder}"))' for split, folder in folders.items()}
     if "valid" in sets:
         line = f"    return {', '.join(sets.values())}"
         if len(line) > 128:

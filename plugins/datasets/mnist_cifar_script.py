@@ -9,8 +9,8 @@ from typing import Any
 
 from tinyclsf.plugin import ScriptReader, as_source
 
-_MNIST = "{part}.data.unsqueeze(1), {part}.targets"
-_CIFAR = "torch.from_numpy({part}.data).permute(0, 3, 1, 2).contiguous(), torch.tensor({part}.targets)"
+_MNIST = "{split}.data.unsqueeze(1), {split}.targets"
+_CIFAR = "torch.from_numpy({split}.data).permute(0, 3, 1, 2).contiguous(), torch.tensor({split}.targets)"
 _TAIL = """    # The last of the training file validate.
     train, valid = TensorDataset(x[:50_000], y[:50_000]), TensorDataset(x[50_000:], y[50_000:])"""
 _STRATIFIED = """    held_out = stratified(y, 10_000, seed={seed})  # the same share of every class validates
@@ -47,9 +47,9 @@ def load_data() -> tuple[TensorDataset, TensorDataset, TensorDataset]:
     """{name}: {train} images to train, 10,000 to validate, 10,000 to test; downloaded where it is not there yet."""
     train_set = datasets.{name}(DATA, train=True, download=True)
     test_set = datasets.{name}(DATA, train=False, download=True)
-    x, y = {pixels.format(part="train_set")}
+    x, y = {pixels.format(split="train_set")}
 {split.format(seed=seed)}
-    return train, valid, TensorDataset({pixels.format(part="test_set")})
+    return train, valid, TensorDataset({pixels.format(split="test_set")})
 '''
     return ScriptReader(code, f"{name} in {data_dir}, read by torchvision", data_dir / folder)
 

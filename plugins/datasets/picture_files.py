@@ -1,4 +1,4 @@
-"""Picture files in folders: which part of the data and which class each belongs to."""
+"""Picture files in folders: which split and which class each belongs to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tinyclsf.plugin import (
     read_folder,
 )
 
-_PARTS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # folders, and the parts that they are
+_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # folders, and the splits that they are
 
 
 @dataclass(frozen=True)
@@ -36,28 +36,28 @@ class Files:
 
 @dataclass(frozen=True)
 class Tree:
-    """The classes of a folder, and the pictures of its parts: train, and valid and test where it has those."""
+    """The classes of a folder, and the pictures of its splits: train, and valid and test where it has those."""
 
     classes: tuple[str, ...]
-    parts: dict[str, Files]
+    splits: dict[str, Files]
 
 
 def find_pictures(folder: Path) -> Tree:
     """The pictures in FOLDER/train/CLASS, FOLDER/valid (or val)/CLASS and FOLDER/test/CLASS, or else in FOLDER/CLASS.
 
     Hidden files and folders are passed over; a DataWarning says what else is not used.
-    Raises: DataError if there are fewer than two classes, one has no picture, or the parts have different ones.
+    Raises: DataError if there are fewer than two classes, one has no picture, or the splits have different ones.
     """
     if not os.path.isdir(folder):
         found = f"{printable(folder)} is a file" if os.path.exists(folder) else f"there is no folder {printable(folder)}"
         raise DataError(f"{found}; wanted a folder that has a folder of pictures for each class")
-    sources = _part_folders(folder) if _has_parts(folder) else {"train": folder}
+    sources = _split_folders(folder) if _has_splits(folder) else {"train": folder}
     classes = _content(sources["train"]).folders
     _check_classes(folder, sources["train"], classes)
     for source in sources.values():
         _check_same(source, sources["train"], classes)
     misnamed: list[str] = []
-    parts = {part: _files_of(source, classes, misnamed) for part, source in sources.items()}
+    splits = {split: _files_of(source, classes, misnamed) for split, source in sources.items()}
     if misnamed:
         _warn(
             f"{_count(len(misnamed), 'file')} left out, not ending in .jpg, .png or the like: {printable(misnamed[0])}, for one"
@@ -65,7 +65,7 @@ def find_pictures(folder: Path) -> Tree:
     beside = [path for source in sources.values() for path in _content(source).files if is_named_as_picture(path)]
     if beside:
         _warn(f"{_count(len(beside), 'picture')} left out, lying in no class folder: {printable(beside[0])}, for one")
-    return Tree(tuple(map(printable, classes)), parts)
+    return Tree(tuple(map(printable, classes)), splits)
 
 
 def _content(folder: str | Path) -> FolderContent:
@@ -75,23 +75,23 @@ def _content(folder: str | Path) -> FolderContent:
         raise _unreadable(folder, error) from error
 
 
-def _has_parts(folder: Path) -> bool:
+def _has_splits(folder: Path) -> bool:
     """Whether there is a folder "train" with folders in it; without any it is a class of that name."""
     return os.path.isdir(folder / "train") and bool(_content(folder / "train").folders)
 
 
-def _part_folders(folder: Path) -> dict[str, Path]:
+def _split_folders(folder: Path) -> dict[str, Path]:
     names = _content(folder).folders
     if "valid" in names and "val" in names:
         raise DataError(
             f"there are both {printable(folder / 'valid')} and {printable(folder / 'val')}; wanted one to validate with"
         )
-    if others := [name for name in names if name not in _PARTS]:
+    if others := [name for name in names if name not in _SPLITS]:
         _warn(
             f"{printable(folder)} has a folder train, so {join_names([printable(name) for name in others])} beside it "
             f"{'is' if len(others) == 1 else 'are'} not used; wanted train, valid (or val) and test"
         )
-    return {part: folder / name for name, part in _PARTS.items() if name in names}
+    return {split: folder / name for name, split in _SPLITS.items() if name in names}
 
 
 def _check_classes(folder: Path, train: Path, classes: list[str]) -> None:
@@ -102,10 +102,10 @@ def _check_classes(folder: Path, train: Path, classes: list[str]) -> None:
         found = f"{here} has {pictures:,} pictures and no class folders" if pictures else f"{here} has no class folders"
         tip = f"did you mean --data-dir {printable(os.path.normpath(folder / '..'))}?" if pictures else None
         raise DataError(f"{found}; wanted a folder of pictures for each class, in it or in {here}/train", tip=tip)
-    if train == folder and set(classes) <= set(_PARTS):
+    if train == folder and set(classes) <= set(_SPLITS):
         raise DataError(f"{here} has {join_names(names)} and no class folders in {here}/train; wanted {here}/train/CLASS/*")
     for name in classes if train == folder else []:
-        if _has_parts(folder / name):
+        if _has_splits(folder / name):
             inner = f"{here}/{printable(name)}"
             raise DataError(f"{inner} is no class: it has a folder train with classes", tip=f"did you mean --data-dir {inner}?")
     if len(classes) == 1:

@@ -21,7 +21,7 @@ def torchvision(prepare: Preparation, *, name: str, data_dir: Path, size: int = 
     """A classification set of torchvision by the name of its class, downloaded on first use, as pictures of size x size.
 
     Each picture is scaled until its shorter side is `size`, and the middle is cut out; channels=1 makes it grey. A set without
-    a validation part of its own is split; without a test part there is no test.
+    a validation split of its own is split; without a test split there is no test.
     Names: CIFAR10, CIFAR100, CLEVRClassification, Caltech101, Caltech256, Country211, DTD, EMNIST, EuroSAT, FER2013,
     FGVCAircraft, FakeData, FashionMNIST, Flowers102, Food101, GTSRB, INaturalist, ImageNet, Imagenette, KMNIST, MNIST,
     OxfordIIITPet, PCAM, Places365, QMNIST, RenderedSST2, SEMEION, STL10, SUN397, SVHN, StanfordCars, USPS.
@@ -32,18 +32,18 @@ def torchvision(prepare: Preparation, *, name: str, data_dir: Path, size: int = 
     source = source_of(name)
     if size < 1:
         raise ConfigurationError(f"size is {size}; wanted at least 1")
-    # All parts are opened before the first is read, so that one that is missing is known at once.
-    sets = {part: _opened(name, source, data_dir, arguments) for part, arguments in source.parts.items()}
+    # All splits are opened before the first is read, so that one that is missing is known at once.
+    sets = {split: _opened(name, source, data_dir, arguments) for split, arguments in source.splits.items()}
     classes = _class_names(sets["train"])
     # Popped, as a set may hold all its images in memory itself.
-    read = {part: _read(f"{name} ({part})", sets.pop(part), (channels, size, size)) for part in source.parts}
+    read = {split: _read(f"{name} ({split})", sets.pop(split), (channels, size, size)) for split in source.splits}
     if classes is None:
         classes = tuple(str(number) for number in range(max(int(images.y.max()) for images in read.values()) + 1))
     return prepare.splits(read["train"], read.get("test"), classes, valid=read.get("valid"))
 
 
 def _opened(name: str, source: Source, data_dir: Path, arguments: Arguments) -> Any:
-    """A part of a set as torchvision gives it, downloaded if it is not in data_dir."""
+    """A split of a set as torchvision gives it, downloaded if it is not in data_dir."""
     from torchvision import datasets  # type: ignore[import-untyped]
 
     make = getattr(datasets, name)
@@ -81,7 +81,7 @@ def _class_names(dataset: Any) -> tuple[str, ...] | None:
 
 
 def _read(what: str, dataset: Any, shape: tuple[int, int, int]) -> Images:
-    """All pictures of a part in the given shape, with their labels."""
+    """All pictures of a split in the given shape, with their labels."""
     from torchvision.transforms.functional import center_crop, pil_to_tensor, resize  # type: ignore[import-untyped]
 
     count, size = len(dataset), shape[1]

@@ -12,7 +12,7 @@ Arguments = dict[str, Any]
 
 @dataclass(frozen=True)
 class Source:
-    """The arguments that a class of torchvision gives each part of its set for, None where there is no such part with labels.
+    """The arguments that a class of torchvision gives each split of its set for, None where there is no such split with labels.
 
     `files` are downloaded by the class, or have to be fetched by hand, or there are none.
     """
@@ -23,10 +23,10 @@ class Source:
     files: Literal["downloaded", "by hand", "none"] = "downloaded"
 
     @property
-    def parts(self) -> dict[str, Arguments]:
-        """The arguments of the parts that there are, by the names of the parts."""
-        parts = {"train": self.train, "valid": self.valid, "test": self.test}
-        return {part: arguments for part, arguments in parts.items() if arguments is not None}
+    def splits(self) -> dict[str, Arguments]:
+        """The arguments of the splits that there are, by their names."""
+        splits = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {split: arguments for split, arguments in splits.items() if arguments is not None}
 
 
 _WHOLE = Source({})
@@ -38,7 +38,7 @@ _NO_TEST = Source({"split": "train"}, {"split": "val"})
 SETS = {
     "CIFAR10": _FLAG,
     "CIFAR100": _FLAG,
-    "CLEVRClassification": _NO_TEST,  # the label is how many things are in the picture; the test part has none
+    "CLEVRClassification": _NO_TEST,  # the label is how many things are in the picture; the test split has none
     "Caltech101": _WHOLE,
     "Caltech256": _WHOLE,
     "Country211": Source({"split": "train"}, {"split": "valid"}, {"split": "test"}),

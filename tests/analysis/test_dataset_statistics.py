@@ -91,4 +91,4 @@ def test_a_split_that_cannot_be_shown_is_an_error() -> None:
     assert str(error.value) == "image 2 is a str; wanted a tensor of shape (1, 2, 3) as the data set says"
     with pytest.raises(ConfigurationError) as missing:
         describe_data(make(), "test")
-    assert str(missing.value) == "the data has no test part; choose --split valid"
+    assert str(missing.value) == "the data has no test split; choose --split valid"

@@ -91,7 +91,7 @@ def test_a_stream_has_no_length_for_a_schedule(cli: Any, tmp_path: Path) -> None
         ),
         ("plain", "leaves", 5, "dataset 'leaves' of package theirs (theirs:leaves) failed: SystemExit: 3"),
         ("plain", "missing", 3, "pictures/ is empty; wanted at least one picture; fill it"),
-        ("plain", "wrong-label", 3, "label 3 of the train part is 7; wanted 0 to 1 for 2 classes"),
+        ("plain", "wrong-label", 3, "label 3 of the train split is 7; wanted 0 to 1 for 2 classes"),
         (
             "too-wide",
             "found",

@@ -79,7 +79,7 @@ def test_the_document_has_all_of_it(cli: Any) -> None:
         "version": 1,
         "command": "show",
         "data": "ramp",
-        "parts": {"train": 1000, "valid": 10},
+        "splits": {"train": 1000, "valid": 10},
         "image_shape": [1, 4, 6],
         "split": "train",
         "classes": [{"name": "class0", "images": 750}, {"name": "class1", "images": 250}],
@@ -129,7 +129,7 @@ def test_files_are_named(cli: Any, photos: Path) -> None:
             7,
             "cannot write no/a.png: No such file or directory; give a name in a folder that can be written to",
         ),
-        (["ramp", "--split", "test"], 2, "the data has no test part; choose --split valid"),
+        (["ramp", "--split", "test"], 2, "the data has no test split; choose --split valid"),
     ],
 )
 @pytest.mark.usefixtures("ramp")

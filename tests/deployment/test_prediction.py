@@ -19,7 +19,7 @@ from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine.progress import listening
 from tinyclsf.modules import Classifier, Lambda, Preprocess
 from tinyclsf.runs.folder import read_predictions
-from tinyclsf.runs.trained_run import load_run, load_splits, part_of, paths_of
+from tinyclsf.runs.trained_run import choose_split, load_run, load_splits, paths_of
 
 
 def brightness(image_shape: tuple[int, ...] = (1, 4, 4), *, white: float = 255.0) -> Classifier:
@@ -56,7 +56,7 @@ def test_a_files_prediction_is_that_of_evaluation(cli: Cli) -> None:
     options = ["--data-dir", "photos", "-d", "size=16", "-d", "normalize=stats", "--epochs", "1", "--run", "first"]
     assert cli("fit", "mnist-cnn", "--data", "image-folder", *options).code == 0
     run = load_run("runs/first")
-    paths = paths_of(part_of(load_splits(run), "valid")[1])
+    paths = paths_of(choose_split(load_splits(run), "valid")[1])
     _, saved = read_predictions(run.folder)
     assert paths is not None
     assert len(paths) == len(saved.labels) == 8

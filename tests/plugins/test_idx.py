@@ -310,7 +310,7 @@ def test_an_empty_name_in_the_present_folder_is_named(tmp_path: Path, monkeypatc
     [
         (1, labels(0, 1, 2, 0, 1), "{0} has 6 images and {1} has 5 labels; give two that belong together"),
         (2, images(5), "{2} has 5 images and {3} has 4 labels; give two that belong together"),
-        (3, labels(2, 1, 3, 0), "label 2 of the test part is 3; wanted 0 to 2 for 3 classes"),
+        (3, labels(2, 1, 3, 0), "label 2 of the test split is 3; wanted 0 to 2 for 3 classes"),
         (2, content(0x09, "b", (4, 2, 3), [1] * 24), "{2} has images of float32 and {0} of uint8; wanted one type"),
         (2, images(4, 3, 2), "the test images are 1x3x2; wanted 1x2x3 as the data set says"),
     ],

@@ -154,7 +154,7 @@ def test_what_is_no_picture_of_a_class_is_left_out(plant: Plant, tmp_path: Path)
     assert Counter(part(splits, "train").y.tolist()) == {0: 4, 1: 2}
     messages = [str(each.message) for each in caught]
     assert messages[0] == f"2 files are left out, not ending in .jpg, .png or the like: {cat}/noending, for one"
-    assert messages[1].startswith("1 picture is in two parts of the data, which makes a model look better than it is: ")
+    assert messages[1].startswith("1 picture is in two splits of the data, which makes a model look better than it is: ")
     assert len(messages) == 2
 
 
@@ -297,7 +297,7 @@ def test_a_class_without_a_picture_left_is_an_error_again(plant: Plant) -> None:
     (photos / "valid/b/00.png").write_bytes(b"")
     with pytest.warns(DataWarning):
         message, _ = error_of(photos, skip_bad=True)
-    assert message == "not one picture of class b in the valid part can be read; mend one, or remove the class"
+    assert message == "not one picture of class b in the valid split can be read; mend one, or remove the class"
 
 
 def test_a_picture_in_two_parts_is_reported(plant: Plant) -> None:
@@ -309,7 +309,7 @@ def test_a_picture_in_two_parts_is_reported(plant: Plant) -> None:
         read(photos)
     (message,) = (str(each.message) for each in caught)
     assert message == (
-        "2 pictures are in two parts of the data, which makes a model look better than it is: "
+        "2 pictures are in two splits of the data, which makes a model look better than it is: "
         f"{photos}/valid/a/00.png and {photos}/test/a/00.png are the same file, for one"
     )
 

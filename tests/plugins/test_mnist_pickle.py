@@ -445,7 +445,7 @@ ARRAYS = "wanted floats (n, 784) and whole numbers (n,)"
         (((X.reshape(5, 28, 28), Y),) * 3, f"the first part of {{}} has x float32 (5, 28, 28) and y int64 (5,); {ARRAYS}"),
         (((X, Y), (X * 0 - 1, Y), (X, Y)), "the second part of {} has pixels from -1 to -1; wanted 0 to 1"),
         (((X, Y), (X, Y), (X * np.float32(np.nan), Y)), "the third part of {} has pixels from nan to nan; wanted 0 to 1"),
-        (((X, Y), (X, Y), (X, np.arange(7, 12))), "label 3 of the test part is 10; wanted 0 to 9 for 10 classes"),
+        (((X, Y), (X, Y), (X, np.arange(7, 12))), "label 3 of the test split is 10; wanted 0 to 9 for 10 classes"),
     ],
     ids=["two parts", "an array", "no pair", "three", "width", "int x", "float y", "lengths", "rank", "-1", "nan", "label"],
 )

@@ -37,7 +37,7 @@ def parts(splits: Splits) -> list[Images]:
     return [part for part in (splits.train, splits.valid, splits.test) if isinstance(part, Images)]
 
 
-PARTS = [(name, part) for name, source in SETS.items() for part in source.parts if source.files != "none"]
+PARTS = [(name, part) for name, source in SETS.items() for part in source.splits if source.files != "none"]
 
 
 @pytest.mark.parametrize(("name", "part"), PARTS)
@@ -48,7 +48,7 @@ def test_torchvision_knows_each_part_and_misses_only_its_files(tmp_path: Path, n
     how = {"download": False} if source.files == "downloaded" else {}
     # A name or a word that it does not know is TypeError or ValueError.
     with pytest.raises((RuntimeError, FileNotFoundError)):
-        getattr(datasets, name)(tmp_path, **source.parts[part], **how)
+        getattr(datasets, name)(tmp_path, **source.splits[part], **how)
 
 
 def test_the_description_names_the_sets() -> None:
@@ -259,4 +259,4 @@ def test_a_size_that_cannot_be_is_refused(tmp_path: Path, size: int, expected: s
 
 
 def test_a_source_without_a_part_leaves_it_out() -> None:
-    assert Source({}, test={"train": False}).parts == {"train": {}, "test": {"train": False}}
+    assert Source({}, test={"train": False}).splits == {"train": {}, "test": {"train": False}}

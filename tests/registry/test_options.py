@@ -9,7 +9,7 @@ from typing import Any, Literal, get_type_hints
 import pytest
 
 from tinyclsf.errors import ConfigurationError, PluginError
-from tinyclsf.registry.options import REQUIRED, Option, as_json, as_text, read_options
+from tinyclsf.registry.options import REQUIRED, Option, as_text, read_options
 from tinyclsf.registry.signatures import options_of
 
 
@@ -96,7 +96,6 @@ def test_text_becomes_what_the_annotation_says_and_comes_back(name: str, text: s
     assert found == {name: value}
     assert type(found[name]) is type(value)
     assert values_of("dataset", "d", plugin, {name: as_text(value)}) == found
-    assert values_of("dataset", "d", plugin, {name: as_text(as_json(value))}) == found
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, TinyclsfError, TrainingError
 from tinyclsf.modules import Preprocess
 from tinyclsf.runs.folder import read_predictions
-from tinyclsf.runs.trained_run import load_run, load_splits, part_of, paths_of, predictions_for
+from tinyclsf.runs.trained_run import choose_split, load_run, load_splits, paths_of, predictions_for
 
 
 class Stream(IterableDataset[Any]):
@@ -54,7 +54,7 @@ def test_a_run_opens_with_what_it_was_trained_with(run: Path) -> None:
     assert [row.epoch for row in found.history] == [1, 2]
     assert (found.setting("batch_size"), found.setting("clip_norm", 3), found.setting("nothing", 3)) == (64, None, 3)
     splits = load_splits(found)
-    name, part = part_of(splits, None)
+    name, part = choose_split(splits, None)
     paths = [str(Path.cwd() / f"photos/test/{kind}/{number}.png") for kind in ("cat", "dog") for number in range(3)]
     assert (name, paths_of(part)) == ("test", paths)
     saved_name, saved = read_predictions(run)
@@ -67,24 +67,24 @@ def test_a_run_opens_with_what_it_was_trained_with(run: Path) -> None:
     )
 
 
-def test_the_parts_of_data(run: Path) -> None:
+def test_the_splits_of_data(run: Path) -> None:
     splits = load_splits(load_run(run))
-    assert part_of(splits, "valid") == ("valid", splits.valid)
-    name, whole = part_of(splits, "all")
+    assert choose_split(splits, "valid") == ("valid", splits.valid)
+    name, whole = choose_split(splits, "all")
     assert isinstance(whole, ConcatDataset)
     assert (name, len(whole), len(paths_of(whole) or [])) == ("all", 22, 22)
     digit = Images(torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64))
     plain = Splits(digit, digit, None, ("cat", "dog"), (1, 8, 8), Preprocess())
-    assert part_of(plain, None) == ("valid", digit)
+    assert choose_split(plain, None) == ("valid", digit)
     assert paths_of(ConcatDataset([splits.train, digit])) is None
-    with pytest.raises(ConfigurationError, match="a part of the data is a stream, which cannot be joined with others"):
-        part_of(replace(plain, train=Stream()), "all")
+    with pytest.raises(ConfigurationError, match="a split of the data is a stream, which cannot be joined with others"):
+        choose_split(replace(plain, train=Stream()), "all")
     for name, message in (
-        ("test", "the data has no test part; choose --split valid"),
+        ("test", "the data has no test split; choose --split valid"),
         ("tset", "there is no split 'tset'; choose one of train, valid, test, all"),
     ):
         with pytest.raises(ConfigurationError) as error:
-            part_of(plain, name)
+            choose_split(plain, name)
         assert str(error.value) == message
 
 

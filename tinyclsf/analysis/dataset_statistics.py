@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from itertools import islice
 from typing import Any, NamedTuple, TypeGuard
 
@@ -11,7 +12,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError
-from tinyclsf.runs.trained_run import part_of, paths_of
+from tinyclsf.runs.trained_run import choose_split, paths_of
 
 
 class Values(NamedTuple):
@@ -49,7 +50,7 @@ def describe_data(splits: Splits, split: str = "train", *, images: int = 12, see
     Raises: ConfigurationError if there is no such split, or it is a stream, of which only the first ones can be had;
     DataError if an image cannot be read or is not of the data set's shape.
     """
-    name, dataset = part_of(splits, split)
+    name, dataset = choose_split(splits, split)
     if is_stream(dataset):
         if seed is not None:
             raise ConfigurationError(
@@ -66,12 +67,11 @@ def describe_data(splits: Splits, split: str = "train", *, images: int = 12, see
         raise DataError(f"the {name} split of the data has no images")
     x = torch.stack([_checked(row, image, splits.image_shape) for row, (image, _) in zip(rows, samples, strict=True)])
     files = paths_of(dataset)
-    parts = [(each, getattr(splits, each)) for each in ("train", "valid", "test")]
     with torch.no_grad():
         preprocessed = _values(splits.preprocess(x))
     return DataDescription(
         split=name,
-        sizes={each: None if is_stream(part) else len(part) for each, part in parts if part is not None},
+        sizes={name: len(each) if isinstance(each, Sized) else None for name, each in splits.by_name.items()},
         counts=dataset.y.bincount(minlength=len(splits.classes)).tolist() if isinstance(dataset, Images) else None,
         rows=rows,
         x=x,

@@ -26,7 +26,7 @@ from tinyclsf.registry.options import as_text
 from tinyclsf.runs.folder import PREDICTIONS, read_predictions
 from tinyclsf.runs.listing import RunSummary, describe_run, read_history, read_run_config, setting_of, value_at
 from tinyclsf.runs.models import read_card
-from tinyclsf.runs.trained_run import how_changed, load_run, load_splits, part_of, paths_of
+from tinyclsf.runs.trained_run import choose_split, how_changed, load_run, load_splits, paths_of
 
 REPORT = "report.html"
 _ENLARGED = 96  # pixels: smaller pictures are drawn as squares
@@ -123,7 +123,7 @@ def _pictures(folder: Path, scored: Scored, worst: int, notes: list[str]) -> lis
         if changed := how_changed(run, splits):
             notes.append(f"The mistakes have no pictures, as {changed}.")
             return []
-        _, dataset = part_of(splits, scored.split)
+        _, dataset = choose_split(splits, scored.split)
         paths = paths_of(dataset)
         return [_picture(dataset[each.index][0], run.model.white, each, paths) for each in shown]
     except TinyclsfError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import signal
 import sys
@@ -29,6 +28,7 @@ from tinyclsf.cli.show import show
 from tinyclsf.cli.summary import summary
 from tinyclsf.errors import ConfigurationError, TinyclsfError, did_you_mean
 from tinyclsf.machine import launch
+from tinyclsf.machine.json_text import json_text
 from tinyclsf.machine.signals import SignalReceived
 from tinyclsf.registry.plugins import own_version
 
@@ -87,7 +87,7 @@ def main(args: Sequence[str] | None = None) -> int:
         with contextlib.redirect_stdout(sys.stderr) if as_json or launch.rank() > 0 else contextlib.nullcontext():
             report = cli.main(args, prog_name="tinyclsf", standalone_mode=False, obj=tuple(args))
         if isinstance(report, Output):
-            print(json.dumps(report.document) if as_json else report.text, flush=True)
+            print(json_text(report.document) if as_json else report.text, flush=True)
             return report.exit_code
         return 0
     except BrokenPipeError:
@@ -121,7 +121,7 @@ def main(args: Sequence[str] | None = None) -> int:
 def _fail(kind: str, message: str, exit_code: int, tip: str | None, as_json: bool) -> int:
     if as_json:
         error = {"kind": kind, "exit_code": exit_code, "message": message, "tip": tip}
-        print(json.dumps({"version": DOCUMENT_VERSION, "error": error}), flush=True)
+        print(json_text({"version": DOCUMENT_VERSION, "error": error}), flush=True)
     else:
         where = f" in process {launch.rank()}" if launch.processes() > 1 else ""
         print(f"error{where}: {message}", file=sys.stderr)

@@ -66,14 +66,14 @@ def evaluate(
     from tinyclsf.analysis.assessment import assess, mistakes
     from tinyclsf.cli.console import Watch, warn_if_training
     from tinyclsf.machine.devices import choose_device
-    from tinyclsf.runs.trained_run import load_run, load_splits, part_of, paths_of, predictions_for
+    from tinyclsf.runs.trained_run import choose_split, load_run, load_splits, paths_of, predictions_for
 
     with Watch("auto") as watch:
         choose_device(device)  # what is not there is said before the data is read
         trained = load_run(folder)
         warn_if_training(watch, folder)
         splits = load_splits(trained, data=data, data_dir=data_dir, options=data_options)
-        name, dataset = part_of(splits, split)
+        name, dataset = choose_split(splits, split)
         evaluated = trained.config["data"]["name"] if data is None else data
         other = data_dir is not None or bool(data_options) or evaluated != trained.config["data"]["name"]
         # A data set's name may hold anything, a slash too.

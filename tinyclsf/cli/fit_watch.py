@@ -57,8 +57,8 @@ class FitWatch(Watch, Watcher):
         value_width = max(len(value) for _, value, _ in rows if len(value) <= _COLUMN)
         for name, value, source in rows:
             *first, last = self._wrapped(value, used=name_width + 4, source=source)
-            for part in first:
-                self.console.print(f"  {name:<{name_width}}  {part}")
+            for above in first:
+                self.console.print(f"  {name:<{name_width}}  {above}")
                 name = ""
             line = Text(f"  {name:<{name_width}}  {last:<{value_width}}")
             self.console.print(line.append(f"  {source}" if source else "", style="dim"))
@@ -145,10 +145,10 @@ def output_of(run: TrainedRun, warnings: list[str]) -> Output:
     return Output("\n".join(columns(rows, indent="")), content)
 
 
-def _size(name: str, part: Any) -> str:
-    if part is None:
+def _size(name: str, dataset: Any) -> str:
+    if dataset is None:
         return f"no {name}"
-    return f"{len(part):,} {name}" if isinstance(part, Sized) else f"a stream of {name}"
+    return f"{len(dataset):,} {name}" if isinstance(dataset, Sized) else f"a stream of {name}"
 
 
 def _option_rows(options: Mapping[str, Setting]) -> list[tuple[str, str, str]]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from tinyclsf.machine.json_text import as_json
 from tinyclsf.metrics import percent
 
 DOCUMENT_VERSION = 1
@@ -24,7 +24,7 @@ class Output(NamedTuple):
 
 def document(command: str, **content: Any) -> dict[str, Any]:
     """The JSON document of a command: named tuples become objects, numbers that are not finite null, paths text."""
-    return {"version": DOCUMENT_VERSION, "command": command, **_as_json(content)}
+    return {"version": DOCUMENT_VERSION, "command": command, **as_json(content)}
 
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "  ", *, numbers_from: int | None = None) -> list[str]:
@@ -77,15 +77,3 @@ def shortened(text: str, width: int) -> str:
             break
         kept += each
     return kept + "…"
-
-
-def _as_json(value: Any) -> Any:
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, Mapping):
-        return {key: _as_json(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_as_json(each) for each in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (int, str)) else str(value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ import click
 from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, to_left, to_right
 from tinyclsf.cli.shared_options import FILE, common_options, option, run_argument, runs_option
 from tinyclsf.errors import ConfigurationError, join_names
+from tinyclsf.machine.json_text import json_text
 from tinyclsf.machine.storage import check_target, write_whole
 from tinyclsf.metrics import percent
 from tinyclsf.runs.listing import find_run
@@ -85,7 +85,7 @@ def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: P
     elif form == "table" or out is None:
         lines += _table([row._replace(file=printable(row.file)) for row in rows], top)
     if out is not None:
-        text = json.dumps(content) + "\n" if out.suffix.lower() == ".json" else _csv(rows, top)
+        text = json_text(content) + "\n" if out.suffix.lower() == ".json" else _csv(rows, top)
         write_whole(out, lambda file: file.write(text.encode()))
         lines += [f"{_count(len(rows))} in {out}"]
     return Output("\n".join(lines), content, exit_code=3 if unread else 0)

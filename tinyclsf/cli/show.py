@@ -64,13 +64,13 @@ def show(
     from tinyclsf.drawing.samples import show_samples
     from tinyclsf.drawing.style import check_path
     from tinyclsf.registry.components import build_splits, load_component
-    from tinyclsf.runs.trained_run import part_of
+    from tinyclsf.runs.trained_run import choose_split
 
     check_path(out)
-    part = load_component(plugin, data_options, data_dir=data_dir)
+    component = load_component(plugin, data_options, data_dir=data_dir)
     with Watch("auto") as watch:
-        splits = build_splits(part)
-        if seed is None and not first and not is_stream(part_of(splits, split)[1]):
+        splits = build_splits(component)
+        if seed is None and not first and not is_stream(choose_split(splits, split)[1]):
             seed = 0
         found = describe_data(splits, split, images=grid[0] * grid[1], seed=seed)
     show_samples(found.x, found.y, splits.classes, grid, out=out, white=splits.white)
@@ -89,7 +89,7 @@ def show(
     content = document(
         "show",
         data=data,
-        parts=found.sizes,
+        splits=found.sizes,
         image_shape=splits.image_shape,
         split=found.split,
         classes=[{"name": name, "images": count} for name, count in zip(splits.classes, counts, strict=True)],

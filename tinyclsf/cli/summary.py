@@ -106,9 +106,9 @@ def _from_plugin(name: str, options: dict[str, str], classes: int, shape: tuple[
 
     blank = Images(torch.zeros(1, *shape), torch.zeros(1, dtype=torch.int64))
     splits = Splits(blank, blank, None, tuple(map(str, range(classes))), shape, Preprocess())
-    part = load_component(find("model", name), options)
+    component = load_component(find("model", name), options)
     try:
-        return build_model(part, splits)
+        return build_model(component, splits)
     except (ConfigurationError, PluginError) as error:
         if error.tip is None:
             other = "3,224,224" if shape[0] == 3 else "3,32,32"

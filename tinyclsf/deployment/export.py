@@ -32,7 +32,7 @@ from tinyclsf.machine.storage import StrPath, check_target, write_whole
 from tinyclsf.modules import Classifier
 from tinyclsf.registry.plugins import own_version
 from tinyclsf.runs.models import CARD, WEIGHTS, read_card
-from tinyclsf.runs.trained_run import TrainedRun, load_run, load_splits, part_of
+from tinyclsf.runs.trained_run import TrainedRun, choose_split, load_run, load_splits
 
 FILES = {"onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "export.safetensors"}
 _WRITERS: dict[str, Callable[..., int | None]] = {"onnx": write_onnx, "pt2": write_pt2, "safetensors": write_safetensors}
@@ -182,7 +182,7 @@ def _sample(run: TrainedRun) -> tuple[str | None, Tensor]:
     """Images (n, c, h, w) uint8 from all over the split that the run was scored on, or random ones without its data."""
     count = max(8, min(_CHECKED_IMAGES, _CHECKED_VALUES // torch.Size(run.model.image_shape).numel()))
     try:
-        split, dataset = part_of(load_splits(run), None)
+        split, dataset = choose_split(load_splits(run), None)
         if isinstance(dataset, IterableDataset):
             samples = list(islice(dataset, count))
         else:

@@ -27,7 +27,7 @@ from tinyclsf.machine.signals import SignalReceived, StopSignals, stopped_by
 from tinyclsf.machine.storage import remove_torn
 from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import best_of
-from tinyclsf.registry.options import Setting, as_json
+from tinyclsf.registry.options import Setting
 from tinyclsf.registry.plugins import own_version
 from tinyclsf.runs.checkpoints import CHECKPOINT
 from tinyclsf.runs.folder import (
@@ -163,7 +163,7 @@ def _config(experiment: Experiment, built: Built, command: str) -> dict[str, Any
         "model": {**experiment.model.described(), "parameters": sum(each.numel() for each in built.model.parameters())},
         "data": {**experiment.data.described(), "content": built.content},
         "callbacks": [each.described() for each in experiment.callbacks],
-        "settings": {name: {"value": as_json(value), "source": source} for name, (value, source) in built.settings.items()},
+        "settings": {name: {"value": value, "source": source} for name, (value, source) in built.settings.items()},
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tinyclsf.errors import StorageError
+from tinyclsf.machine.json_text import json_text
 
 StrPath = str | os.PathLike[str]
 
@@ -48,8 +48,7 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], *, keep_previo
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a document as `write_whole` writes a file, with one key a line."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    write_whole(path, lambda file: file.write(text.encode()))
+    write_whole(path, lambda file: file.write(json_text(content, readable=True).encode() + b"\n"))
 
 
 def check_target(path: StrPath) -> None:

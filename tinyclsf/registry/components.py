@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from tinyclsf.data import Splits
 from tinyclsf.errors import ConfigurationError, PluginError
 from tinyclsf.modules import Classifier
 from tinyclsf.recipes import Recipe
-from tinyclsf.registry.options import REQUIRED, Setting, as_json, read_options
+from tinyclsf.registry.options import REQUIRED, Setting, read_options
 from tinyclsf.registry.plugins import Plugin, blamed_on, check_result, load
 from tinyclsf.registry.signatures import attribute_of, completed, options_of
 
@@ -46,10 +47,16 @@ class Component:
 
     def described(self) -> dict[str, Any]:
         """The component as JSON, with the values of all its options, so that it can be built again."""
-        # A path that is relative now leads elsewhere from another folder.
-        options = {key: as_json(value.absolute() if isinstance(value, Path) else value) for key, value in self.values.items()}
+        options = {key: _saved(value) for key, value in self.values.items()}
         plugin = {"name": self.plugin.name, "package": self.plugin.package, "package_version": self.plugin.package_version}
         return {**plugin, "options": options}
+
+
+def _saved(value: Any) -> Any:
+    """An option as JSON that `read_options` reads back."""
+    if isinstance(value, Path):
+        return str(value.absolute())  # one that is relative now leads elsewhere from another folder
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def load_component(

@@ -75,11 +75,6 @@ def as_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def as_json(value: Any) -> Any:
-    """A value as JSON holds it: numbers, truth values, None and text stay; anything else becomes text."""
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
-
-
 def _read(kind: str, name: str, option: Option, value: Any) -> Any:
     for each in option.alternatives:
         if get_origin(each) is not Literal and each not in (int, float, bool, str, Path, type(None)):

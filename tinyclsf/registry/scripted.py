@@ -12,7 +12,7 @@ Factory = TypeVar("Factory", bound=Callable[..., Any])
 class ScriptReader(NamedTuple):
     """How a script reads a data set.
 
-    code: imports, constants and functions; `load_data()` gives a TensorDataset for each part: train, valid, and test if any.
+    code: imports, constants and functions; `load_data()` gives a TensorDataset for each split: train, valid, and test if any.
     how: that in a few words, for the person who asked for the script.
     place: what has to be there; where it is not, the code is written without being tried.
     """

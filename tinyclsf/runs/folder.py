@@ -104,7 +104,7 @@ def write_predictions(folder: Path, split: str, predictions: Predictions) -> Non
 
 
 def read_predictions(folder: Path) -> tuple[str, Predictions]:
-    """The name of the part that a run was scored on, and its predictions for that part.
+    """The name of the split that a run was scored on, and its predictions for it.
 
     Raises: ModelFileError if there are none, or the file is broken.
     """

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine import distributed
+from tinyclsf.machine.json_text import json_text
 from tinyclsf.machine.storage import StrPath
 from tinyclsf.metrics import Epoch, best_of
 from tinyclsf.runs.checkpoints import save_checkpoint
@@ -72,7 +72,7 @@ class Checkpoints(Callback):
 
 def history_lines(path: StrPath) -> LineEachEpoch:
     """A callback that writes every epoch's figures to a file, a JSON object a line."""
-    return LineEachEpoch(path, lambda row: json.dumps(row._asdict()) + "\n")
+    return LineEachEpoch(path, lambda row: json_text(row) + "\n")
 
 
 def _position(trainer: Trainer) -> tuple[int, int]:

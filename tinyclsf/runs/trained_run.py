@@ -109,9 +109,9 @@ def load_splits(
     same = data in (None, was["name"])
     saved = was["options"] if same else {}
     place = None if data_dir is None else Path(data_dir)
-    part = load_component(find("dataset", data or was["name"]), options or {}, saved=saved, data_dir=place)
-    splits = build_splits(part)
-    _check_suits(run.model, splits, part.plugin.name)
+    component = load_component(find("dataset", data or was["name"]), options or {}, saved=saved, data_dir=place)
+    splits = build_splits(component)
+    _check_suits(run.model, splits, component.plugin.name)
     if data is None and data_dir is None and not options and (changed := how_changed(run, splits)):
         warnings.warn(changed, DataWarning, stacklevel=2)
     return splits
@@ -125,32 +125,31 @@ def how_changed(run: TrainedRun, splits: Splits) -> str | None:
     return f"the data is not what {run.folder} was trained with: {differing}"
 
 
-def part_of(splits: Splits, name: str | None) -> tuple[str, Dataset[Any]]:
-    """A part of the data by its name, "all" for the whole; None is the part that models are scored on.
+def choose_split(splits: Splits, name: str | None) -> tuple[str, Dataset[Any]]:
+    """A split by its name, "all" for the splits joined; None is the one that models are scored on.
 
-    Raises: ConfigurationError if the data has no such part.
+    Raises: ConfigurationError if the data has no such split.
     """
     if name is None:
         return splits.held_out
     if name not in SPLITS:
         raise ConfigurationError(f"there is no split '{name}'; choose one of {', '.join(SPLITS)}")
     if name == "all":
-        parts = [part for part in (splits.train, splits.valid, splits.test) if part is not None]
-        if any(isinstance(part, IterableDataset) for part in parts):
+        datasets = splits.by_name.values()
+        if any(isinstance(each, IterableDataset) for each in datasets):
             raise ConfigurationError(
-                "a part of the data is a stream, which cannot be joined with others; choose --split train, valid or test"
+                "a split of the data is a stream, which cannot be joined with others; choose --split train, valid or test"
             )
-        return name, ConcatDataset(parts)
-    part = getattr(splits, name)
-    if part is None:
-        raise ConfigurationError(f"the data has no {name} part; choose --split valid")
-    return name, part
+        return name, ConcatDataset(datasets)
+    if name not in splits.by_name:
+        raise ConfigurationError(f"the data has no {name} split; choose --split valid")
+    return name, splits.by_name[name]
 
 
 def paths_of(dataset: Dataset[Any]) -> list[str] | None:
-    """The files that the images of a part came from, in its order, or None where they are no files."""
+    """The files that the images of a split came from, in its order, or None where they are no files."""
     if isinstance(dataset, ConcatDataset):
-        each = [paths_of(part) for part in dataset.datasets]
+        each = [paths_of(split) for split in dataset.datasets]
         return None if None in each else [path for paths in each for path in paths or ()]
     paths = getattr(dataset, "paths", None)
     return None if paths is None else list(paths)

@@ -17,7 +17,7 @@ _WHOLE = {name: getattr(Preparation(), name) for name in ("valid_ratio", "valid_
 
 
 class Reader(NamedTuple):
-    """Code with a function `load_data` that gives the parts of the data as a `TensorDataset` each.
+    """Code with a function `load_data` that gives the splits of the data as a `TensorDataset` each.
 
     `how` is that in a few words, `place` what has to be there for it.
     """
@@ -27,25 +27,25 @@ class Reader(NamedTuple):
     place: Path | None = None
 
 
-def reader_of(part: Component, content: Mapping[str, Any]) -> Reader | None:
+def reader_of(component: Component, content: Mapping[str, Any]) -> Reader | None:
     """The reader that a data set's plugin gives; None if it gives none, or the images are split or thinned as was asked.
 
     Raises: PluginError if the plugin fails.
     """
-    if any(part.values.get(name, value) != value for name, value in _WHOLE.items()):
+    if any(component.values.get(name, value) != value for name, value in _WHOLE.items()):
         return None
-    said = ask(part, ScriptReader, content)
-    return None if said is None else Reader(written_out(part, said.code)[0], said.how, said.place)
+    said = ask(component, ScriptReader, content)
+    return None if said is None else Reader(written_out(component, said.code)[0], said.how, said.place)
 
 
-def reader_from_file(file: str, parts: list[str]) -> Reader:
+def reader_from_file(file: str, splits: list[str]) -> Reader:
     """The reader of tensors that were written beside the script."""
     code = f'''def load_data() -> tuple[TensorDataset, ...]:
-    """The {join_names(parts)} images with their labels, as the run had them, from the file beside this one."""
+    """The {join_names(splits)} images with their labels, as the run had them, from the file beside this one."""
     arrays = np.load(Path(__file__).with_name({as_source(file)}))
     return tuple(
-        TensorDataset(torch.from_numpy(arrays[f"{{part}}_x"]), torch.from_numpy(arrays[f"{{part}}_y"]))
-        for part in ({", ".join(map(as_source, parts))})
+        TensorDataset(torch.from_numpy(arrays[f"{{split}}_x"]), torch.from_numpy(arrays[f"{{split}}_y"]))
+        for split in ({", ".join(map(as_source, splits))})
     )'''
     imports = ["from pathlib import Path", "import numpy as np"]
     return Reader(Sources(imports, {"load_data": code}), f"from {file} beside the script")

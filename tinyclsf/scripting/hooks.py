@@ -14,29 +14,29 @@ from tinyclsf.scripting.sources import Sources, sources_in
 Said = TypeVar("Said")
 
 
-def ask(part: Component, wanted: type[Said], *given: Any) -> Said | None:
+def ask(component: Component, wanted: type[Said], *given: Any) -> Said | None:
     """What the function that `@scripted` names says of a plugin with its options; None where there is none.
 
     Raises: PluginError if it fails, or says anything else than is wanted.
     """
-    function = attribute_of(part.factory, "script")
+    function = attribute_of(component.factory, "script")
     if function is None:
         return None
-    with blamed_on(part.plugin, f"failed in {function}"):
-        said = pkgutil.resolve_name(function)(*given, **part.values)
+    with blamed_on(component.plugin, f"failed in {function}"):
+        said = pkgutil.resolve_name(function)(*given, **component.values)
         if said is not None and not isinstance(said, wanted):
             raise TypeError(f"it returned {type(said).__name__}; wanted {wanted.__name__} or None")
     return said
 
 
-def written_out(part: Component, code: str) -> tuple[Sources, str]:
+def written_out(component: Component, code: str) -> tuple[Sources, str]:
     """The code that a plugin gives, and the expression that it ends with.
 
     Raises: PluginError if it is no Python; ConfigurationError if what it imports cannot be written out.
     """
-    function = attribute_of(part.factory, "script")
-    with blamed_on(part.plugin, f"failed in the code of {function}"):
-        return sources_in(code, *(each.partition(":")[0].partition(".")[0] for each in (function, part.plugin.target)))
+    function = attribute_of(component.factory, "script")
+    with blamed_on(component.plugin, f"failed in the code of {function}"):
+        return sources_in(code, *(each.partition(":")[0].partition(".")[0] for each in (function, component.plugin.target)))
 
 
 def only_watches(callback: str) -> bool:

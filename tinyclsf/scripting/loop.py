@@ -20,7 +20,7 @@ def loop_sources(
 
     The augmentation and the loss are among them; the last one is `main`.
     - `settings`: those of the run.
-    - `held_out`: the part of the data that the best weights are scored on.
+    - `held_out`: the split that the best weights are scored on.
     - `seeds`: calls that seed the generators besides PyTorch's.
     """
     augments, schedule = parse_augment(settings["augment"]), settings["schedule"]

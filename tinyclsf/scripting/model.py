@@ -39,14 +39,14 @@ def model_sources(run: TrainedRun, seed: int) -> Sources:
     Raises: ConfigurationError if the model's source is not there, or makes another model when it stands alone; PluginError if
     the model plugin fails.
     """
-    part = load_component(find("model", run.config["model"]["name"]), {}, saved=run.config["model"]["options"])
+    component = load_component(find("model", run.config["model"]["name"]), {}, saved=run.config["model"]["options"])
     shape, num_classes = run.model.image_shape, len(run.model.classes)
-    with blamed_on(part.plugin, "failed"):
-        network, wanted = _trial(lambda: part.factory(shape, num_classes, **part.values), shape, seed)
+    with blamed_on(component.plugin, "failed"):
+        network, wanted = _trial(lambda: component.factory(shape, num_classes, **component.values), shape, seed)
     failed: Exception | None = None
     for way in (_by_plugin, _by_class, _by_factory):
         try:
-            found = way(part, network, (tuple(shape), num_classes))
+            found = way(component, network, (tuple(shape), num_classes))
             sources = None if found is None else _with_preprocessing(*found, run.model.preprocess)
             if sources is not None and _is_same(_trial(_maker(sources), shape, seed), (network, wanted)):
                 return sources
@@ -55,31 +55,31 @@ def model_sources(run: TrainedRun, seed: int) -> Sources:
     if isinstance(failed, ConfigurationError):
         raise failed
     why = f" ({type(failed).__name__}: {failed})" if failed else ""
-    raise ConfigurationError(f"the source of model {part.plugin.name} makes another model when it stands alone{why}")
+    raise ConfigurationError(f"the source of model {component.plugin.name} makes another model when it stands alone{why}")
 
 
 Way = tuple[str, Sources]  # an expression that makes the network, and what it needs
 
 
-def _by_plugin(part: Component, network: nn.Module, given: tuple[Any, ...]) -> Way | None:
-    code = ask(part, str, *given)
+def _by_plugin(component: Component, network: nn.Module, given: tuple[Any, ...]) -> Way | None:
+    code = ask(component, str, *given)
     if code is None:
         return None
-    sources, expression = written_out(part, code)
+    sources, expression = written_out(component, code)
     return expression, sources
 
 
-def _by_class(part: Component, network: nn.Module, given: tuple[Any, ...]) -> Way | None:
+def _by_class(component: Component, network: nn.Module, given: tuple[Any, ...]) -> Way | None:
     cls = type(network)
-    if cls.__module__.partition(".")[0] != innermost(part.factory).__module__.partition(".")[0]:
+    if cls.__module__.partition(".")[0] != innermost(component.factory).__module__.partition(".")[0]:
         return None
-    return f"{cls.__name__}({_arguments(cls, given, part.values)})", sources_of(cls)
+    return f"{cls.__name__}({_arguments(cls, given, component.values)})", sources_of(cls)
 
 
-def _by_factory(part: Component, network: nn.Module, given: tuple[Any, ...]) -> Way:
-    factory = innermost(part.factory)
+def _by_factory(component: Component, network: nn.Module, given: tuple[Any, ...]) -> Way:
+    factory = innermost(component.factory)
     sources = sources_of(factory)
-    arguments = _arguments(factory, given, part.values)
+    arguments = _arguments(factory, given, component.values)
     imports = ["from pathlib import Path"] if "Path(" in arguments else []
     return f"{factory.__name__}({arguments})", Sources([*sources.imports, *imports], sources.definitions)
 

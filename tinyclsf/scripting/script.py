@@ -103,8 +103,8 @@ class _Writer:
     def _reader(self) -> Reader:
         """A reader that gives the run's very images, as far as that can be tried."""
         data = self.run.config["data"]
-        part = load_component(find("dataset", data["name"]), {}, saved=data["options"])
-        reader = reader_of(part, self.content)
+        component = load_component(find("dataset", data["name"]), {}, saved=data["options"])
+        reader = reader_of(component, self.content)
         if reader is not None and reader.place is not None and not reader.place.exists():
             self.notes.append(f"there is no {reader.place} any more, so the script's way to read the data was not tried")
             return reader
@@ -128,18 +128,18 @@ class _Writer:
         try:
             with torch.random.fork_rng(devices=[]):
                 exec("\n".join(lines), names)
-                parts = [Images(*dataset.tensors) for dataset in names["load_data"]()]
+                read = [Images(*dataset.tensors) for dataset in names["load_data"]()]
             model = self.run.model
-            test = parts[2] if len(parts) > 2 else None
+            test = read[2] if len(read) > 2 else None
             shape = cast("tuple[int, int, int]", tuple(model.image_shape))
-            return fingerprint(Splits(parts[0], parts[1], test, model.classes, shape, cast(Preprocess, model.preprocess)))
+            return fingerprint(Splits(read[0], read[1], test, model.classes, shape, cast(Preprocess, model.preprocess)))
         except Exception:  # what is odd about the data has many forms; all of them go into a file
             return None
 
     def _as_file(self, splits: Splits) -> Reader:
-        parts = {name: getattr(splits, name) for name in ("train", "valid", "test") if getattr(splits, name) is not None}
         name = self.run.config["data"]["name"]
-        if not all(isinstance(part, Images) for part in parts.values()):
+        images = {split: each for split, each in splits.by_name.items() if isinstance(each, Images)}
+        if len(images) < len(splits.by_name):
             raise ConfigurationError(
                 f"data set {name} is not held in memory, and a script has all of its images there; "
                 "give a smaller size, or train with in_memory=true"
@@ -149,17 +149,13 @@ class _Writer:
                 f"the images of data set {name} with these options go into an .npz file beside the script; give --out FILE.py"
             )
         content, file = io.BytesIO(), self.path.with_suffix(".npz")
-        np.savez_compressed(
-            content,
-            **{
-                f"{part}_{key}": tensor.numpy()
-                for part, images in parts.items()
-                for key, tensor in zip("xy", images.tensors, strict=True)
-            },
-        )
+        arrays: dict[str, Any] = {}
+        for split, each in images.items():
+            arrays |= {f"{split}_x": each.x.numpy(), f"{split}_y": each.y.numpy()}
+        np.savez_compressed(content, **arrays)
         write_whole(file, lambda sink: sink.write(content.getvalue()))
         self.files.append(file)
-        return reader_from_file(file.name, list(parts))
+        return reader_from_file(file.name, list(images))
 
     # Text
 

@@ -1,0 +1,35 @@
+"""JSON as tinyclsf writes it: what is in it, and that nothing in it is no JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from tinyclsf.machine.json_text import json_text
+from tinyclsf.machine.storage import write_json
+from tinyclsf.metrics import Epoch
+
+ODD = {"loss": math.nan, "interval": (-math.inf, 0.5), "row": Epoch(1, math.inf, 0.5, None, 2.0), "place": Path("a/é")}
+PLAIN = {
+    "loss": None,
+    "interval": [None, 0.5],
+    "row": {"epoch": 1, "train_loss": None, "valid_loss": 0.5, "valid_accuracy": None, "seconds": 2.0},
+    "place": "a/é",
+}
+
+
+def refuse(name: str) -> None:
+    raise AssertionError(f"{name} is no JSON")
+
+
+def test_a_document_holds_no_number_that_is_not_finite(tmp_path: Path) -> None:
+    assert json.loads(json_text(ODD), parse_constant=refuse) == PLAIN
+    write_json(tmp_path / "state.json", ODD)
+    assert json.loads((tmp_path / "state.json").read_bytes(), parse_constant=refuse) == PLAIN
+
+
+def test_a_line_for_programs_is_ascii_and_a_file_for_people_has_a_key_a_line(tmp_path: Path) -> None:
+    assert json_text({"a": "é"}) == '{"a": "\\u00e9"}'
+    write_json(tmp_path / "card.json", {"a": "é", "b": 1})
+    assert (tmp_path / "card.json").read_bytes().decode() == '{\n  "a": "é",\n  "b": 1\n}\n'
