@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -151,9 +152,10 @@ def _free_memory() -> int:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
-    if hasattr(os, "sysconf"):
+    if sys.platform == "win32":
+        return 4 << 30
+    else:  # said, so that types are checked for each system
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return 4 << 30
 
 
 def _report_unreadable(decoding: Decoding, skip: bool) -> None:

@@ -102,6 +102,18 @@ def test_names_that_could_lead_elsewhere_are_refused(tmp_path: Path, name: str) 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["con", "Aux", "COM1", "lpt9.txt", "nul.a.b", "first."])
+def test_names_that_windows_gives_to_devices_or_cuts_are_refused_everywhere(name: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        check_run_name(name)
+    assert str(error.value) == f"run name {name!r} cannot be used; Windows does not allow it, so choose another"
+
+
+@pytest.mark.parametrize("name", ["console", "com", "com10", "aux-1", "first.1"])
+def test_names_that_only_begin_so_are_not(name: str) -> None:
+    assert check_run_name(name) == name
+
+
 def test_a_name_of_300_characters_is_shown_in_part() -> None:
     with pytest.raises(ConfigurationError) as error:
         check_run_name("x" * 300)

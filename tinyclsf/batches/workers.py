@@ -115,23 +115,28 @@ class _SeededByBatch(Dataset[Any]):
 
 @contextmanager
 def _held_back(signals: Iterable[signal.Signals]) -> Iterator[None]:
-    """Keep signals waiting; a process that is started here keeps them so, from its first moment on."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
+    """Keep signals waiting; a process that is started here keeps them so, from its first moment on. Windows cannot."""
+    if sys.platform == "win32":
         yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    else:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _hear_the_parent_alone(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if signal.SIGTERM in _FOR_THE_PARENT:
         threading.Thread(target=_end_when_the_parent_says_so, daemon=True).start()
 
 
 def _end_when_the_parent_says_so() -> None:
-    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
-        pass
-    os._exit(0)
+    if sys.platform == "linux":
+        while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+            pass
+        os._exit(0)
 
 
 def _end(workers: list[Any]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,27 +25,30 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], *, keep_previo
     What the name held before goes on under `keep_previous`, where that is given.
     Raises: StorageError if it cannot be written.
     """
-    with storing(path), tempfile.NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), delete=False) as file:
+    with storing(path):
+        file = tempfile.NamedTemporaryFile(dir=path.parent, prefix=_prefix(path), delete=False)  # noqa: SIM115  # closed below
         sink = _Sink(file)
         try:
-            write(sink)  # type: ignore[arg-type]  # it writes, which is all that is asked of it
-            file.flush()
-            os.fsync(file.fileno())
+            with file:
+                write(sink)  # type: ignore[arg-type]  # it writes, which is all that is asked of it
+                file.flush()
+                os.fsync(file.fileno())
             os.chmod(file.name, 0o666 & ~_umask())
             if keep_previous is not None and path.exists():
                 _keep(path, keep_previous)
-            os.replace(file.name, path)
+            _replace(file.name, path)
         except BaseException as error:
             Path(file.name).unlink(missing_ok=True)
             # A library that was writing may have made an error of its own from the disk's.
             if sink.error is not None and isinstance(error, Exception):
                 raise sink.error from error
             raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the name itself has to reach the disk too
-        finally:
-            os.close(folder)
+        if sys.platform != "win32":  # which opens no folder
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)  # the name itself has to reach the disk too
+            finally:
+                os.close(folder)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -64,7 +69,7 @@ def check_target(path: StrPath) -> None:
         raise StorageError(f"cannot write {path}: {error.strerror}; give a name in a folder that can be written to") from error
 
 
-@contextmanager
+@contextlib.contextmanager
 def storing(path: Path) -> Iterator[None]:
     """Turn what the system says where a file cannot be written into a StorageError that names it."""
     try:
@@ -96,7 +101,7 @@ class _Sink:
                 piece = memoryview(data)[start : start + _PIECE]
                 self._file.write(piece)
                 self._unsynced += len(piece)
-                if self._unsynced >= _PIECE and hasattr(os, "posix_fadvise"):
+                if sys.platform == "linux" and self._unsynced >= _PIECE:
                     self._file.flush()
                     os.fdatasync(self._file.fileno())
                     os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -116,9 +121,18 @@ def _keep(path: Path, previous: Path) -> None:
     try:
         linked.unlink(missing_ok=True)
         os.link(path, linked)
-        os.replace(linked, previous)
+        _replace(linked, previous)
     except OSError:
-        os.replace(path, previous)
+        _replace(path, previous)
+
+
+def _replace(source: StrPath, target: Path) -> None:
+    """Rename over what is there; Windows refuses that while somebody reads it, which takes a moment."""
+    for seconds in (0.01, 0.05, 0.25, 1.0) if sys.platform == "win32" else ():
+        with contextlib.suppress(PermissionError):
+            return os.replace(source, target)
+        time.sleep(seconds)
+    return os.replace(source, target)
 
 
 def _prefix(path: Path) -> str:

@@ -83,7 +83,10 @@ def decode_pictures(files: Sequence[str], size: int, channels: int, out: NDArray
 
 def processor_count() -> int:
     """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    else:  # said, so that types are checked for each system
+        return os.cpu_count() or 1
 
 
 def serve() -> None:

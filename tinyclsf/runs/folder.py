@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import json
 import re
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, StorageError
+from tinyclsf.machine.locks import lock, unlock
 from tinyclsf.machine.storage import write_json, write_whole
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ STATE = "state.json"
 LOCK = ".lock"
 RUN_FILES = (CONFIG, METRICS, PREDICTIONS, STATE)
 
+_OF_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.", re.IGNORECASE)  # devices, and a dot that it drops
 _WAIT_SECONDS = 0.5  # for those who only look whether a run is occupied, and hold its lock for that moment
 
 
@@ -40,6 +41,8 @@ def check_run_name(name: str) -> str:
         raise ConfigurationError(
             f"run name {shown!r} cannot be used; wanted at most 100 letters, digits, '.', '_' or '-', the first no '.' or '-'"
         )
+    if _OF_WINDOWS.fullmatch(name):
+        raise ConfigurationError(f"run name {name!r} cannot be used; Windows does not allow it, so choose another")
     return name
 
 
@@ -162,7 +165,7 @@ def occupied(folder: Path) -> Iterator[None]:
             ) from error
         # To close it is not enough where a process that loads data has it open too. It stays: who removed it could remove
         # the one that somebody else has just locked.
-        stack.callback(fcntl.flock, file, fcntl.LOCK_UN)
+        stack.callback(unlock, file)
         yield
 
 
@@ -174,7 +177,7 @@ def _lock(file: IO[bytes]) -> None:
     end = time.monotonic() + _WAIT_SECONDS
     while True:
         try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock(file, shared=False)
         except BlockingIOError:
             if time.monotonic() > end:
                 raise
@@ -186,7 +189,7 @@ def is_occupied(folder: Path) -> bool:
     try:
         with (folder / LOCK).open("rb") as file:
             # Shared, so that of several who look none takes another one for a training process.
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            lock(file, shared=True)
     except BlockingIOError:
         return True
     except OSError:

@@ -1,0 +1,66 @@
+"""What a person does first, on a Windows that is made of this system: see `support/as_windows.py` for what that is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+FIT = ["fit", "lenet", "--data", "image-folder", "--data-dir", "photos", "-d", "size=16", "-d", "channels=1", "--epochs", "3"]
+FIT += ["--batch-size", "4", "--progress", "none"]
+PROGRAM = f"""
+import signal, sys
+from tests.support.as_windows import become
+become()
+import tinyclsf.machine.locks
+from tinyclsf.cli.app import main
+from tinyclsf.trainer import Trainer
+
+assert tinyclsf.machine.locks.msvcrt is sys.modules["msvcrt"]
+train_batch = Trainer._train_batch
+
+def interrupted(trainer, xb, yb):
+    if (trainer.epoch, trainer.batch) == (2, 3):
+        signal.raise_signal(signal.SIGINT)
+    train_batch(trainer, xb, yb)
+
+fit = {FIT!r}
+Trainer._train_batch = interrupted
+codes = [main(["list"]), main([*fit, "--run", "stopped"])]
+Trainer._train_batch = train_batch
+codes += [main(["fit", "--resume", "stopped", "--progress", "none"]), main([*fit, "--run", "aux"]), main(["runs"])]
+codes += [main(["evaluate", "stopped"]), main(["report", "stopped"]), main(["predict", "stopped", "photos"])]
+print(*codes, file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> None:
+    for kind, tone in (("Katze \u732b", 60), ("dog", 190)):
+        (tmp_path / "photos" / kind).mkdir(parents=True)
+        for number in range(12):
+            Image.new("L", (18, 20), tone + number).save(tmp_path / "photos" / kind / f"{number}.png")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
+@pytest.mark.usefixtures("photos")
+def test_windows_trains_stops_resumes_and_predicts_as_here(root: Path, tmp_path: Path, cli: Any) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(root), "PATH": "", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        encoding="cp1252",
+        timeout=120,
+        check=True,
+    )
+    *said, codes = done.stderr.splitlines()
+    assert codes == "0 130 0 2 0 0 0 0"
+    assert "error: run name 'aux' cannot be used; Windows does not allow it, so choose another" in said
+    assert "Katze \\u732b" in done.stdout
+    assert cli(*FIT, "--run", "here").code == 0
+    assert Path("runs/stopped/model.safetensors").read_bytes() == Path("runs/here/model.safetensors").read_bytes()
