@@ -154,7 +154,7 @@ def _free_memory() -> int:
                 return int(line.split()[1]) * 1024
     if sys.platform == "win32":
         return 4 << 30
-    else:  # said, so that types are checked for each system
+    else:  # noqa: RET505  # said, so that types are checked for each system
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 

@@ -85,7 +85,7 @@ def processor_count() -> int:
     """How many processors this process may use."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
-    else:  # said, so that types are checked for each system
+    else:  # noqa: RET505  # said, so that types are checked for each system
         return os.cpu_count() or 1
 
 
