@@ -175,6 +175,7 @@ def position(run: Path, file: str) -> tuple[int, int]:
 STOPS = [
     ("training 2 3:SIGTERM", 143, "terminated in epoch 2, after 3 of 8 batches", (1, 3), (1, 0)),
     ("training 2 3:SIGINT", 130, "interrupted in epoch 2, after 3 of 8 batches", (1, 3), (1, 0)),
+    ("training 2 3:SIGHUP SIGHUP", 129, "its terminal was closed in epoch 2, after 3 of 8 batches", (1, 3), (1, 0)),
     ("evaluation 2:SIGTERM", 143, "terminated in epoch 2, after 8 of 8 batches", (1, 8), (1, 0)),
     ("saving:SIGTERM", 143, "terminated after epoch 2", (2, 0), (1, 0)),
     ("scoring:SIGTERM", 143, "terminated after training, before the model was scored", (3, 0), (2, 0)),
@@ -221,20 +222,32 @@ def test_a_signal_while_data_is_read_leaves_no_folder(server: Server, tmp_path: 
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-@pytest.mark.parametrize(("name", "code", "word"), [("SIGTERM", 143, "terminated"), ("SIGINT", 130, "interrupted")])
-def test_a_signal_while_torch_is_imported_leaves_nothing(tmp_path: Path, name: str, code: int, word: str) -> None:
+# Some command's arguments, a signal, and how it ends where there is no run yet, or none at all.
+ENDS = [
+    (("fit", "mnist-logistic"), "SIGTERM", 143, "terminated before training began"),
+    (("fit", "mnist-logistic"), "SIGINT", 130, "interrupted before training began"),
+    (("check", "mnist-logistic"), "SIGTERM", 143, "terminated"),
+    (("show", "digits"), "SIGINT", 130, "interrupted"),
+    (("summary", "mnist-logistic"), "SIGHUP", 129, "its terminal was closed"),
+]
+
+
+@pytest.mark.parametrize(("args", "name", "code", "sentence"), ENDS, ids=[f"{args[0]} {name}" for args, name, *_ in ENDS])
+def test_a_signal_while_torch_is_imported_leaves_nothing(
+    tmp_path: Path, args: tuple[str, ...], name: str, code: int, sentence: str
+) -> None:
     site = tmp_path / "site"
     site.mkdir()
     (site / "torch.py").write_text("import time\nprint('importing torch', flush=True)\ntime.sleep(60)\n")
-    command = [sys.executable, "-m", "tinyclsf", "fit", "mnist-logistic"]
+    command = [sys.executable, "-m", "tinyclsf", *args]
     with subprocess.Popen(
         command, cwd=tmp_path, env=with_path(site), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "importing torch\n"
+        assert process.stderr is not None
+        assert process.stderr.readline() == "importing torch\n"
         process.send_signal(getattr(signal, name))
         out, err = process.communicate(timeout=30)
-    assert (process.returncode, out, err) == (code, "", f"error: {word} before training began\n")
+    assert (process.returncode, out, err) == (code, "", f"error: {sentence}\n")
     assert list(tmp_path.iterdir()) == [site]
 
 

@@ -64,6 +64,12 @@ class Terminated(Interrupted):
     exit_code, kind = 143, "terminated"
 
 
+class HungUp(Interrupted):
+    """A run whose terminal was closed, which the system tells it by SIGHUP."""
+
+    exit_code, kind = 129, "hung-up"
+
+
 class TinyclsfWarning(UserWarning):
     """Something that a person should know, and that does not keep a model from being trained."""
 

@@ -233,7 +233,7 @@ def test_ctrl_c_ends_it_with_nothing_written(forks: Forks, run: Path) -> None:
                 os.kill(process.pid, signal.SIGINT)
                 again = deadline
             time.sleep(0.02)
-    assert process.finish() == (130, "", "\nerror: interrupted\n")
+    assert process.finish() == (130, "", "error: interrupted\n")
     assert not list(Path().glob("*found*"))
 
 

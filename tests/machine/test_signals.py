@@ -5,19 +5,28 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from tinyclsf.machine.signals import SignalReceived, StopSignals
 
-BOTH = (signal.SIGINT, signal.SIGTERM)
+ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def not_under_nohup() -> Iterator[None]:
+    """The tests themselves may run where a closed terminal shall not end them."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def handlers() -> list[object]:
-    return [signal.getsignal(number) for number in BOTH]
+    return [signal.getsignal(number) for number in ALL]
 
 
-@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("number", ALL)
 def test_the_first_asks_and_the_second_ends(number: signal.Signals) -> None:
     before, asked = handlers(), []
     with StopSignals() as signals:
@@ -32,7 +41,7 @@ def test_the_first_asks_and_the_second_ends(number: signal.Signals) -> None:
     assert handlers() == before
 
 
-@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("number", ALL)
 def test_where_nobody_is_asked_the_first_ends(number: signal.Signals) -> None:
     before = handlers()
     with pytest.raises(SignalReceived) as first, StopSignals() as signals:
@@ -47,6 +56,14 @@ def test_once_asking_is_over_the_first_ends() -> None:
         signals.on_first = None
         with pytest.raises(SignalReceived):
             signal.raise_signal(signal.SIGINT)
+
+
+def test_under_nohup_a_terminal_may_be_closed() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with StopSignals() as signals:
+        signal.raise_signal(signal.SIGHUP)
+        assert signals.received is None
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
 
 
 def test_in_another_thread_signals_are_left_alone() -> None:

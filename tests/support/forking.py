@@ -22,8 +22,9 @@ for name in tinyclsf.__all__:
 def run(job):
     os.setsid()
     signal.alarm(120)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     os.chdir(job["folder"])
     os.environ.update(job["environment"])
     for number, name in ((0, os.devnull), (1, job["out"]), (2, job["err"])):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
-import os
-import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import click
 
@@ -25,11 +25,12 @@ from tinyclsf.cli.report import report
 from tinyclsf.cli.runs import runs
 from tinyclsf.cli.script import script
 from tinyclsf.cli.show import show
+from tinyclsf.cli.streams import take_streams
 from tinyclsf.cli.summary import summary
 from tinyclsf.errors import ConfigurationError, TinyclsfError, did_you_mean
 from tinyclsf.machine import launch
 from tinyclsf.machine.json_text import json_text
-from tinyclsf.machine.signals import SignalReceived
+from tinyclsf.machine.signals import SignalReceived, StopSignals, stopped_by
 from tinyclsf.registry.plugins import own_version
 
 _SECTIONS = {
@@ -71,32 +72,54 @@ def cli() -> None:
     """
 
 
+def _apart(callback: Callable[..., Any]) -> Callable[..., Any]:
+    """A command's callback that leaves stdout alone, whatever plugins print, and that a signal ends as an error does."""
+
+    @functools.wraps(callback)
+    def call(*args: Any, **options: Any) -> Any:
+        with contextlib.redirect_stdout(sys.stderr), StopSignals():
+            try:
+                return callback(*args, **options)
+            except SignalReceived as received:
+                raise stopped_by(received.number) from None
+
+    return call
+
+
 for _command in (command for commands in _SECTIONS.values() for command in commands):
+    assert _command.callback is not None
+    _command.callback = _apart(_command.callback)
     cli.add_command(_command)
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code; results go to stdout, everything else to stderr."""
-    args = list(sys.argv[1:] if args is None else args)
+    """Run the command line and return its exit code; results go to stdout, everything else to stderr.
+
+    Without `args` it is the program itself, and its stdout and stderr are its own to its end.
+    """
+    unwritten = take_streams() if args is None else []
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may have what a terminal cannot show
+    code = _run(list(sys.argv[1:] if args is None else args))
+    if args is None:
+        sys.stdout.flush()
+        sys.stdout = sys.stderr  # a plugin may print as late as at exit
+    if not unwritten or code != 0:
+        return code
+    return _fail("storage", f"cannot write to {unwritten[0].filename}: {unwritten[0].strerror}", 7, None, as_json=False)
+
+
+def _run(args: list[str]) -> int:
     as_json = "--json" in args and launch.rank() == 0  # one document, though several processes may have one error
     try:
-        # A plugin that prints must not spoil the one document on stdout, nor print there once for each process.
-        with contextlib.redirect_stdout(sys.stderr) if as_json or launch.rank() > 0 else contextlib.nullcontext():
+        with contextlib.redirect_stdout(sys.stderr) if launch.rank() > 0 else contextlib.nullcontext():
             report = cli.main(args, prog_name="tinyclsf", standalone_mode=False, obj=tuple(args))
         if isinstance(report, Output):
             print(json_text(report.document) if as_json else report.text, flush=True)
             return report.exit_code
         return 0
-    except BrokenPipeError:
-        # The reader, `head` for one, has all that it wanted; stdout must not be flushed into the closed pipe at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (click.Abort, KeyboardInterrupt) as error:
-        if isinstance(error, SignalReceived) and error.number == signal.SIGTERM:
-            return _fail("terminated", "terminated", 143, None, as_json)
+    except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", "interrupted", 130, None, as_json)
     except click.exceptions.NoArgsIsHelpError as error:
         print(error.format_message(), file=sys.stderr)

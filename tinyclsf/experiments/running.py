@@ -57,7 +57,7 @@ def carry_out(
     watcher: hears how it goes.
     signals: Ctrl-C and SIGTERM, which save and stop.
     command: what the run writes down as the command that it was asked for by.
-    Raises: every TinyclsfError there is; Interrupted or Terminated where a signal ended it.
+    Raises: every TinyclsfError there is; Interrupted or a kind of it where a signal ended it.
     """
     device = choose_device(distributed.own_device(experiment.settings["device"].value))
     source = "--resume" if experiment.request.resumed else "default" if name is None else "--run"

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a run goes on: the first asks it to end well, the second ends it."""
+"""Ctrl-C, SIGTERM and SIGHUP while a command goes on: the first asks a run to end well, the second ends it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
-from tinyclsf.errors import Interrupted, Terminated
+from tinyclsf.errors import HungUp, Interrupted, Terminated
+
+# Windows has no SIGHUP, which is sent where a terminal or a session of ssh is closed.
+_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class SignalReceived(KeyboardInterrupt):
@@ -20,15 +23,17 @@ class SignalReceived(KeyboardInterrupt):
         self.number = number
 
 
-def stopped_by(number: int, where: str, *, tip: str | None = None) -> Interrupted:
-    """The error of a run that a signal ended."""
+def stopped_by(number: int, where: str = "", *, tip: str | None = None) -> Interrupted:
+    """The error of a command that a signal ended."""
+    if number == signal.SIGINT:
+        return Interrupted(f"interrupted {where}".rstrip(), tip=tip)
     if number == signal.SIGTERM:
-        return Terminated(f"terminated {where}", tip=tip)
-    return Interrupted(f"interrupted {where}", tip=tip)
+        return Terminated(f"terminated {where}".rstrip(), tip=tip)
+    return HungUp(f"its terminal was closed {where}".rstrip(), tip=tip)
 
 
 class StopSignals:
-    """In its `with` block SIGINT and SIGTERM call `on_first`, once and where there is one; else they raise SignalReceived."""
+    """In its `with` block a signal calls `on_first`, once and where there is one; else it raises SignalReceived."""
 
     def __init__(self) -> None:
         self.received: int | None = None
@@ -50,7 +55,9 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():  # elsewhere signals do not arrive
-            self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+            # `nohup` has a program ignore SIGHUP, and so it does.
+            heard = [each for each in _STOPPING if each == signal.SIGINT or signal.getsignal(each) != signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._handle) for number in heard}
         self._tell_of_lost = sys.unraisablehook
         sys.unraisablehook = self._tell_of_other_lost
         return self
@@ -66,6 +73,8 @@ class StopSignals:
             self._tell_of_lost(lost)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None and signal.Signals(number).name == "SIGHUP":
+            return  # the shell and the system both tell of one closed terminal
         first, self.received = self.received is None, number
         if not first or self.on_first is None:
             raise SignalReceived(number)
