@@ -17,6 +17,9 @@ from tinyclsf.cli.app import main
 
 # Before torch is imported, and for the processes that tests start: on little work threads cost more than they give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What is expected is what a CPU gives; a GPU is hidden from the tests and their processes unless it is asked for.
+if "TINYCLSF_TEST_GPU" not in os.environ:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 # In memory where that can be: each run writes a dozen files, and waits until the disk has them.
 if os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 4 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/dev/shm")

@@ -159,6 +159,29 @@ def test_what_torchrun_says(monkeypatch: pytest.MonkeyPatch) -> None:
     assert distributed.own_device("cuda:0") == "cuda:0"
 
 
+AGENT = """
+import os, subprocess, sys
+several = {**os.environ, "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
+code = "from tinyclsf.machine import launch; print(launch.command())"
+subprocess.run([sys.executable, "-c", code, *sys.argv[sys.argv.index("tinyclsf") + 1:]], env=several)
+"""
+
+
+@pytest.mark.parametrize("start", [["-m", "torch.distributed.run"], ["torchrun"]])
+def test_a_tip_repeats_how_torchrun_was_started(tmp_path: Path, start: list[str]) -> None:
+    folder = tmp_path / "torch" / "distributed"  # found before PyTorch itself
+    folder.mkdir(parents=True)
+    for path in (folder.parent / "__init__.py", folder / "__init__.py"):
+        path.touch()
+    for path in (folder / "run.py", tmp_path / "torchrun"):
+        path.write_text(AGENT)
+    options = ["--nnodes", "2", "--nproc-per-node=2", "--rdzv-backend", "c10d", "--rdzv-endpoint", "10.0.0.1:29500"]
+    command = [sys.executable, *start, *options, "-m", "--", "tinyclsf", "fit", "linear", "--run", "a b"]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    found = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout == f"torchrun {' '.join(options)} -m -- tinyclsf\n"
+
+
 @contextmanager
 def two(forks: Forks, folder: Path, *args: str, code: str = TINYCLSF) -> Iterator[Forked]:
     """Start two processes with torchrun, which forks them; none is left afterwards."""

@@ -40,7 +40,7 @@ class _Enduring(io.TextIOWrapper):
 
 
 def take_streams() -> list[OSError]:
-    """Have stdout and stderr go on when they cannot be written; the list that is returned gets the reasons, not of readers gone.
+    """Have stdout and stderr go on when they cannot be written; what is returned gets the reasons, not of readers gone.
 
     Only what is printed to `sys.stdout` reaches stdout from here on. What libraries and other processes write to file
     descriptor 1 goes to stderr, to the end of the process.

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import sys
+from pathlib import Path
 
 
 def processes() -> int:
@@ -26,8 +29,32 @@ def rank_here() -> int:
 
 
 def command() -> str:
-    """What a person begins a command with to start as many processes; `--` keeps torchrun from taking an option for its own."""
+    """What a person begins a command with to start as many processes, with the options that torchrun was given.
+
+    `--` keeps torchrun from taking an option for its own.
+    """
     if processes() == 1:
         return "tinyclsf"
+    return f"{shlex.join(_agent() or _alike())} -m -- tinyclsf"
+
+
+def _agent() -> list[str]:
+    """The torchrun that started this process, without the program that it starts; nothing where the system does not tell."""
+    try:
+        words = Path(f"/proc/{os.getppid()}/cmdline").read_text(errors="surrogateescape").split("\0")[:-1]
+    except OSError:
+        return []
+    started = words[: len(words) - len(sys.argv[1:])]
+    if words[len(started) :] != sys.argv[1:] or len(started) < 3:
+        return []
+    options = [word for word in started[2:-1] if word not in ("-m", "--module", "--no-python", "--")]
+    if Path(started[1]).name == "torchrun":
+        return ["torchrun", *options]
+    by_module = started[1:3] == ["-m", "torch.distributed.run"]
+    return ["torchrun", *options[1:]] if by_module else []
+
+
+def _alike() -> list[str]:
     machines = processes() // processes_here()
-    return f"torchrun{f' --nnodes {machines}' if machines > 1 else ''} --nproc-per-node {processes_here()} -m -- tinyclsf"
+    several = ["--nnodes", str(machines)] if machines > 1 else []
+    return ["torchrun", *several, "--nproc-per-node", str(processes_here())]
