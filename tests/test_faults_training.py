@@ -32,6 +32,8 @@ def out_of(memory):
         torch.empty(1 << 50, dtype=torch.uint8)
     if memory == "python":
         raise MemoryError
+    if memory == "mistake":
+        raise KeyError("head")
 
 class Fragile(nn.Linear):
     def forward(self, x):
@@ -60,6 +62,7 @@ TOO_MUCH = (
 NOT_FINITE = (
     "the {what} is {value} at learning rate 0.1; lower the learning rate, or look for values in the data that are not finite"
 )
+MISTAKE = "model 'fragile' of package frail (frail:fragile) failed in its forward pass: KeyError: 'head'"
 # An epoch is ten batches of training and three of evaluation.
 FAILURES = [
     ("training 11:nan", NOT_FINITE.format(what="training loss of epoch 2, step 1", value="nan")),
@@ -69,6 +72,8 @@ FAILURES = [
     ("training 11:cpu", TOO_MUCH.format(step=10, images=64)),
     ("training 11:python", TOO_MUCH.format(step=10, images=64)),
     ("evaluation 5:cuda", TOO_MUCH.format(step=20, images=64)),
+    ("training 13:mistake", MISTAKE),
+    ("evaluation 5:mistake", MISTAKE),
 ]
 
 
@@ -97,8 +102,9 @@ def test_a_run_that_fails_keeps_its_best_epoch_and_goes_on(
     run = Path("runs/r")
     assert cli(*FIT, "--runs", "whole").code == 0
     monkeypatch.setenv("FAILURE", failure)
+    code = 5 if sentence == MISTAKE else 6
     failed = cli(*FIT)
-    assert (failed.code, failed.out, failed.err) == (6, "", f"error: {sentence}\n")
+    assert (failed.code, failed.out, failed.err) == (code, "", f"error: {sentence}\n")
     assert listed(cli) == ("failed", 1, sentence)
     with safetensors.safe_open(run / "model.safetensors", "pt") as weights:
         assert weights.metadata() == {"epoch": "1"}
@@ -107,7 +113,7 @@ def test_a_run_that_fails_keeps_its_best_epoch_and_goes_on(
     assert len(load_checkpoint(run).state["history"]) == 1
 
     again = cli(*RESUME)  # and the cause is still there
-    assert (again.code, again.out) == (6, "")
+    assert (again.code, again.out) == (code, "")
 
     monkeypatch.delenv("FAILURE")
     assert cli(*RESUME).code == 0
@@ -128,15 +134,20 @@ def test_a_run_that_diverges_in_its_first_epoch_keeps_nothing_that_is_no_number(
     assert again.err == f"warning: runs/r has no checkpoint yet, so its training begins anew\n{diverged.err}"
 
 
-def test_no_memory_left_for_scoring(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+SCORING = (
+    "out of memory in scoring the test images, with batches of 128; "
+    "use a smaller batch size: half of it with accumulate 2 trains the same"
+)
+
+
+@pytest.mark.parametrize(("failure", "code", "sentence"), [("cuda", 6, SCORING), ("mistake", 5, MISTAKE)])
+def test_a_model_that_fails_when_it_is_scored(
+    cli: Any, monkeypatch: pytest.MonkeyPatch, failure: str, code: int, sentence: str
+) -> None:
     assert cli(*FIT, "--runs", "whole").code == 0
-    monkeypatch.setenv("FAILURE", "evaluation 10:cuda")
+    monkeypatch.setenv("FAILURE", f"evaluation 10:{failure}")
     failed = cli(*FIT)
-    sentence = (
-        "out of memory in scoring the test images, with batches of 128; "
-        "use a smaller batch size: half of it with accumulate 2 trains the same"
-    )
-    assert (failed.code, failed.out, failed.err) == (6, "", f"error: {sentence}\n")
+    assert (failed.code, failed.out, failed.err) == (code, "", f"error: {sentence}\n")
     assert listed(cli) == ("failed", 3, sentence)
     monkeypatch.delenv("FAILURE")
     assert cli(*RESUME).code == 0

@@ -281,6 +281,37 @@ def test_a_run_that_is_stopped_goes_on_as_if_nothing_had_been(forks: Forks, toge
     assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
 
 
+# The second process, and it alone, has a model that fails after some batches.
+FAILING = """
+import os, sys
+from tinyclsf.cli.app import main
+from tinyclsf_plugins.models.linear import LinearClassifier
+
+forward, batches = LinearClassifier.forward, []
+
+def failing(self, x):
+    batches.append(len(x))
+    if len(batches) > 30 and os.environ["RANK"] == "1":
+        raise ValueError("no such head")
+    return forward(self, x)
+
+LinearClassifier.forward = failing
+sys.exit(main())
+"""
+
+
+def test_the_process_that_fails_says_why(forks: Forks, tmp_path: Path) -> None:
+    code, out, err = finish(forks, tmp_path, *RUN, "--run", "two", "--progress", "none", code=FAILING)
+    sentence = (
+        "model 'linear' of package tinyclsf (tinyclsf_plugins.models.linear:LinearClassifier) "
+        "failed in its forward pass: ValueError: no such head"
+    )
+    assert (code != 0, out) == (True, "")
+    assert f"error in process 1: {sentence}\n" in err
+    state = json.loads((tmp_path / "runs" / "two" / "state.json").read_text())
+    assert (state["state"], state["error"]) == ("failed", f"process 1: {sentence}")
+
+
 def test_a_process_that_is_killed_ends_all(forks: Forks, tmp_path: Path) -> None:
     run = tmp_path / "runs" / "two"
     endless = ("--epochs", "100000", "--run", "two", "--progress", "none")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import signal
+import traceback
 import warnings
 from collections.abc import Iterator
 from datetime import datetime
@@ -28,11 +29,12 @@ from tinyclsf.machine.storage import remove_torn
 from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import best_of
 from tinyclsf.registry.options import Setting
-from tinyclsf.registry.plugins import own_version
+from tinyclsf.registry.plugins import blamed_on, own_version
 from tinyclsf.runs.checkpoints import CHECKPOINT
 from tinyclsf.runs.folder import (
     CONFIG,
     RUN_FILES,
+    STATE,
     clear_state,
     create_run,
     occupied,
@@ -70,7 +72,10 @@ def carry_out(
         with occupied(folder), removed_if_empty(folder):
             distributed.from_first(folder)
             built, state = _prepare(experiment, device, folder, source, watcher, signals)
-            with _recorded(folder):
+            clear_state(folder)  # what it said of an earlier end is void from here on
+            for each in (*RUN_FILES, CARD, WEIGHTS):
+                remove_torn(folder / each)
+            with _recorded(folder), _blamed_network(experiment, built):
                 with _ending("before training began", folder):
                     watcher.on_built(experiment, built)
                     config = _config(experiment, built, command)
@@ -89,7 +94,8 @@ def _follow(experiment: Experiment, device: torch.device, source: str, signals: 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TinyclsfWarning)  # the first one has said it
         built, state = _prepare(experiment, device, folder, source, Watcher(), signals)
-    _train(built, state, folder, signals)
+    with _recorded(folder), _blamed_network(experiment, built):
+        _train(built, state, folder, signals)
     distributed.any_of(False)
     return _opened(folder, _config(experiment, built, ""), built)
 
@@ -182,16 +188,29 @@ def _ending(where: str, folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _blamed_network(experiment: Experiment, built: Built) -> Iterator[None]:
+    """Blame on the model's plugin what came out of its network, as the frames that an error went through tell."""
+    try:
+        yield
+    except Exception as error:
+        networks = built.model.network, built.trainer.evaluated_model.network
+        callees = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if not any(callee is network for callee in callees for network in networks):
+            raise
+        with blamed_on(experiment.model.plugin, "failed in its forward pass"):
+            raise
+
+
+@contextlib.contextmanager
 def _recorded(folder: Path) -> Iterator[None]:
-    """Write down how a run ended that did not end well; what it said of an earlier end is void from here on."""
-    clear_state(folder)
-    for name in (*RUN_FILES, CARD, WEIGHTS):
-        remove_torn(folder / name)
+    """Write down how a run ended that did not end well; of several processes the first to fail does, as it knows why."""
     try:
         yield
     except BaseException as error:
-        if (folder / CONFIG).exists():
-            stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
+        stopped = isinstance(error, (Interrupted, KeyboardInterrupt))
+        rank = distributed.rank()
+        if (folder / CONFIG).exists() and not (folder / STATE).exists() and not (stopped and rank > 0):
+            reason = f"{f'process {rank}: ' if rank > 0 else ''}{str(error) or type(error).__name__}"
             with contextlib.suppress(StorageError):  # what ended the run is worth more than a second error
-                write_state(folder, "stopped" if stopped else "failed", error=str(error) or type(error).__name__)
+                write_state(folder, "stopped" if stopped else "failed", error=reason)
         raise
