@@ -6,19 +6,28 @@ import contextlib
 import errno
 import os
 import platform
+import shutil
 import socket
 import sys
 import tarfile
 import tempfile
+import time
 import traceback
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
-from tinyclsf.plugin import DataError, tell_progress
+from tinyclsf.plugin import DataError, printable, tell_progress
 
-_SILENCE = 60.0  # seconds that a server may send nothing
+_SILENCE = 60.0  # seconds that a server may send nothing, or less than _SLOWEST allows
+_SLOWEST = 1000  # bytes a second
+_MOST = 10_000_000_000  # bytes of a server that does not say how many there are
+_ABANDONED = 900.0  # seconds in which nothing has changed in a scratch folder: whoever made it was killed
+_PIECE = 1 << 15
+_SCRATCH = ".download-"
 _DISK = {
     getattr(errno, name)
     for name in ("EACCES", "EDQUOT", "EEXIST", "EFBIG", "ENOSPC", "ENOTDIR", "EPERM", "EROFS")
@@ -35,8 +44,9 @@ def download(what: str, folder: Path, fetch: Callable[[Path], Iterable[Path]], *
     made = [each for each in (folder, *folder.parents) if not os.path.exists(each)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
         # Beside the final place, so that moving is renaming.
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as scratch:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=_SCRATCH) as scratch:
             with _patience(), _shown(what), _safe_unpacking():
                 paths = fetch(Path(scratch))
             for path in paths:
@@ -46,9 +56,9 @@ def download(what: str, folder: Path, fetch: Callable[[Path], Iterable[Path]], *
         if getattr(error, "errno", None) in _DISK:
             advice = "point --data-dir at a folder that can be written and has room"
         address = "" if "://" in str(error) else _address(error)
-        raise DataError(
-            f"{what} is not in {folder} and cannot be downloaded{address} {explain_failure(error, advice)}"
-        ) from error
+        # A server's own words may be in it.
+        said = printable(f"{what} is not in {folder} and cannot be downloaded{address} {explain_failure(error, advice)}")
+        raise DataError(said) from error
     finally:
         for each in made:
             with contextlib.suppress(OSError):  # it holds something
@@ -94,15 +104,59 @@ def _move(source: Path, target: Path) -> None:
             _move(each, target / each.name)
 
 
+def _sweep(folder: Path) -> None:
+    """Remove the scratch folders that downloads left behind when they were killed."""
+    for left in folder.glob(f"{_SCRATCH}*"):
+        with contextlib.suppress(OSError):  # it may have been removed meanwhile
+            found = [each.lstat() for each in (left, *left.rglob("*"))]
+            # What is unpacked has the times of the archive, and where there is one that of its unpacking too.
+            if time.time() - max(max(each.st_mtime, each.st_ctime) for each in found) > _ABANDONED:
+                shutil.rmtree(left)
+
+
 @contextlib.contextmanager
 def _patience() -> Iterator[None]:
-    """End a download whose server has stopped sending."""
-    before = socket.getdefaulttimeout()
+    """End a download whose server has stopped sending, sends next to nothing, or does not come to an end."""
+    timeout, urlopen = socket.getdefaulttimeout(), urllib.request.urlopen
+
+    def watched(*args: Any, **options: Any) -> Any:
+        response = urlopen(*args, **options)
+        response.read = _Watched(response).read  # by which torchvision reads it
+        return response
+
     socket.setdefaulttimeout(_SILENCE)
+    urllib.request.urlopen = watched
     try:
         yield
     finally:
-        socket.setdefaulttimeout(before)
+        urllib.request.urlopen = urlopen
+        socket.setdefaulttimeout(timeout)
+
+
+class _Watched:
+    """Reads what a server sends as it comes.
+
+    Raises: RuntimeError if it comes too slowly, or is too much of what nobody said the length of.
+    """
+
+    def __init__(self, response: HTTPResponse) -> None:
+        self._read = response.read1
+        self._most = _MOST if response.length is None else response.length
+        self._count = self._before = 0
+        self._since = time.monotonic()
+
+    def read(self, amount: int = -1) -> bytes:
+        if amount < 0:
+            return b"".join(iter(lambda: self.read(_PIECE), b""))
+        data = self._read(amount)
+        self._count += len(data)
+        if self._count > self._most:
+            raise RuntimeError(f"the server sent more than {self._most:,} bytes and does not say how many there are")
+        if data and (seconds := time.monotonic() - self._since) > _SILENCE:
+            if self._count - self._before < _SLOWEST * seconds:
+                raise RuntimeError(f"the server sent less than {_SLOWEST:,} bytes a second for {_SILENCE:g} seconds")
+            self._since, self._before = time.monotonic(), self._count
+        return data
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import gzip
@@ -12,11 +13,13 @@ import os
 import pickle
 import platform
 import resource
+import signal
 import socket
 import struct
 import sys
 import tarfile
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -77,10 +80,20 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "is absent":
             self.send_error(404)
             return
+        if fault == "draws on the terminal":
+            self.send_response(404, "\x1b[2J\x9b31m gone")
+            self.end_headers()
+            return
         body = self.server.files[name]
         self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
+        if fault != "has no end":
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if fault in ("has no end", "trickles"):
+            with contextlib.suppress(ConnectionError):
+                while not self.server.over.wait(0.01):
+                    self.wfile.write(bytes(1 if fault == "trickles" else 1 << 15))
+            return
         self.wfile.write(body[: len(body) // 2] if fault in ("hangs up", "stalls") else body[::-1] if fault else body)
         if fault == "stalls":
             self.wfile.flush()
@@ -293,6 +306,11 @@ FAULTS = {
     "speaks no HTTP": "BadStatusLine: hello",
     "stalls": "the server sent nothing for 0.3 seconds",
 }
+HOSTILE = {
+    "has no end": "the server sent more than 100,000 bytes and does not say how many there are",
+    "trickles": "the server sent less than 1,000 bytes a second for 0.3 seconds",
+    "draws on the terminal": "HTTP Error 404: \\x1b[2J\\x9b31m gone",
+}
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of http.client, where an answer is no HTTP
@@ -318,6 +336,41 @@ def test_a_download_that_fails_leaves_nothing(
     else:
         assert list(tmp_path.iterdir()) == []
     assert socket.getdefaulttimeout() is None
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of an HTTPError, which has the answer's socket
+@pytest.mark.parametrize("fault", HOSTILE)
+def test_a_hostile_server_is_left(
+    tmp_path: Path, site: Site, publish: Publish, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(downloads, "_SILENCE", 0.3)
+    monkeypatch.setattr(downloads, "_MOST", 100_000)
+    published = publish(SETS["cifar10"](site))
+    site.fault, site.faulty = fault, published.last
+    found = message(lambda: published.load(data_dir=tmp_path / "new"))
+    assert found == published.expected(tmp_path / "new", f"from {site.address}{published.last} ({HOSTILE[fault]})")
+    gc.collect()  # so that the warning falls here
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_download_left_is_swept(
+    tmp_path: Path, site: Site, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = publish(SETS["cifar10"](site))
+    left, at_work = (tmp_path / published.layout / f".download-{name}" for name in ("left", "work"))
+    for scratch in (left, at_work):
+        (scratch / "inside").mkdir(parents=True)
+        (scratch / "inside" / "archive").write_bytes(b"half of it")
+    monkeypatch.setattr(downloads, "_ABANDONED", 100)
+    changed = os.lstat
+    monkeypatch.setattr(Path, "lstat", lambda path: older(changed(path), 200 if left in (path, *path.parents) else 0))
+    published.load(data_dir=tmp_path)
+    assert (left.exists(), at_work.exists()) == (False, True)
+
+
+def older(status: os.stat_result, seconds: int) -> os.stat_result:
+    """The status of a file that was changed earlier, as it cannot be dated back."""
+    return os.stat_result((*status[:7], *(int(time) - seconds for time in status[7:10])))
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -512,6 +565,35 @@ for name, attributes in json.loads(sys.argv[2]).items():
 cifar10(data_dir=Path(sys.argv[1]), valid_size=1)
 torchvision(name="DTD", data_dir=Path(sys.argv[1]))
 """
+
+
+COMMAND = """
+import json, sys
+from torchvision import datasets
+from tinyclsf.cli.app import main
+for name, attributes in json.loads(sys.argv.pop()).items():
+    for key, value in attributes.items():
+        setattr(getattr(datasets, name), key, value)
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 129, "its terminal was closed")]
+)
+def test_a_signal_leaves_nothing_of_a_download(
+    forks: Forks, tmp_path: Path, site: Site, number: int, code: int, word: str
+) -> None:
+    published = SETS["cifar10"](site)
+    site.fault, site.faulty = "stalls", published.last
+    process = forks.start(tmp_path, "show", "cifar10", "--data-dir", "data", json.dumps(published.changes), code=COMMAND)
+    deadline = time.monotonic() + 60
+    while len(site.asked) < 2 or not list(tmp_path.glob("data/*/.download-*")):
+        assert time.monotonic() < deadline, process.err.read_text()
+        time.sleep(0.02)
+    os.kill(process.pid, number)
+    assert process.finish() == (code, "", f"downloading CIFAR10: ...\nerror: {word}\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_that_download_at_once_both_end_with_whole_files(forks: Forks, tmp_path: Path, site: Site) -> None:
