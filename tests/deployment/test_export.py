@@ -237,6 +237,13 @@ def refusal(kind: type[TinyclsfError], run: Path, to: str, out: Path | None = No
             "model.json/m.pt2",
             "cannot write RUN/model.json/m.pt2: Not a directory; give a name in a folder that can be written to",
         ),
+        (
+            StorageError,
+            "safetensors",
+            f"{'a' * 300}/model.safetensors",  # looking into it fails, as where it may not be searched
+            f"cannot write RUN/{'a' * 300}/model.safetensors: File name too long; "
+            "give a name in a folder that can be written to",
+        ),
         (StorageError, "pt2", "folder.pt2", "cannot write RUN/folder.pt2: it is a folder; give the name of a file"),
     ],
 )

@@ -131,9 +131,9 @@ def _check_place(path: Path, to: str) -> None:
     suffix = Path(FILES[to]).suffix
     if path.suffix != suffix:
         raise ConfigurationError(f"{path} does not end in {suffix}, as files of {to} do; give another name")
+    check_target(path)  # and with it, whether its folder can be searched
     if path.name == WEIGHTS and (path.parent / CARD).exists():
         raise ConfigurationError(f"{path} holds the weights of a run, which an export does not write over; give another name")
-    check_target(path)
 
 
 def _versions(to: str) -> dict[str, str]:
