@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 from tinyclsf.cli.output import document
@@ -23,3 +26,19 @@ def test_a_document_is_what_json_can_hold() -> None:
         "map": {"deep": [[1, True, "text", "c"]]},
         "kind": "<class 'int'>",
     }
+
+
+def test_too_little_memory_for_pytorch_is_said(tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "tinyclsf", "summary", "linear"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30)),
+    )
+    assert (found.returncode, found.stdout) == (6, "")
+    assert found.stderr == (
+        "error: the memory that may be used is too small for PyTorch "
+        "(libtorch_cpu.so: failed to map segment from shared object); raise the limit that 'ulimit -v' shows, or close other programs\n"
+    )

@@ -1,4 +1,4 @@
-"""`tinyclsf predict`: whole tables, CSV and documents, files on the disk, faults and odd names, and Ctrl-C."""
+"""`tinyclsf predict`: whole tables, CSV and documents, files on the disk, faults and odd names."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import io
 import json
 import math
 import os
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +15,6 @@ import torch
 from PIL import Image
 
 from tests.support.commands import Cli
-from tests.support.forking import Forks
 from tinyclsf.modules import Classifier, Preprocess
 from tinyclsf.registry.plugins import find, load
 from tinyclsf.runs.folder import write_config
@@ -221,20 +218,11 @@ def test_arguments_that_cannot_be(cli: Cli, run: Path) -> None:
     assert cli("predict", "first", "a.png", "--device", "gpu").code == 2
 
 
-def test_ctrl_c_ends_it_with_nothing_written(forks: Forks, run: Path) -> None:
-    os.mkfifo("slow.png")
-    process = forks.start(Path.cwd(), "predict", "first", "slow.png", "--out", "found.csv")
-    with open("slow.png", "wb"):  # once it can be opened, the command reads it
-        os.kill(process.pid, signal.SIGINT)
-        again, deadline = time.monotonic() + 3, time.monotonic() + 60
-        while "error: " not in process.err.read_text():
-            assert time.monotonic() < deadline
-            if time.monotonic() > again:  # Python 3.10 does not look for a signal between opening and reading
-                os.kill(process.pid, signal.SIGINT)
-                again = deadline
-            time.sleep(0.02)
-    assert process.finish() == (130, "", "error: interrupted\n")
-    assert not list(Path().glob("*found*"))
+@pytest.mark.skipif(not os.path.exists("/proc/kmsg"), reason="a file that waits for the kernel's messages is on Linux alone")
+def test_what_would_be_waited_for_is_no_picture(cli: Cli, run: Path) -> None:
+    os.mkfifo("pipe.png")
+    rows = cli("predict", "first", "pipe.png", "/dev/zero", "/proc/kmsg", "--json").document["pictures"]
+    assert [row["error"] for row in rows] == ["a pipe or device and not a file"] * 2 + ["empty file"]
 
 
 def test_wide_letters_take_two_columns(cli: Cli) -> None:

@@ -131,7 +131,7 @@ def test_each_fault_is_a_result_and_the_others_go_on(here: Path, monkeypatch: py
         ("short.jpg", "cut short"),
         ("bomb.png", "more than 10,000 pixels"),
         ("nothing", "no picture in this folder"),
-        ("/dev/zero", "a device and not a file"),
+        ("/dev/zero", "a pipe or device and not a file"),
         ("", "no such file or directory"),
         ("a\0b", "embedded null byte"),
         ("good.png", None),

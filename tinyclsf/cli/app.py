@@ -40,6 +40,7 @@ _SECTIONS = {
     "Before training": (show, check),
     "What there is": (list_plugins, info),
 }
+_MORE_MEMORY = "raise the limit that 'ulimit -v' shows, or close other programs"
 
 
 class _Commands(click.Group):
@@ -137,6 +138,9 @@ def _run(args: list[str]) -> int:
     except Exception as error:
         if "--debug" in args:
             traceback.print_exc()
+        if isinstance(error, ImportError) and "failed to map segment" in str(error):
+            message = f"the memory that may be used is too small for PyTorch ({error}); {_MORE_MEMORY}"
+            return _fail("training", message, 6, None, as_json)
         message = f"{type(error).__name__}: {error}; this is a bug of tinyclsf: please report what --debug prints"
         return _fail("internal", message, 1, None, as_json)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -63,7 +62,7 @@ def _find_pictures(files: Iterable[StrPath]) -> tuple[list[str], dict[int, str]]
     for file in files:
         path = os.fspath(file)
         if not os.path.isdir(path):
-            add(path, "a device and not a file" if _is_device(path) else None)
+            add(path, None)
             continue
         before = len(paths)
         found, _ = pictures_in(path, lambda folder, error: add(folder, (error.strerror or str(error)).lower()))
@@ -115,11 +114,3 @@ def _square(model: Classifier) -> tuple[int, int]:
             "with 1 or 3 channels; train it on such images, or call it in Python"
         )
     return shape[0], shape[1]
-
-
-def _is_device(path: str) -> bool:
-    try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError):
-        return False
-    return stat.S_ISCHR(mode) or stat.S_ISBLK(mode)

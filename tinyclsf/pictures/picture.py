@@ -6,6 +6,7 @@ The processes that decode pictures import this module, so it starts quickly: nei
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 from functools import cache
 from io import BytesIO
@@ -54,9 +55,14 @@ def read_picture(source: str | os.PathLike[str] | bytes, size: int, channels: in
 def read_file(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a file.
 
-    Raises: PictureError if it cannot be read.
+    Raises: PictureError if it cannot be read, or is a pipe, which might be waited for in vain.
     """
     try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            raise PictureError("a pipe or device and not a file")
+        if status.st_size == 0:  # nor is there an end to some files of /proc, which have no size
+            return b""
         with open(path, "rb", buffering=0) as file:
             return file.read()
     except (OSError, ValueError) as error:
