@@ -52,7 +52,7 @@ DOORS = {
 LIGHT = {
     "cli/output.py",
     *("__init__.py", "__main__.py", "errors.py", "metrics.py", "registry/options.py", "registry/plugins.py"),
-    *("experiments/choices.py", "experiments/config_file.py", "experiments/request.py"),
+    *("registry/choices.py", "runs/config_file.py", "experiments/request.py"),
     *("machine/launch.py", "machine/signals.py", "machine/storage.py", "runs/folder.py", "runs/listing.py", *DOORS["click"]),
 }
 HEAVY = {"torch", "numpy", "scipy", "sklearn", "torchvision", "rich", "safetensors", "matplotlib", "jinja2"}

@@ -26,6 +26,19 @@ class Epoch(NamedTuple):
     seconds: float
 
 
+class Score(NamedTuple):
+    """How good a model is on images that it was not trained on: the split they are, and figures over all of them.
+
+    Units: `accuracy` and its 95 % interval (Wilson) are shares, 0..1.
+    """
+
+    split: str
+    images: int
+    loss: float
+    accuracy: float
+    interval: tuple[float, float]
+
+
 class Bin(NamedTuple):
     """The images whose confidence is above `low` and at most `high`: its mean, and their accuracy; None without images."""
 

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from tinyclsf.analysis.comparison import compare, differing
 from tinyclsf.errors import ConfigurationError, ModelFileError
 from tinyclsf.loop.evaluation import Predictions
-from tinyclsf.metrics import Epoch
+from tinyclsf.metrics import Epoch, Score
+from tinyclsf.runs.config_file import ConfigFile, read_run_config
 from tinyclsf.runs.folder import write_config, write_predictions, write_state
 
 CONTENT = {"train": 9, "valid": 3, "test": 20, "classes": ["a", "b"], "image_shape": [1, 2, 2], "test_checksum": "0a"}
@@ -51,7 +52,7 @@ def make_run(
         return folder
     logits = F.one_hot(torch.tensor(predicted), 2).float()
     write_predictions(folder, split, Predictions(logits, torch.tensor(labels)))
-    write_state(folder, "done", held_out={"split": split, "images": len(labels)})
+    write_state(folder, "done", held_out=Score(split, len(labels), 0.5, 0.5, (0.25, 0.75)))
     return folder
 
 
@@ -59,13 +60,18 @@ def flipped(*wrong: int) -> list[int]:
     return [1 - label if number in wrong else label for number, label in enumerate(LABELS)]
 
 
-def test_only_what_differs_is_told() -> None:
+def read(folder: Path, config: dict[str, Any]) -> ConfigFile:
+    write_config(folder, config)
+    return read_run_config(folder)
+
+
+def test_only_what_differs_is_told(tmp_path: Path) -> None:
     first = {**config_of(epochs=2, lr=0.1, weight_decay=0, seed=0, run="runs/a", momentum=0.9), "threads": 1}
     second = config_of(epochs=2, lr=0.2, weight_decay=0.0, seed=0, run="runs/b", clip_norm=None)
     second["model"] |= {"options": {"depth": 3}, "package_version": "2"}
     second["callbacks"] = [{"name": "csv", "options": {"file": "x"}}]
     second |= {"torch": "2.16.0", "threads": 2}
-    a, b = differing([first, second])
+    a, b = differing([read(tmp_path, first), read(tmp_path, second)])
     assert list(a.items()) == [
         ("-m width", 8),
         ("lr", 0.1),
@@ -84,8 +90,10 @@ def test_only_what_differs_is_told() -> None:
         "version of torch": "2.16.0",
         "threads": 2,
     }
-    assert differing([first, first]) == [{}, {}]
-    assert differing([{}, {"model": "net", "settings": [], "callbacks": [{}]}]) == [{}, {"callback None": True}]
+    assert differing([read(tmp_path, first)] * 2) == [{}, {}]
+    plain = {"model": "net", "data": None, "settings": {"lr": 0.2}, "callbacks": ["csv"]}
+    found = differing([read(tmp_path, {}), read(tmp_path, plain)])
+    assert found == [{"model": None}, {"model": "net", "lr": 0.2, "callback csv": True}]
 
 
 def test_the_better_of_two_is_named(tmp_path: Path) -> None:
@@ -102,7 +110,7 @@ def test_the_better_of_two_is_named(tmp_path: Path) -> None:
     one, two = found.runs
     assert (one.name, one.folder, one.state, one.settings, two.settings) == ("a", a, "done", {"lr": 0.1}, {"lr": 0.2})
     assert one.best == Epoch(1, 0.5, 0.25, 0.1, 2.0)
-    assert one.held_out == {"split": "test", "images": 20}
+    assert one.held_out == Score("test", 20, 0.5, 0.5, (0.25, 0.75))
 
 
 @pytest.mark.parametrize(
@@ -269,5 +277,5 @@ def test_what_cannot_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             compare(given)
         assert str(error.value) == message
     (b / "config.json").write_text("[]")
-    with pytest.raises(ModelFileError, match=r"b/config\.json holds a list"):
+    with pytest.raises(ModelFileError, match=r"b/config\.json is a list; wanted an object"):
         compare([a, b])

@@ -275,10 +275,8 @@ def test_few_images_and_parts_that_differ() -> None:
     assert remarks(history_of([0.5, 0.5], accuracy=None), GOOD, valid_images=1000) == []
 
 
-def test_settings_as_a_run_writes_them_and_names_that_need_quotes() -> None:
-    written = {name: {"value": value, "source": "--x"} for name, value in SETTINGS.items()}
+def test_names_that_need_quotes() -> None:
     history = history_of([2.4, 22.9, 31.0])
-    assert find_remarks(history, None, written, name="runs/a") == remarks(history)
     quoted = "tinyclsf fit --config 'my runs/a/config.json' --lr"
     assert find_remarks(history, None, {"lr": 1}, name="my runs/a")[0].suggestion == f"{quoted} 0.1"
     assert find_remarks(history, None, {}, name="my runs/a")[0].suggestion == f"{quoted} 0.001"

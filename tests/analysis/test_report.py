@@ -238,7 +238,7 @@ def test_what_stands_out_knows_all_of_the_run(tmp_path: Path) -> None:
     written = by_hand(
         *(tmp_path / "run", ["ant", "bee", "cow", "dog"], Predictions(logits, labels), history),
         settings=settings,
-        data={"content": {"valid": 1000}},
+        data={"name": "set", "content": {"valid": 1000}},
     )
     assert written.scored is not None
     assert written.scored.assessment.loss == mse(logits, labels).item()
@@ -300,5 +300,5 @@ def test_what_is_broken_is_named(run: Path, tmp_path: Path) -> None:
         write_report(run)
     assert not (run / "report.html").exists()
     shutil.rmtree(run)
-    with pytest.raises(ModelFileError, match=r"cannot read runs/first/config\.json"):
+    with pytest.raises(ModelFileError, match=r"cannot read config file runs/first/config\.json"):
         write_report(run, Path("page.html"))

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from tinyclsf.loop.evaluation import Predictions
-from tinyclsf.metrics import Epoch, wilson_interval
+from tinyclsf.metrics import Epoch, Score, wilson_interval
 from tinyclsf.runs.folder import write_config, write_predictions, write_state
 
 LABELS = [0, 1] * 50
@@ -34,9 +34,8 @@ def make_run(
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row._asdict()) + "\n" for row in rows))
     predicted = torch.tensor([1 - label if number < wrong else label for number, label in enumerate(LABELS)])
     write_predictions(folder, split, Predictions(F.one_hot(predicted, 2).float(), torch.tensor(LABELS)))
-    interval = list(wilson_interval(100 - wrong, 100))
-    held_out = {"split": split, "images": 100, "loss": 0.125, "accuracy": 1 - wrong / 100, "interval": interval}
-    write_state(folder, "done", held_out=held_out)
+    score = Score(split, 100, 0.125, 1 - wrong / 100, wilson_interval(100 - wrong, 100))
+    write_state(folder, "done", held_out=score)
     return folder
 
 
@@ -100,7 +99,7 @@ def test_the_tables_fit_the_page_and_no_run_loses_its_name(cli: Any, number: int
     names = [f"a-model-of-a-long-name-on-data-2026112{each}-01004{each}" for each in range(number)]
     for each, name in enumerate(names):
         options = {f"option_{letter}": "/a/very/long/path/to/data" + letter * each for letter in "abcdefgh"}
-        make_run(name, each, options=options, lr=0.001 * each, schedule="one-cycle" if each else "none")
+        make_run(name, each, options=options, lr=0.001 * (each + 1), schedule="one-cycle" if each else "none")
     result = cli("compare", *names)
     assert (result.code, result.err) == (0, "")
     tables = result.out.split("\nno test" if "\nno test" in result.out else f"\n{names[0]} and")[0]
@@ -110,7 +109,7 @@ def test_the_tables_fit_the_page_and_no_run_loses_its_name(cli: Any, number: int
     assert {word[-7:] for word in found} == {name[-7:] for name in names}
     rows = [line.split() for line in tables.splitlines() if line]
     if number <= 4:
-        assert ["lr", *(f"{0.001 * each:g}" for each in range(number))] in rows
+        assert ["lr", *(f"{0.001 * (each + 1):g}" for each in range(number))] in rows
     else:
         headers = [row for row in rows if row[0] == "run"]
         assert headers[-1][-3:] == ["95", "%", "interval"]

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from tinyclsf.metrics import Score
 from tinyclsf.runs.folder import occupied, write_config, write_state
 
-HELD_OUT = {"split": "test", "images": 360, "loss": 0.125, "accuracy": 0.975, "interval": [0.95, 0.99]}
+HELD_OUT = Score("test", 360, 0.125, 0.975, (0.95, 0.99))
 LOOK = """
 import sys
 from tinyclsf.cli.app import main
@@ -37,7 +38,7 @@ def make_run(name: str, model: str, data: str, day: int, *accuracies: float | No
 
 def test_the_table_has_a_line_a_run(cli: Any) -> None:
     write_state(make_run("b", "mnist-cnn", "digits", 3, 0.5, 0.97216, 0.9, 0.9, 0.9), "done", held_out=HELD_OUT)
-    write_state(make_run("z-first", "vgg", "cifar10", 1, None), "stopped", held_out={**HELD_OUT, "split": "valid"})
+    write_state(make_run("z-first", "vgg", "cifar10", 1, None), "stopped", held_out=HELD_OUT._replace(split="valid"))
     write_state(make_run("nan", "mlp", "digits", 4), "failed", error="the loss is nan in step 3")
     make_run("killed", "mlp", "digits", 5, 0.25)
     broken = make_run("broken", "mlp", "digits", 2, 1.0)
@@ -47,14 +48,14 @@ def test_the_table_has_a_line_a_run(cli: Any) -> None:
     assert (result.code, result.err) == (0, "")
     assert result.out == (
         "run                 state    model      data           epochs  best valid accuracy  test     started\n"
-        "broken              broken   -          -              1/-     100.00 % in epoch 1  -        -\n"
+        "broken              broken   -          -              -       -                    -        -\n"
         "z-first             stopped  vgg        cifar10        1/5     - in epoch 1         -        2026-01-01 03:04\n"
         "b                   done     mnist-cnn  digits         5/5     97.22 % in epoch 2   97.50 %  2026-01-03 03:04\n"
         "nan                 failed   mlp        digits         0/5     -                    -        2026-01-04 03:04\n"
         "killed              stopped  mlp        digits         1/5     25.00 % in epoch 1   -        2026-01-05 03:04\n"
         "longer-than-others  running  lenet      fashion-mnist  3/5     25.00 % in epoch 2   -        2026-01-06 03:04\n"
-        "broken: runs/broken/config.json is not JSON (Expecting value: line 1 column 1 (char 0)); "
-        "the file is broken or not a run's\n"
+        "broken: config file runs/broken/config.json is not JSON (Expecting value: line 1 column 1 (char 0)); "
+        "wanted a run's config.json\n"
         "nan: the loss is nan in step 3\n"
     )
 
@@ -73,7 +74,7 @@ def test_the_runs_as_json_are_one_document(cli: Any) -> None:
         "epochs_done": 2,
         "epochs": 5,
         "best": {"epoch": 2, "train_loss": 1.0, "valid_loss": 0.5, "valid_accuracy": 0.75, "seconds": 2.0},
-        "held_out": HELD_OUT,
+        "held_out": {"split": "test", "images": 360, "loss": 0.125, "accuracy": 0.975, "interval": [0.95, 0.99]},
         "created": "2026-01-01T03:04:05+01:00",
         "error": None,
     }

@@ -14,11 +14,11 @@ import tinyclsf
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError, ModelFileError
 from tinyclsf.experiments.building import Built
-from tinyclsf.experiments.choices import KINDS
 from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.experiments.watching import Watcher
 from tinyclsf.metrics import Epoch, wilson_interval
 from tinyclsf.modules import Preprocess
+from tinyclsf.registry.choices import KINDS
 from tinyclsf.runs.models import read_weights, save_weights
 from tinyclsf.runs.trained_run import load_run, load_splits
 from tinyclsf.trainer import Callback, Trainer

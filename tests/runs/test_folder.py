@@ -21,6 +21,7 @@ import torch
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, StorageError
 from tinyclsf.loop.evaluation import Predictions
+from tinyclsf.metrics import Score
 from tinyclsf.runs.folder import (
     check_run_name,
     clear_state,
@@ -270,11 +271,11 @@ def test_a_run_that_cannot_be_locked_is_a_storage_error(tmp_path: Path) -> None:
 
 
 def test_state_reads_back_with_the_local_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    held_out = {"split": "test", "accuracy": 0.5, "interval": [0.25, 0.75]}
+    held_out = {"split": "test", "images": 8, "loss": 1.5, "accuracy": 0.5, "interval": [0.25, 0.75]}
     with monkeypatch.context() as elsewhere:
         elsewhere.setenv("TZ", "IST-5:30")
         time.tzset()
-        write_state(tmp_path, "failed", error="größer als 1", held_out=held_out)
+        write_state(tmp_path, "failed", error="größer als 1", held_out=Score("test", 8, 1.5, 0.5, (0.25, 0.75)))
     time.tzset()
     state = json.loads((tmp_path / "state.json").read_text(encoding="utf-8"))
     ended = state.pop("ended")
@@ -336,13 +337,19 @@ def test_predictions_that_are_missing_or_broken(tmp_path: Path) -> None:
         assert refusal().startswith(f"{path} is broken (")
     good = np.zeros((2, 3), np.float32)
     for logits, labels, found in (
-        (np.zeros((2, 3)), np.zeros(2, int), "logits float64 (2, 3) and labels int64 (2,)"),
-        (good, np.zeros(3, int), "logits float32 (2, 3) and labels int64 (3,)"),
-        (good, np.zeros(2, np.int32), "logits float32 (2, 3) and labels int32 (2,)"),
-        (good[0], np.zeros(3, int), "logits float32 (3,) and labels int64 (3,)"),
+        (np.zeros((2, 3)), np.zeros(2, int), "holds logits float64 (2, 3); wanted float32 (n, classes)"),
+        (good[0], np.zeros(3, int), "holds logits float32 (3,); wanted float32 (n, classes)"),
+        (good[:, :0], np.zeros(2, int), "holds logits float32 (2, 0); wanted float32 (n, classes)"),
+        (good[:0], np.zeros(0, int), "holds logits float32 (0, 3); wanted float32 (n, classes)"),
+        (good, np.zeros(3, int), "holds labels int64 (3,); wanted int64 (2,)"),
+        (good, np.zeros(2, np.int32), "holds labels int32 (2,); wanted int64 (2,)"),
+        (good, np.array([-100, 3]), "has labels -100 to 3; wanted 0 to 2"),
     ):
         np.savez(path, split="test", logits=logits, labels=labels)
-        assert refusal() == f"{path} holds {found}; wanted float32 (n, classes) and int64 (n,)"
+        assert refusal() == f"{path} {found}"
+    for split, found in (("train", "'train'"), (3, "3"), (["test"], "['test']")):
+        np.savez(path, split=np.array(split), logits=good, labels=np.zeros(2, int))
+        assert refusal() == f"{path} is for split {found}; wanted test or valid"
     np.savez(path, split="test", logits=np.array([{}]), labels=np.zeros(1, int))
     assert refusal() == f"{path} is broken (ValueError); wanted what a run writes when it is done"
 

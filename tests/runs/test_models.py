@@ -147,7 +147,7 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
             "FOLDER/model.json is not JSON (Expecting ',' delimiter: line 1 column 13 (char 12)); "
             "the file is broken or not a model's",
         ),
-        (b"[1, 2]", "FOLDER/model.json lacks format, classes, image_shape, white or plugin; it is not a model's"),
+        (b"[1, 2]", "FOLDER/model.json holds a list; wanted an object; the file is broken or not a model's"),
         (b'{"format": 1}', "FOLDER/model.json lacks format, classes, image_shape, white or plugin; it is not a model's"),
     ],
 )
@@ -166,18 +166,34 @@ def test_a_card_that_is_no_text_at_all(folder: Path, content: bytes) -> None:
     "changes",
     [
         {"classes": 3},
+        {"classes": []},
+        {"classes": ["cat", 3, "emu"]},
         {"image_shape": None},
+        {"image_shape": []},
         {"image_shape": [1, 8, "8"]},
+        {"image_shape": [1, 8, 0]},
         {"white": "255"},
+        {"white": True},
+        {"white": 0},
+        {"white": float("nan")},
         {"plugin": "mnist-cnn"},
         {"plugin": {"name": "mnist-cnn"}},
         {"plugin": {"name": 3, "options": {}}},
     ],
     ids=str,
 )
-def test_a_card_of_wrong_types(folder: Path, changes: dict[str, Any]) -> None:
+def test_a_card_of_odd_values(folder: Path, changes: dict[str, Any]) -> None:
+    wanted = {"classes": "a list of texts", "image_shape": "channels, height and width", "white": "a number above 0"}
+    wanted["plugin"] = "an object with name and options, or null"
     edit_card(folder, **changes)
-    assert refusal(folder) == "FOLDER/model.json has classes, image_shape, white or plugin of a wrong type; the file is broken"
+    [(name, value)] = changes.items()
+    assert refusal(folder) == f"FOLDER/model.json: {name} is {json.dumps(value)}; wanted {wanted[name]}; the file is broken"
+
+
+def test_a_card_for_images_that_no_memory_holds(folder: Path) -> None:
+    edit_card(folder, image_shape=[3, 2**20, 2**20])
+    sentence = "FOLDER/model.json is for images of 3x1048576x1048576, which are too large; the file is broken"
+    assert refusal(folder) == sentence
 
 
 def test_a_card_of_a_newer_format(folder: Path) -> None:
@@ -206,13 +222,16 @@ def test_a_plugin_that_is_not_what_it_was(folder: Path, plugin: dict[str, Any], 
     assert (error.value.tip, error.value.exit_code) == (tip, 4)
 
 
-def test_a_plugin_that_fails_is_blamed(folder: Path) -> None:
-    edit_card(folder, image_shape=[])
+def test_a_plugin_that_fails_is_blamed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def factory(image_shape: tuple[int, ...], num_classes: int, *, manual: bool = False) -> nn.Module:
+        raise IndexError("tuple index out of range")
+
+    monkeypatch.setattr("tinyclsf.runs.models.load", lambda plugin: factory)
     with pytest.raises(PluginError) as error:
         load_model(folder)
     assert str(error.value) == (
         "model 'mnist-cnn' of package tinyclsf (tinyclsf_plugins.models.mnist_cnn:mnist_cnn) "
-        "failed for 3 classes of images (): IndexError: tuple index out of range"
+        "failed for 3 classes of images (2, 9, 9): IndexError: tuple index out of range"
     )
 
 
@@ -269,6 +288,19 @@ def test_weights_of_another_network(folder: Path, change: Callable[[dict[str, to
     assert refusal(folder) == (
         f"FOLDER/model.safetensors does not fit its network: Error(s) in loading state_dict for Classifier: {found}"
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+def test_weights_of_another_kind_of_number(folder: Path, dtype: torch.dtype) -> None:
+    edit_weights(folder, lambda state: state.update({"network.conv1.bias": torch.zeros(16, dtype=dtype)}))
+    assert refusal(folder) == (
+        f"FOLDER/model.safetensors has {dtype} in network.conv1.bias; wanted torch.float32; train it again"
+    )
+
+
+def test_weights_that_float32_does_not_hold_are_refused(folder: Path) -> None:
+    edit_weights(folder, lambda state: state.update({"network.conv1.bias": torch.full((16,), 1e300, dtype=torch.float64)}))
+    assert "values in network.conv1.bias that are not finite numbers" in refusal(folder)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -17,9 +17,11 @@ from tinyclsf.analysis.significance import SIGNIFICANT, McNemar, holm, mcnemar, 
 from tinyclsf.errors import ConfigurationError, ModelFileError
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.machine.storage import StrPath
-from tinyclsf.metrics import Epoch, best_of, quality
+from tinyclsf.metrics import Epoch, Score, best_of, quality
+from tinyclsf.runs.config_file import ConfigFile, read_run_config
 from tinyclsf.runs.folder import read_predictions
-from tinyclsf.runs.listing import describe_run, read_history, read_run_config, value_at
+from tinyclsf.runs.listing import describe_run
+from tinyclsf.runs.records import read_history
 
 ALL_PAIRS = 4  # runs of which each is tested against each; of more, the best one against the others
 
@@ -31,8 +33,7 @@ _WHY = {"running": "is still being trained", "stopped": "was stopped", "failed":
 class ComparedRun(NamedTuple):
     """One of the runs; None where its files do not say.
 
-    `settings` are those in which the runs differ; a setting that this run does not have is not among them. `held_out` has
-    split, images, loss, accuracy and interval.
+    `settings` are those in which the runs differ; a setting that this run does not have is not among them.
     """
 
     name: str
@@ -42,7 +43,7 @@ class ComparedRun(NamedTuple):
     history: list[Epoch]
     epochs: int | None
     best: Epoch | None
-    held_out: dict[str, Any] | None
+    held_out: Score | None
     parameters: int | None
 
 
@@ -65,7 +66,7 @@ class Comparison(NamedTuple):
     notes: tuple[str, ...]
 
 
-def differing(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def differing(configs: Sequence[ConfigFile]) -> list[dict[str, Any]]:
     """For each `config.json` the settings in which they differ, by the names that the command line gives them.
 
     One that a config does not have is not in its dictionary. What tells no two settings apart is left out: names and times.
@@ -79,7 +80,7 @@ def compare(folders: Sequence[StrPath]) -> Comparison:
     """Compare runs by what their folders hold, without building a model.
 
     Two runs are tested where both were scored on the same images: the same files, at any size, or the same pixels.
-    Raises: ConfigurationError if there are fewer than two, or one is given twice; ModelFileError if settings are broken.
+    Raises: ConfigurationError if there are fewer than two, or one is given twice; ModelFileError if a file of a run is broken.
     """
     paths = [Path(folder) for folder in folders]
     if len(paths) < 2:
@@ -98,7 +99,7 @@ def compare(folders: Sequence[StrPath]) -> Comparison:
 
 class _Scored(NamedTuple):
     run: ComparedRun
-    config: dict[str, Any]
+    config: ConfigFile
     split: str
     predictions: Predictions | None
     why_none: str
@@ -108,7 +109,7 @@ class _Scored(NamedTuple):
         return self.run.name
 
 
-def _compared(folder: Path, name: str, config: Mapping[str, Any], settings: dict[str, Any]) -> ComparedRun:
+def _compared(folder: Path, name: str, config: ConfigFile, settings: dict[str, Any]) -> ComparedRun:
     summary, history = describe_run(folder), read_history(folder)
     return ComparedRun(
         name=name,
@@ -119,7 +120,7 @@ def _compared(folder: Path, name: str, config: Mapping[str, Any], settings: dict
         epochs=summary.epochs,
         best=best_of(history),
         held_out=summary.held_out,
-        parameters=value_at(int, config, "model", "parameters"),
+        parameters=config.parameters,
     )
 
 
@@ -138,24 +139,19 @@ def _read_predictions(run: ComparedRun) -> tuple[str, Predictions | None, str]:
         return "", None, str(error)
 
 
-def _settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    model, data, settings = (value_at(dict, config, key) or {} for key in ("model", "data", "settings"))
-    found: dict[str, Any] = {"model": model.get("name")}
-    found |= {f"-m {name}": value for name, value in (value_at(dict, model, "options") or {}).items()}
-    found |= {"data": data.get("name")}
-    found |= {f"-d {name}": value for name, value in (value_at(dict, data, "options") or {}).items()}
-    found |= {name.replace("_", "-"): value_at(object, entry, "value") for name, entry in settings.items() if name != "run"}
-    for callback in value_at(list, config, "callbacks") or []:
-        name = value_at(str, callback, "name")
-        found |= {f"callback {name}": True}
-        found |= {f"-c {name}.{key}": value for key, value in (value_at(dict, callback, "options") or {}).items()}
-    packages = {f"version of {each['package']}": each.get("package_version") for each in (model, data) if "package" in each}
-    return (
-        found
-        | packages
-        | {f"version of {name}": config.get(name) for name in ("tinyclsf", "python", "torch")}
-        | {"threads": config.get("threads")}
-    )
+def _settings_of(config: ConfigFile) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for what, flag, named in (("model", "-m", config.model), ("data", "-d", config.data)):
+        found[what] = None if named is None else named.name
+        found |= {} if named is None else {f"{flag} {name}": value for name, value in named.options.items()}
+    found |= {name.replace("_", "-"): value for name, (value, _) in config.in_force.items() if name != "run"}
+    for callback in config.callbacks:
+        found[f"callback {callback.name}"] = True
+        found |= {f"-c {callback.name}.{key}": value for key, value in callback.options.items()}
+    for named in (config.model, config.data):
+        found |= {} if named is None or named.package is None else {f"version of {named.package}": named.package_version}
+    found |= {f"version of {name}": version for name, version in config.versions._asdict().items()}
+    return {**found, "threads": config.threads}
 
 
 def _names(each_settings: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -196,7 +192,7 @@ def _why_no_test(a: _Scored, b: _Scored) -> str | None:
             return each.why_none
     if a.split != b.split:
         return f"{a.name} was scored on {a.split} images and {b.name} on {b.split} images"
-    was, now = (value_at(dict, each.config, "data", "content") or {} for each in (a, b))
+    was, now = (each.config.content or {} for each in (a, b))
     for each, content in ((a, was), (b, now)):
         if not content:
             return f"the config.json of {each.name} does not say what is in its data"
@@ -242,7 +238,7 @@ def _sentence(a: _Scored, b: _Scored, test: McNemar, p_value: float) -> str:
     return f"{better} is better than {worse}: of the {images} {more:,} only {better} gets right and {fewer:,} only {worse}, {p}"
 
 
-def _notes(scored: Sequence[_Scored], pairs: Sequence[Pair], configs: Sequence[Mapping[str, Any]]) -> list[str]:
+def _notes(scored: Sequence[_Scored], pairs: Sequence[Pair], configs: Sequence[ConfigFile]) -> list[str]:
     notes, tests = [], [pair for pair in pairs if pair.test is not None]
     if len(scored) > ALL_PAIRS:
         notes.append(f"{_best(scored).name} is the best by validation, so it is tested against each of the others")

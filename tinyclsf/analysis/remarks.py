@@ -63,22 +63,17 @@ class _Run(NamedTuple):
     stuck: Sequence[int]
     error: str | None
 
-    def setting(self, name: str) -> Any:
-        """A setting as a run writes it, with its source, or the value alone."""
-        entry = self.settings.get(name)
-        return entry.get("value") if isinstance(entry, Mapping) else entry
-
     def again(self, *flags: str) -> str:
         """The command for a new run of the same settings but these."""
         return shlex.join(["tinyclsf", "fit", "--config", f"{self.name}/config.json", *flags])
 
     def other_seed(self) -> str:
         """The command for a new run of the next seed."""
-        return self.again("--seed", str((self.setting("seed") or 0) + 1))
+        return self.again("--seed", str((self.settings.get("seed") or 0) + 1))
 
     def longer(self) -> str:
         """The command that goes on to the epochs that were asked for, and once these are done to twice as many."""
-        done, asked = len(self.history), self.setting("epochs") or 0
+        done, asked = len(self.history), self.settings.get("epochs") or 0
         return shlex.join(["tinyclsf", "fit", "--resume", self.name, "--epochs", str(asked if asked > done else 2 * done)])
 
 
@@ -96,7 +91,7 @@ def find_remarks(
 
     - `history`: its epochs.
     - `assessment`: its figures on held-out images, None before there are any.
-    - `settings`: those of its `config.json`.
+    - `settings`: those of its `config.json`, the values alone.
     - `name`: its folder, for commands.
     - `stuck`: the classes whose output is the same for every image.
     - `valid_images`: the number of images that validated.
@@ -146,7 +141,7 @@ def _no_progress(run: _Run) -> Remark | None:
         f"accuracy is {percent(found.accuracy)} on {found.images:,} held-out images, "
         f"and to name always the most frequent class gives {percent(commonest)}"
     )
-    if run.setting("loss") in (None, "cross-entropy"):
+    if run.settings.get("loss") in (None, "cross-entropy"):
         ignorant = -math.fsum(share * math.log(share) for share in shares)
         if lowest < _IGNORANT * ignorant or found.accuracy > 2 * commonest:
             return None
@@ -187,7 +182,7 @@ def _overfitting(run: _Run) -> Remark | None:
         f"from epoch {low.epoch} to {last.epoch} train loss fell from {low.train_loss:.4g} to {last.train_loss:.4g} "
         f"while validation loss rose from {low.valid_loss:.4g} to {last.valid_loss:.4g}"
     )
-    flags = ([] if run.setting("patience") else ["--patience", "5"]) + _regularized(run)
+    flags = ([] if run.settings.get("patience") else ["--patience", "5"]) + _regularized(run)
     return Remark("the curves suggest overfitting", evidence, run.again(*(flags or ["--epochs", str(low.epoch)])))
 
 
@@ -252,7 +247,7 @@ def _calibration(run: _Run, found: Assessment, *, unfinished: bool) -> Remark | 
         f"mean confidence is {percent(confidence)} at an accuracy of {percent(found.accuracy)} "
         f"(95 % interval {percent(low)} to {percent(high)}); calibration error {percent(found.calibration_error)}"
     )
-    smoothing = run.setting("label_smoothing")  # None where the loss has no such thing
+    smoothing = run.settings.get("label_smoothing")  # None where the loss has no such thing
     if confidence > high:
         flags = ["--label-smoothing", "0.1"] if smoothing == 0 else _regularized(run) or ["--patience", "5"]
         return Remark("the figures suggest that the model is surer than it should be", evidence, run.again(*flags))
@@ -298,13 +293,13 @@ def _falls(values: Sequence[float]) -> bool:
 
 
 def _other_rate(run: _Run, factor: float) -> str:
-    lr = run.setting("lr")
+    lr = run.settings.get("lr")
     return run.again("--lr", "0.001" if lr is None else f"{lr * factor:g}")
 
 
 def _regularized(run: _Run) -> list[str]:
     """What keeps a model from learning images by heart and is not in use yet: shifted images, else more weight decay."""
-    decay = run.setting("weight_decay")  # None where the optimizer has no such thing
-    if run.setting("augment") in (None, "none"):
+    decay = run.settings.get("weight_decay")  # None where the optimizer has no such thing
+    if run.settings.get("augment") in (None, "none"):
         return ["--augment", "crop"]
     return [] if decay is None else ["--weight-decay", f"{10 * decay or 0.0005:g}"]

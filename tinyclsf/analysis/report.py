@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,12 +21,13 @@ from tinyclsf.errors import DataWarning, TinyclsfError, shape_as_text
 from tinyclsf.machine.storage import StrPath, check_target, write_whole
 from tinyclsf.machine.templates import load_template
 from tinyclsf.metrics import best_of, percent
-from tinyclsf.recipes import make_loss
 from tinyclsf.registry.options import as_text
-from tinyclsf.runs.folder import PREDICTIONS, read_predictions
-from tinyclsf.runs.listing import RunSummary, describe_run, read_history, read_run_config, setting_of, value_at
+from tinyclsf.runs.config_file import ConfigFile, read_run_config
+from tinyclsf.runs.folder import PREDICTIONS, is_there, read_predictions
+from tinyclsf.runs.listing import RunSummary, describe_run
 from tinyclsf.runs.models import read_card
-from tinyclsf.runs.trained_run import choose_split, how_changed, load_run, load_splits, paths_of
+from tinyclsf.runs.records import read_history
+from tinyclsf.runs.trained_run import choose_split, how_changed, load_run, load_splits, loss_of, paths_of
 
 REPORT = "report.html"
 _ENLARGED = 96  # pixels: smaller pictures are drawn as squares
@@ -72,23 +73,23 @@ def write_report(folder: StrPath, out: StrPath | None = None, *, worst: int = 12
     target = path / REPORT if out is None else Path(out)
     check_target(target)
     run, config, history = describe_run(path), read_run_config(path), read_history(path)
-    predicted, done = (path / PREDICTIONS).exists(), run.state == "done"
+    content, predicted, done = config.content or {}, is_there(path / PREDICTIONS), run.state == "done"
     scored = _scored(path, config) if predicted and done else None
     if predicted and not done:
         notes.append("The run is not done and its saved predictions are of earlier weights, so it has no figures.")
     remarks = find_remarks(
         history,
         None if scored is None else scored.assessment,
-        value_at(dict, config, "settings") or {},
+        config.settings,
         name=str(path),
         stuck=() if scored is None else scored.stuck,
-        valid_images=value_at(int, config, "data", "content", "valid"),
+        valid_images=content.get("valid"),
         error=run.error,
     )
     text = load_template(Path(__file__).with_name("report.html"), autoescape=True, percent=percent).render(
         run=run,
-        commands=value_at(list, config, "commands") or [],
-        about=_about(config),
+        commands=config.commands,
+        about=_about(config, content),
         settings=_settings(config),
         best=best_of(history),
         history=history,
@@ -104,10 +105,9 @@ def write_report(folder: StrPath, out: StrPath | None = None, *, worst: int = 12
     return PageReport(target, run, scored, remarks, notes)
 
 
-def _scored(folder: Path, config: dict[str, Any]) -> Scored:
+def _scored(folder: Path, config: ConfigFile) -> Scored:
     split, predictions = read_predictions(folder)
-    classes = read_card(folder)["classes"]
-    found = assess(predictions, classes, make_loss(setting_of(config, "loss", "cross-entropy")))
+    found = assess(predictions, read_card(folder).classes, loss_of(folder, config))
     return Scored(split, found, mistakes(predictions), stuck_outputs(predictions.logits))
 
 
@@ -124,6 +124,10 @@ def _pictures(folder: Path, scored: Scored, worst: int, notes: list[str]) -> lis
             notes.append(f"The mistakes have no pictures, as {changed}.")
             return []
         _, dataset = choose_split(splits, scored.split)
+        if isinstance(dataset, Sized) and len(dataset) != scored.assessment.images:
+            found = f"{scored.assessment.images:,} images and there are {len(dataset):,}"
+            notes.append(f"The mistakes have no pictures, as the saved predictions are of {found}.")
+            return []
         paths = paths_of(dataset)
         return [_picture(dataset[each.index][0], run.model.white, each, paths) for each in shown]
     except TinyclsfError as error:
@@ -139,33 +143,26 @@ def _picture(image: Any, white: float, mistake: Mistake, paths: Sequence[str] | 
     return Picture(mistake, url, max(pixels.shape[:2]) > _ENLARGED, None if paths is None else paths[mistake.index])
 
 
-def _about(config: dict[str, Any]) -> list[str]:
-    sizes = [
-        f"{count:,} {split}"
-        for split in ("train", "valid", "test")
-        if (count := value_at(int, config, "data", "content", split))
-    ]
-    classes = value_at(list, config, "data", "content", "classes")
-    shape = value_at(list, config, "data", "content", "image_shape")
-    parameters = value_at(int, config, "model", "parameters")
+def _about(config: ConfigFile, content: dict[str, Any]) -> list[str]:
+    sizes = [f"{content[split]:,} {split}" for split in ("train", "valid", "test") if content.get(split)]
+    classes, shape = content.get("classes"), content.get("image_shape")
     data = [
         *([f"{', '.join(sizes)} images"] if sizes else []),
         *([f"of {shape_as_text(shape)}"] if shape else []),
         *([f"in {len(classes)} classes"] if classes else []),
     ]
-    versions = [f"{name} {config[name.lower()]}" for name in ("tinyclsf", "torch", "Python") if name.lower() in config]
-    return [" ".join(data), "" if parameters is None else f"{parameters:,} parameters", ", ".join(versions)]
+    parameters = "" if config.parameters is None else f"{config.parameters:,} parameters"
+    found = {"tinyclsf": config.versions.tinyclsf, "torch": config.versions.torch, "Python": config.versions.python}
+    versions = ", ".join(f"{name} {version}" for name, version in found.items() if version is not None)
+    return [" ".join(data), parameters, versions]
 
 
-def _settings(config: dict[str, Any]) -> list[tuple[str, str, str]]:
+def _settings(config: ConfigFile) -> list[tuple[str, str, str]]:
     rows = []
-    for kind in ("data", "model"):
-        options = value_at(dict, config, kind, "options") or {}
+    for kind, named in (("data", config.data), ("model", config.model)):
+        options = {} if named is None else named.options
         rows += [(f"{kind} {name}", as_text(value), "") for name, value in options.items()]
-    for name in value_at(dict, config, "settings") or {}:
-        source = value_at(str, config, "settings", name, "source")
-        rows.append((name.replace("_", "-"), as_text(setting_of(config, name)), source or ""))
-    return rows
+    return rows + [(name.replace("_", "-"), as_text(value), source) for name, (value, source) in config.in_force.items()]
 
 
 def _drawn_confusion(assessment: Assessment) -> str | None:

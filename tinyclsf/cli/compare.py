@@ -69,7 +69,7 @@ def _setting(run: ComparedRun, name: str) -> str:
 
 
 def _labels(found: Comparison) -> list[str]:
-    splits = {run.held_out["split"] for run in found.runs if run.held_out}
+    splits = {run.held_out.split for run in found.runs if run.held_out}
     scored = "test" if splits == {"test"} else "held-out"  # "valid" would name two rows alike
     return [
         *("epochs", "seconds", "parameters", "best epoch", "train loss", "valid loss", "valid accuracy"),
@@ -87,8 +87,8 @@ def _figures(run: ComparedRun) -> list[str]:
         figures += [str(best.epoch), f"{best.train_loss:.4f}", f"{best.valid_loss:.4f}", percent(best.valid_accuracy)]
     if held_out is None:
         return [*figures, *["-"] * 4]
-    low, high = held_out["interval"]
-    figures += [f"{held_out['images']:,}", f"{held_out['loss']:.4f}", percent(held_out["accuracy"])]
+    low, high = held_out.interval
+    figures += [f"{held_out.images:,}", f"{held_out.loss:.4f}", percent(held_out.accuracy)]
     return [*figures, f"{low * 100:.2f} to {high * 100:.2f} %"]
 
 

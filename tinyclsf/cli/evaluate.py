@@ -74,8 +74,8 @@ def evaluate(
         warn_if_training(watch, folder)
         splits = load_splits(trained, data=data, data_dir=data_dir, options=data_options)
         name, dataset = choose_split(splits, split)
-        evaluated = trained.config["data"]["name"] if data is None else data
-        other = data_dir is not None or bool(data_options) or evaluated != trained.config["data"]["name"]
+        evaluated = trained.data.name if data is None else data
+        other = data_dir is not None or bool(data_options) or evaluated != trained.data.name
         # A data set's name may hold anything, a slash too.
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(["evaluation", *([evaluated] if other else []), name]))
         target = out or folder / plain

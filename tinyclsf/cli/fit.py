@@ -14,10 +14,10 @@ import click
 from tinyclsf.cli.output import Output
 from tinyclsf.cli.shared_options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, complete_plugin, option, runs_option
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.experiments.choices import KINDS
 from tinyclsf.experiments.request import DATA, make_request
 from tinyclsf.machine import launch
 from tinyclsf.machine.signals import SignalReceived, StopSignals, stopped_by
+from tinyclsf.registry.choices import KINDS
 from tinyclsf.registry.plugins import own_version
 from tinyclsf.runs.folder import check_run_name
 from tinyclsf.runs.listing import find_run

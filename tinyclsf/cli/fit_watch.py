@@ -140,7 +140,7 @@ def output_of(run: TrainedRun, warnings: list[str]) -> Output:
         ("run", folder),
     ]
     content = document(
-        "fit", run=folder, settings=run.config["settings"], best=best, held_out=held_out, history=run.history, warnings=warnings
+        "fit", run=folder, settings=run.config.in_force, best=best, held_out=held_out, history=run.history, warnings=warnings
     )
     return Output("\n".join(columns(rows, indent="")), content)
 

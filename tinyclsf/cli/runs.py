@@ -34,14 +34,14 @@ def runs(root: Path) -> Output:
 
 
 def _row(run: RunSummary) -> tuple[str, ...]:
-    best, held_out = run.best, run.held_out or {}
+    best, held_out = run.best, run.held_out
     return (
         run.name,
         run.state,
         run.model or "-",
         run.data or "-",
-        f"{run.epochs_done}/{run.epochs or '-'}",
+        "-" if run.epochs_done is None else f"{run.epochs_done}/{run.epochs or '-'}",
         "-" if best is None else f"{percent(best.valid_accuracy)} in epoch {best.epoch}",
-        percent(held_out.get("accuracy") if held_out.get("split") == "test" else None),
+        percent(held_out.accuracy if held_out is not None and held_out.split == "test" else None),
         run.created[:16].replace("T", " ") if run.created else "-",
     )

@@ -31,7 +31,7 @@ from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, Tin
 from tinyclsf.machine.storage import StrPath, check_target, write_whole
 from tinyclsf.modules import Classifier
 from tinyclsf.registry.plugins import own_version
-from tinyclsf.runs.models import CARD, WEIGHTS, read_card
+from tinyclsf.runs.models import CARD, FORMAT, WEIGHTS, read_card
 from tinyclsf.runs.trained_run import TrainedRun, choose_split, load_run, load_splits
 
 FILES = {"onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "export.safetensors"}
@@ -151,7 +151,8 @@ def _versions(to: str) -> dict[str, str]:
 def _card(folder: Path, classifier: Classifier) -> dict[str, Any]:
     shape = ", ".join(map(str, classifier.image_shape))
     return {
-        **read_card(folder),
+        "format": FORMAT,
+        **read_card(folder)._asdict(),
         "input": f"images: uint8 (n, {shape}), pixels 0..255",
         "output": f"logits (n, {len(classifier.classes)}), one for each class in the order of classes",
         "tinyclsf": own_version(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
 import tempfile
 import warnings
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tinyclsf.errors import ModelFileError, PluginError, TinyclsfError
+from tinyclsf.machine.json_text import json_text
 from tinyclsf.machine.storage import StrPath, write_whole
 from tinyclsf.modules import Classifier
 from tinyclsf.runs.models import CARD, WEIGHTS, load_model, save_weights
@@ -56,7 +56,7 @@ def write_onnx(model: PixelClassifier, path: Path, card: dict[str, Any]) -> int:
         assert made is not None
         proto = made.model_proto
     _name_batch_axis(proto.graph)
-    notes = {key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in card.items()}
+    notes = {key: value if isinstance(value, str) else json_text(value) for key, value in card.items()}
     onnx.helper.set_model_props(proto, notes)
     content = proto.SerializeToString()
     write_whole(path, lambda file: file.write(content))
@@ -71,13 +71,13 @@ def write_pt2(model: PixelClassifier, path: Path, card: dict[str, Any]) -> None:
     program = _traced(model, card, "pt2")
     content = io.BytesIO()
     with _blaming_the_model(card, "pt2"):
-        torch.export.save(program, content, extra_files={"card.json": json.dumps(card, ensure_ascii=False)})
+        torch.export.save(program, content, extra_files={"card.json": json_text(card)})
     write_whole(path, lambda file: file.write(content.getvalue()))
 
 
 def write_safetensors(model: PixelClassifier, path: Path, card: dict[str, Any]) -> None:
     """Write the classifier's weights, with the card in the header."""
-    save_weights(model.classifier, path, notes={"card": json.dumps(card, ensure_ascii=False)})
+    save_weights(model.classifier, path, notes={"card": json_text(card)})
 
 
 def load_onnx(path: Path) -> Any:

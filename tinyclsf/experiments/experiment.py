@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from tinyclsf.errors import ModelFileError
 from tinyclsf.experiments.callback_plugins import CallbackComponent, load_callback_components
-from tinyclsf.experiments.config_file import ConfigFile, Named
 from tinyclsf.experiments.request import Asked, Request, make_request
 from tinyclsf.experiments.settings import Settings, resolve
 from tinyclsf.registry.components import Component, load_component
 from tinyclsf.registry.options import Setting, as_text
 from tinyclsf.registry.plugins import Plugin
+from tinyclsf.runs.config_file import ConfigFile, Named
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tinyclsf.errors import ConfigurationError, did_you_mean
-from tinyclsf.experiments.choices import KINDS, Choices, checked
-from tinyclsf.experiments.config_file import ConfigFile, Named, read_config_file
+from tinyclsf.registry.choices import KINDS, Choices, checked
 from tinyclsf.registry.options import Setting
 from tinyclsf.registry.plugins import Plugin, find, given_plugin
+from tinyclsf.runs.config_file import ConfigFile, Named, read_config_file
 
 if TYPE_CHECKING:
     from torch import nn

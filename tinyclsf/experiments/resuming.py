@@ -14,6 +14,7 @@ from tinyclsf.experiments.building import Built
 from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.loop.state import check_state
 from tinyclsf.runs.checkpoints import CHECKPOINT, PREVIOUS, load_checkpoint
+from tinyclsf.runs.models import WEIGHTS, load_weights
 from tinyclsf.trainer import Trainer
 
 
@@ -29,11 +30,14 @@ def state_to_resume(experiment: Experiment, built: Built) -> dict[str, Any] | No
         raise ModelFileError(f"the data is not what run {folder} was begun with: {differing}; bring that back")
     if differing:
         _warn(f"the data is not that of {config}: {differing}")
-    if config.torch is not None and config.torch != torch.__version__:
-        _warn(f"{config} is of torch {config.torch} and this is {torch.__version__}: figures may differ in the last digits")
+    if config.versions.torch not in (None, torch.__version__):
+        found = f"{config} is of torch {config.versions.torch} and this is {torch.__version__}"
+        _warn(f"{found}: figures may differ in the last digits")
     state = None if folder is None else _newest_state(folder)
     if folder is not None and state is not None:
         check_state(state, ("optimizer",))
+        if state["history"]:  # now, and not after training, so that a run whose best weights are broken stays as it is
+            load_weights(built.model, folder / WEIGHTS)
         _stretch(state, built.trainer, folder, built.settings["epochs"].value)
     return state
 

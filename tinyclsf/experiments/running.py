@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import platform
 import signal
 import traceback
@@ -17,7 +18,6 @@ import torch
 from tinyclsf.batches.loaders import loader
 from tinyclsf.errors import Interrupted, ModelFileError, StorageError, TinyclsfWarning, TrainingError
 from tinyclsf.experiments.building import Built, build
-from tinyclsf.experiments.config_file import ConfigFile
 from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.experiments.resuming import state_to_resume
 from tinyclsf.experiments.watching import Watcher, position
@@ -31,6 +31,7 @@ from tinyclsf.metrics import best_of
 from tinyclsf.registry.options import Setting
 from tinyclsf.registry.plugins import blamed_on, own_version
 from tinyclsf.runs.checkpoints import CHECKPOINT
+from tinyclsf.runs.config_file import ConfigFile, read_run_config
 from tinyclsf.runs.folder import (
     CONFIG,
     RUN_FILES,
@@ -38,12 +39,12 @@ from tinyclsf.runs.folder import (
     clear_state,
     create_run,
     occupied,
-    removed_if_empty,
+    removed_unless_begun,
     write_config,
     write_predictions,
     write_state,
 )
-from tinyclsf.runs.models import CARD, WEIGHTS, read_weights, save_card, weights_epoch
+from tinyclsf.runs.models import CARD, WEIGHTS, load_weights, save_card, weights_epoch
 from tinyclsf.runs.trained_run import TrainedRun
 
 
@@ -69,7 +70,8 @@ def carry_out(
         signals.hold()  # until there is somebody to remove a folder that stays empty
         default = f"{experiment.model.plugin.name}-{experiment.data.plugin.name}"
         folder = experiment.request.resumed or create_run(root, name, default=default)
-        with occupied(folder), removed_if_empty(folder):
+        new = contextlib.nullcontext() if experiment.request.resumed else removed_unless_begun(folder)
+        with occupied(folder), new:
             distributed.from_first(folder)
             built, state = _prepare(experiment, device, folder, source, watcher, signals)
             clear_state(folder)  # what it said of an earlier end is void from here on
@@ -78,14 +80,13 @@ def carry_out(
             with _recorded(folder), _blamed_network(experiment, built):
                 with _ending("before training began", folder):
                     watcher.on_built(experiment, built)
-                    config = _config(experiment, built, command)
-                    write_config(folder, config)
+                    write_config(folder, _config(experiment, built, command))
                     plugin = experiment.model
                     save_card(built.model, folder, plugin=plugin.described() if plugin.plugin.package else None)
                 _train(built, state, folder, signals)
                 _score(built, folder, signals)
             distributed.any_of(False)  # the others have waited for the scores
-            return _opened(folder, config, built)
+            return _opened(folder, built)
 
 
 def _follow(experiment: Experiment, device: torch.device, source: str, signals: StopSignals) -> TrainedRun:
@@ -97,7 +98,7 @@ def _follow(experiment: Experiment, device: torch.device, source: str, signals: 
     with _recorded(folder), _blamed_network(experiment, built):
         _train(built, state, folder, signals)
     distributed.any_of(False)
-    return _opened(folder, _config(experiment, built, ""), built)
+    return _opened(folder, built)
 
 
 def _prepare(
@@ -141,18 +142,19 @@ def _score(built: Built, folder: Path, signals: StopSignals) -> None:
                 f"{folder / WEIGHTS} holds the weights of epoch {kept}, and the best epoch is {best.epoch}; "
                 f"train epoch {kept} once more with {launch.command()} fit --resume {folder} --epochs {kept}"
             )
-        trainer.evaluated_model.load_state_dict(read_weights(folder / WEIGHTS))
+        load_weights(trainer.evaluated_model, folder / WEIGHTS)
         predictions = trainer.predict(loader(dataset, batch_size))
         signals.hold()  # the rest takes no time, and a run that is done was not stopped
         write_predictions(folder, name, predictions)
         held_out = score(name, predictions, trainer.loss_func)
-        write_state(folder, "done", held_out=held_out._asdict())
+        if not math.isfinite(held_out.loss):
+            raise TrainingError(f"the loss on the {name} images is {held_out.loss}; train again with a lower learning rate")
+        write_state(folder, "done", held_out=held_out)
 
 
-def _opened(folder: Path, config: dict[str, Any], built: Built) -> TrainedRun:
-    model = built.model
-    model.load_state_dict(read_weights(folder / WEIGHTS))
-    return TrainedRun(folder, config, built.trainer.history, model.cpu().eval())
+def _opened(folder: Path, built: Built) -> TrainedRun:
+    load_weights(built.model, folder / WEIGHTS)
+    return TrainedRun(folder, read_run_config(folder), built.trainer.history, built.model.cpu().eval())
 
 
 def _config(experiment: Experiment, built: Built, command: str) -> dict[str, Any]:

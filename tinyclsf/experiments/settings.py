@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from tinyclsf.errors import ConfigurationError, PluginError
-from tinyclsf.experiments.choices import checked
 from tinyclsf.recipes import Recipe, options_with_defaults, parse_augment
+from tinyclsf.registry.choices import checked
 from tinyclsf.registry.options import Setting
 
 Settings = dict[str, Setting]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tinyclsf.machine import distributed
-from tinyclsf.metrics import has_labels, hits, mean_over, no_samples, wilson_interval
+from tinyclsf.metrics import Score, has_labels, hits, mean_over, no_samples, wilson_interval
 from tinyclsf.training import Batches, LossFunc
 
 
@@ -27,19 +27,6 @@ class Predictions(NamedTuple):
 
     logits: Tensor
     labels: Tensor
-
-
-class Score(NamedTuple):
-    """How good a model is on images that it was not trained on: the split they are, and figures over all of them.
-
-    Units: `accuracy` and its 95 % interval (Wilson) are shares, 0..1.
-    """
-
-    split: str
-    images: int
-    loss: float
-    accuracy: float
-    interval: tuple[float, float]
 
 
 def score(split: str, predictions: Predictions, loss_func: LossFunc) -> Score:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -14,17 +15,20 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, StorageError
+from tinyclsf.machine.json_text import json_type, parse_json
 from tinyclsf.machine.locks import lock, unlock
 from tinyclsf.machine.storage import write_json, write_whole
 
 if TYPE_CHECKING:
     from tinyclsf.loop.evaluation import Predictions
+    from tinyclsf.metrics import Score
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 PREDICTIONS = "predictions.npz"
 STATE = "state.json"
 LOCK = ".lock"
+HELD_OUT = ("test", "valid")  # the splits that a run is scored on
 RUN_FILES = (CONFIG, METRICS, PREDICTIONS, STATE)
 
 _OF_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.", re.IGNORECASE)  # devices, and a dot that it drops
@@ -71,16 +75,37 @@ def reading(path: Path, advice: str) -> Iterator[None]:
         raise ModelFileError(f"cannot read {path}: {error.strerror}; {advice}") from error
 
 
-def read_json(path: Path, advice: str, owner: str) -> Any:
-    """What a JSON file holds; `advice` is for one that cannot be read, `owner` is what such a file belongs to.
+def read_json(path: Path, advice: str, owner: str) -> dict[str, Any]:
+    """The object that a JSON file holds; `advice` is for one that cannot be read, `owner` is what such a file belongs to.
 
-    Raises: ModelFileError if it cannot be read, or is not JSON.
+    Raises: ModelFileError if it cannot be read, or holds anything else.
     """
+    with reading(path, advice):
+        content = path.read_bytes()
     try:
-        with reading(path, advice):
-            return json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+        found = parse_json(content)
+    except ValueError as error:
         raise ModelFileError(f"{path} is not JSON ({error}); the file is broken or not {owner}'s") from error
+    if not isinstance(found, dict):
+        raise ModelFileError(f"{path} holds {json_type(found)}; wanted an object; the file is broken or not {owner}'s")
+    return found
+
+
+def odd_value(path: Path, what: str, found: object, wanted: str) -> ModelFileError:
+    """The error for a value in a JSON file that cannot be there."""
+    text = json.dumps(found)
+    return ModelFileError(f"{path}: {what} is {text if len(text) <= 40 else text[:40] + '...'}; wanted {wanted}")
+
+
+def is_there(path: Path) -> bool:
+    """Whether a folder has a file of that name, whatever it is; a folder that cannot be searched may have it."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # who reads the file says why it cannot be
+        return True
+    return True
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
@@ -121,27 +146,28 @@ def read_predictions(folder: Path) -> tuple[str, Predictions]:
         content = io.BytesIO(path.read_bytes())
     try:
         with np.load(content, allow_pickle=False) as found:
-            split, logits, labels = str(found["split"]), found["logits"], found["labels"]
+            split, logits, labels = found["split"], found["logits"], found["labels"]
     except Exception as error:  # a broken zip file can bring up anything in NumPy
         raise ModelFileError(f"{path} is broken ({type(error).__name__}); wanted what a run writes when it is done") from error
-    if logits.ndim != 2 or logits.dtype != np.float32 or labels.shape != logits.shape[:1] or labels.dtype != np.int64:
-        raise ModelFileError(
-            f"{path} holds logits {logits.dtype} {logits.shape} and labels {labels.dtype} {labels.shape}; "
-            "wanted float32 (n, classes) and int64 (n,)"
-        )
-    return split, Predictions(torch.from_numpy(logits), torch.from_numpy(labels))
+    if logits.ndim != 2 or 0 in logits.shape or logits.dtype != np.float32:
+        raise ModelFileError(f"{path} holds logits {logits.dtype} {logits.shape}; wanted float32 (n, classes)")
+    if labels.shape != logits.shape[:1] or labels.dtype != np.int64:
+        raise ModelFileError(f"{path} holds labels {labels.dtype} {labels.shape}; wanted int64 {logits.shape[:1]}")
+    if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
+        raise ModelFileError(f"{path} has labels {labels.min()} to {labels.max()}; wanted 0 to {logits.shape[1] - 1}")
+    if split.shape != () or str(split) not in HELD_OUT:
+        raise ModelFileError(f"{path} is for split {split.tolist()!r:.40}; wanted {' or '.join(HELD_OUT)}")
+    return str(split), Predictions(torch.from_numpy(logits), torch.from_numpy(labels))
 
 
 @contextlib.contextmanager
-def removed_if_empty(folder: Path) -> Iterator[None]:
-    """Remove the folder of a run that ends before anything came into it."""
+def removed_unless_begun(folder: Path) -> Iterator[None]:
+    """Remove the new folder of a run that ends before its settings are written down, with what callbacks put there."""
     try:
         yield
     except BaseException:
         if not (folder / CONFIG).exists():
-            with contextlib.suppress(OSError):
-                (folder / LOCK).unlink(missing_ok=True)
-                folder.rmdir()
+            shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
@@ -185,24 +211,26 @@ def _lock(file: IO[bytes]) -> None:
 
 
 def is_occupied(folder: Path) -> bool:
-    """Whether somebody trains in a run now; nothing is written."""
-    try:
-        with (folder / LOCK).open("rb") as file:
+    """Whether somebody trains in a run now; nothing is written.
+
+    Raises: ModelFileError if that cannot be found out.
+    """
+    path = folder / LOCK
+    if not is_there(path):
+        return False
+    with reading(path, "wanted to see whether the run is being trained"), path.open("rb") as file:
+        try:
             # Shared, so that of several who look none takes another one for a training process.
             lock(file, shared=True)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+        except BlockingIOError:
+            return True
+        except OSError:  # where files cannot be locked nobody trains
+            return False
     return False
 
 
 def write_state(
-    folder: Path,
-    state: Literal["done", "stopped", "failed"],
-    *,
-    error: str | None = None,
-    held_out: Mapping[str, Any] | None = None,
+    folder: Path, state: Literal["done", "stopped", "failed"], *, error: str | None = None, held_out: Score | None = None
 ) -> None:
     """Write `state.json`: how the run ended and when, why it failed, and its figures on held-out images.
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, did_you_mean
-from tinyclsf.metrics import Epoch, best_of
-from tinyclsf.runs.folder import CONFIG, METRICS, STATE, is_occupied, read_json
-
-Value = TypeVar("Value")
+from tinyclsf.metrics import Epoch, Score, best_of
+from tinyclsf.runs.config_file import read_run_config
+from tinyclsf.runs.folder import CONFIG, is_occupied, is_there
+from tinyclsf.runs.records import read_ending, read_history
 
 
 class RunSummary(NamedTuple):
     """One run; None where its files do not say.
 
     `state` is "done", "stopped" or "failed" as the run itself ended, "running" while it is trained, "stopped" too where it
-    was killed, and "broken" where its settings cannot be read. `error` says why it failed or is broken.
+    was killed, and "broken" where a file cannot be read or says what cannot be. `error` says why it failed or is broken.
     """
 
     name: str
@@ -28,10 +27,10 @@ class RunSummary(NamedTuple):
     model: str | None
     data: str | None
     state: str
-    epochs_done: int
+    epochs_done: int | None
     epochs: int | None
     best: Epoch | None
-    held_out: dict[str, Any] | None
+    held_out: Score | None
     created: str | None
     error: str | None
 
@@ -41,34 +40,39 @@ def list_runs(root: Path) -> list[RunSummary]:
 
     Raises: ConfigurationError if the folder cannot be read; one that is not there has no runs.
     """
-    runs = [describe_run(folder) for folder in _folders(root) if _is_run(folder)]
+    runs = [_described(folder) for folder in _folders(root) if is_there(folder / CONFIG)]
     return sorted(runs, key=lambda run: _moment(run.created))  # those of one moment by name, as the folders come
 
 
 def describe_run(folder: Path) -> RunSummary:
-    """What the files of one run tell."""
-    history = read_history(folder)
-    running = not _read_state(folder) and is_occupied(folder)
-    ended = {} if running else _read_state(folder)  # read again, as it may have ended in between
-    state, error = "running" if running else ended.get("state", "stopped"), value_at(str, ended, "error")
-    config: dict[str, Any] = {}
-    try:
-        config = read_run_config(folder)
-    except ModelFileError as reason:
-        state, error = "broken", str(reason)
+    """What the files of one run tell.
+
+    Raises: ModelFileError if one of them is broken.
+    """
+    config, history, ending = read_run_config(folder), read_history(folder), read_ending(folder)
+    running = ending is None and is_occupied(folder)
+    ending = ending if running else read_ending(folder)  # read again, as it may have ended in between
+    epochs = config.settings.get("epochs")
     return RunSummary(
         name=folder.name,
         path=folder,
-        model=value_at(str, config, "model", "name"),
-        data=value_at(str, config, "data", "name"),
-        state=state,
+        model=None if config.model is None else config.model.name,
+        data=None if config.data is None else config.data.name,
+        state="running" if running else "stopped" if ending is None else ending.state,
         epochs_done=len(history),
-        epochs=value_at(int, config, "settings", "epochs", "value"),
+        epochs=epochs,
         best=best_of(history),
-        held_out=value_at(dict, ended, "held_out"),
-        created=value_at(str, config, "created"),
-        error=error,
+        held_out=None if ending is None else ending.held_out,
+        created=config.created,
+        error=None if ending is None else ending.error,
     )
+
+
+def _described(folder: Path) -> RunSummary:
+    try:
+        return describe_run(folder)
+    except ModelFileError as error:
+        return RunSummary(folder.name, folder, None, None, "broken", None, None, None, None, None, str(error))
 
 
 def find_run(root: Path, name: str) -> Path:
@@ -80,47 +84,12 @@ def find_run(root: Path, name: str) -> Path:
     found = [folders[name]] if name in folders else []
     found += [Path(name)] if os.path.isdir(name) else []
     for folder in found:
-        if _is_run(folder):
+        if is_there(folder / CONFIG):
             return folder
     if found:
         raise ConfigurationError(f"{found[0]} has no {CONFIG}, so it is no run; 'tinyclsf runs' shows all")
-    tip = did_you_mean(name, [each for each, folder in folders.items() if _is_run(folder)])
+    tip = did_you_mean(name, [each for each, folder in folders.items() if is_there(folder / CONFIG)])
     raise ConfigurationError(f"there is no run {name!r} in {root}; 'tinyclsf runs' shows all", tip=tip)
-
-
-def read_run_config(folder: Path) -> dict[str, Any]:
-    """The `config.json` of a run as it is.
-
-    Raises: ModelFileError if it is missing, not JSON or not an object.
-    """
-    path = folder / CONFIG
-    config = read_json(path, "wanted the settings of a run", "a run")
-    if not isinstance(config, dict):
-        raise ModelFileError(f"{path} holds a {type(config).__name__}; wanted an object with the settings of a run")
-    return config
-
-
-def value_at(kind: type[Value], found: Any, *keys: str) -> Value | None:
-    """What stands under these keys, one inside the other, if it is of that type."""
-    for key in keys:
-        found = found.get(key) if isinstance(found, dict) else None
-    return found if isinstance(found, kind) else None
-
-
-def setting_of(config: dict[str, Any], name: str, default: Any = None) -> Any:
-    """The value of a setting in a run's `config.json`, as `lr` or `batch_size`; the default where it is not there."""
-    found = value_at(dict, config, "settings", name)
-    return default if found is None else found.get("value", default)
-
-
-def read_history(folder: Path) -> list[Epoch]:
-    """The epochs of a run that are whole; of one that a resumed run trained again, the last row."""
-    try:
-        lines = (folder / METRICS).read_bytes().splitlines()
-    except OSError:
-        return []
-    rows = [row for line in lines if (row := _read_row(line)) is not None]
-    return list({row.epoch: row for row in rows}.values())
 
 
 def _folders(root: Path) -> list[Path]:
@@ -130,28 +99,6 @@ def _folders(root: Path) -> list[Path]:
         return []
     except OSError as error:
         raise ConfigurationError(f"cannot look for runs in {root}: {error.strerror}; choose another --runs") from error
-
-
-def _is_run(folder: Path) -> bool:
-    return os.path.lexists(folder / CONFIG)
-
-
-def _read_state(folder: Path) -> dict[str, Any]:
-    try:
-        state = read_json(folder / STATE, "wanted the end of a run", "a run")
-    except ModelFileError:
-        return {}
-    return state if value_at(str, state, "state") in ("done", "stopped", "failed") else {}
-
-
-def _read_row(line: bytes) -> Epoch | None:
-    try:
-        values = json.loads(line)
-        train_loss, valid_loss, seconds = (float(values[name]) for name in ("train_loss", "valid_loss", "seconds"))
-        accuracy = None if values["valid_accuracy"] is None else float(values["valid_accuracy"])
-        return Epoch(int(values["epoch"]), train_loss, valid_loss, accuracy, seconds)
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        return None
 
 
 def _moment(created: str | None) -> float:

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors
 import safetensors.torch
 from torch import Tensor, contiguous_format, nn
 
-from tinyclsf.errors import ConfigurationError, ModelFileError
+from tinyclsf.errors import ConfigurationError, ModelFileError, shape_as_text
+from tinyclsf.machine.json_text import is_number, is_whole
 from tinyclsf.machine.storage import StrPath, write_json, write_whole
 from tinyclsf.modules import Classifier, Preprocess
 from tinyclsf.registry.options import REQUIRED, read_options
 from tinyclsf.registry.plugins import blamed_on, check_result, find, load
 from tinyclsf.registry.signatures import completed, options_of
-from tinyclsf.runs.folder import read_json, reading
+from tinyclsf.runs.folder import odd_value, read_json, reading
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
 CARD = "model.json"
-_CARD_KEYS = {"format", "classes", "image_shape", "white", "plugin"}
+_MOST_VALUES = 2**27  # of an image, half a gigabyte of float32
+
+
+class Card(NamedTuple):
+    """What `model.json` says: what a model takes and gives, and `name` and `options` of the plugin that built its network."""
+
+    classes: tuple[str, ...]
+    image_shape: tuple[int, ...]
+    white: float
+    plugin: dict[str, Any] | None
 
 
 def save_model(model: Classifier, folder: StrPath, *, plugin: Mapping[str, Any] | None = None) -> None:
@@ -63,39 +74,49 @@ def load_model(folder: StrPath, network: nn.Module | None = None) -> Classifier:
     not fit the network, or if its plugin is not installed; PluginError if the plugin fails.
     """
     card, weights = read_card(Path(folder)), Path(folder) / WEIGHTS
-    classes, image_shape = card["classes"], tuple(card["image_shape"])
     if network is None:
-        network = _build(Path(folder) / CARD, card["plugin"], image_shape, len(classes))
+        network = _build(Path(folder) / CARD, card)
     state = read_weights(weights)
     mean, std = ([0.0] * state[name].numel() if name in state else 0.0 for name in ("preprocess.mean", "preprocess.std"))
-    model = Classifier(Preprocess(mean, std), network, classes, image_shape, card["white"])
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        found = " ".join(str(error).split())
-        raise ModelFileError(f"{weights} does not fit its network: {found}") from error
-    for name, tensor in state.items():
-        if not tensor.isfinite().all():
-            raise ModelFileError(
-                f"{weights} has values in {name} that are not finite numbers, so the model is of no use; train it again"
-            )
+    model = Classifier(Preprocess(mean, std), network, card.classes, card.image_shape, card.white)
+    _fill(model, state, weights)
     return model.eval()
 
 
-def read_card(folder: Path) -> dict[str, Any]:
-    """The `model.json` of a run folder: format, classes, image_shape, white, plugin.
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Hand a model the weights of a safetensors file.
+
+    Raises: ModelFileError if the file is missing or broken, or has weights that are not finite numbers or do not fit the model.
+    """
+    _fill(model, read_weights(path), path)
+
+
+def read_card(folder: Path) -> Card:
+    """The `model.json` of a run folder.
 
     Raises: ModelFileError if it is missing, broken or of a newer format.
     """
     path = folder / CARD
-    card = read_json(path, "wanted a run folder with a trained model", "a model")
-    if not isinstance(card, dict) or _CARD_KEYS - set(card):
+    found = read_json(path, "wanted a run folder with a trained model", "a model")
+    if {"format", *Card._fields} - set(found):
         raise ModelFileError(f"{path} lacks format, classes, image_shape, white or plugin; it is not a model's")
-    if card["format"] != FORMAT:
-        raise ModelFileError(f"{path} has format {card['format']} and this tinyclsf reads {FORMAT}; upgrade tinyclsf")
-    if not _has_right_types(card):
-        raise ModelFileError(f"{path} has classes, image_shape, white or plugin of a wrong type; the file is broken")
-    return card
+    if found["format"] != FORMAT:
+        raise ModelFileError(f"{path} has format {found['format']} and this tinyclsf reads {FORMAT}; upgrade tinyclsf")
+    classes, shape, white, plugin = (found[name] for name in Card._fields)
+    named = isinstance(plugin, dict) and isinstance(plugin.get("name"), str) and isinstance(plugin.get("options"), dict)
+    texts = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    sizes = isinstance(shape, list) and len(shape) == 3 and all(is_whole(size, 1) for size in shape)
+    for name, holds, wanted in (
+        ("classes", texts and classes, "a list of texts"),
+        ("image_shape", sizes, "channels, height and width"),
+        ("white", is_number(white) and white > 0, "a number above 0"),
+        ("plugin", plugin is None or named, "an object with name and options, or null"),
+    ):
+        if not holds:
+            raise odd_value(path, name, found[name], f"{wanted}; the file is broken")
+    if math.prod(shape) > _MOST_VALUES:
+        raise ModelFileError(f"{path} is for images of {shape_as_text(shape)}, which are too large; the file is broken")
+    return Card(tuple(classes), tuple(shape), white, plugin)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -115,7 +136,7 @@ def weights_epoch(path: Path) -> int | None:
     # Opened first by Python, whose errors say what is wrong.
     with _reading(path), path.open("rb"), safetensors.safe_open(path, framework="pt") as file:
         epoch = (file.metadata() or {}).get("epoch", "")
-    return int(epoch) if epoch.isdecimal() else None
+    return int(epoch) if epoch.isdecimal() and len(epoch) < 10 else None
 
 
 @contextmanager
@@ -127,14 +148,26 @@ def _reading(path: Path) -> Iterator[None]:
         raise ModelFileError(f"{path} is not a whole safetensors file ({error}); save the model again") from error
 
 
-def _has_right_types(card: dict[str, Any]) -> bool:
-    shape, plugin = card["image_shape"], card["plugin"]
-    named = isinstance(plugin, dict) and isinstance(plugin.get("name"), str) and isinstance(plugin.get("options"), dict)
-    sized = isinstance(shape, list) and all(type(size) is int for size in shape)
-    return (plugin is None or named) and sized and isinstance(card["classes"], list) and type(card["white"]) in (int, float)
+def _fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    wanted = model.state_dict()
+    for name, tensor in state.items():
+        kinds = [(each.dtype.is_floating_point, each.dtype.is_complex) for each in (tensor, wanted.get(name, tensor))]
+        if kinds[0] != kinds[1]:
+            raise ModelFileError(f"{path} has {tensor.dtype} in {name}; wanted {wanted[name].dtype}; train it again")
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        found = " ".join(str(error).split())
+        raise ModelFileError(f"{path} does not fit its network: {found}") from error
+    for name in state:
+        if not model.state_dict()[name].isfinite().all():
+            raise ModelFileError(
+                f"{path} has values in {name} that are not finite numbers, so the model is of no use; train it again"
+            )
 
 
-def _build(path: Path, plugin: Any, image_shape: tuple[int, ...], num_classes: int) -> nn.Module:
+def _build(path: Path, card: Card) -> nn.Module:
+    plugin, image_shape, num_classes = card.plugin, card.image_shape, len(card.classes)
     if plugin is None:
         raise ModelFileError(f"{path} names no model plugin; hand load_model the network that was trained")
     try:

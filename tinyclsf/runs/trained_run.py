@@ -14,19 +14,21 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 from tinyclsf.batches.loaders import loader
 from tinyclsf.data import Splits, differences, fingerprint
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, shape_as_text
-from tinyclsf.loop.evaluation import Predictions, Score, predict
+from tinyclsf.loop.evaluation import Predictions, predict
 from tinyclsf.machine.devices import choose_device, choose_memory_format, place
 from tinyclsf.machine.progress import tell_progress
 from tinyclsf.machine.storage import StrPath
 from tinyclsf.machine.torch_errors import translated
-from tinyclsf.metrics import Epoch
+from tinyclsf.metrics import Epoch, Score
 from tinyclsf.modules import Classifier
 from tinyclsf.recipes import make_loss
 from tinyclsf.registry.components import build_splits, load_component
 from tinyclsf.registry.plugins import find
-from tinyclsf.runs.folder import read_predictions
-from tinyclsf.runs.listing import describe_run, read_history, read_run_config, setting_of
+from tinyclsf.runs.config_file import ConfigFile, Named, read_run_config
+from tinyclsf.runs.folder import CONFIG, read_predictions
+from tinyclsf.runs.listing import describe_run
 from tinyclsf.runs.models import load_model
+from tinyclsf.runs.records import read_ending, read_history
 from tinyclsf.training import LossFunc
 
 SPLITS = ("train", "valid", "test", "all")
@@ -38,7 +40,7 @@ class TrainedRun:
     """A run's folder, its `config.json`, its epochs, and the model with its best weights, on the CPU in evaluation mode."""
 
     folder: Path
-    config: dict[str, Any]
+    config: ConfigFile
     history: list[Epoch]
     model: Classifier
 
@@ -46,12 +48,12 @@ class TrainedRun:
     def held_out(self) -> Score:
         """How good the model is on held-out images.
 
-        Raises: ModelFileError if the run has not been scored yet.
+        Raises: ModelFileError if the run has not been scored yet, or its file is broken.
         """
-        found = describe_run(self.folder).held_out
-        if found is None:
+        ending = read_ending(self.folder)
+        if ending is None or ending.held_out is None:
             raise ModelFileError(f"run {self.folder} has no scores yet; it has them once its training is done")
-        return Score(**{**found, "interval": tuple(found["interval"])})
+        return ending.held_out
 
     @property
     def predictions(self) -> Predictions:
@@ -65,19 +67,33 @@ class TrainedRun:
         run = describe_run(self.folder)
         what = f"{run.model} on {run.data}, {run.state} after epoch {len(self.history)}"
         if run.held_out is not None:
-            score = self.held_out
-            low, high = (f"{100 * end:.2f}" for end in score.interval)
-            what += f", {score.split} accuracy {100 * score.accuracy:.2f} % ({low} to {high})"
+            low, high = (f"{100 * end:.2f}" for end in run.held_out.interval)
+            what += f", {run.held_out.split} accuracy {100 * run.held_out.accuracy:.2f} % ({low} to {high})"
         return f"<TrainedRun {self.folder}: {what}>"
 
     def setting(self, name: str, default: Any = None) -> Any:
         """The value of a setting that was in force, as `lr` or `batch_size`; the default where the run has none."""
-        return setting_of(self.config, name, default)
+        return self.config.in_force[name].value if name in self.config.in_force else default
+
+    @property
+    def data(self) -> Named:
+        """The data set that the run was trained on, with its options.
+
+        Raises: ModelFileError if the run does not say.
+        """
+        if self.config.data is None:
+            raise ModelFileError(
+                f"{self.folder / CONFIG} does not say what data the run had; wanted data with name and options"
+            )
+        return self.config.data
 
     @property
     def loss_func(self) -> LossFunc:
-        """The loss that the run was validated with."""
-        return make_loss(self.setting("loss", "cross-entropy"))
+        """The loss that the run was validated with.
+
+        Raises: ModelFileError if there is no such loss.
+        """
+        return loss_of(self.folder, self.config)
 
 
 def load_run(folder: StrPath) -> TrainedRun:
@@ -90,6 +106,17 @@ def load_run(folder: StrPath) -> TrainedRun:
     return TrainedRun(path, config, read_history(path), load_model(path))
 
 
+def loss_of(folder: Path, config: ConfigFile) -> LossFunc:
+    """The loss that a run was validated with, by its settings.
+
+    Raises: ModelFileError if there is no such loss.
+    """
+    try:
+        return make_loss(config.settings.get("loss", "cross-entropy"))
+    except ConfigurationError as error:
+        raise ModelFileError(f"{folder / CONFIG}: {error}", tip=error.tip) from error
+
+
 def load_splits(
     run: TrainedRun, *, data: str | None = None, data_dir: StrPath | None = None, options: Mapping[str, Any] | None = None
 ) -> Splits:
@@ -99,17 +126,12 @@ def load_splits(
     Raises: ModelFileError if the run does not say what data it had; ConfigurationError for an option that cannot be;
     DataError if the data cannot be read or does not suit the model; PluginError if the plugin fails.
     """
-    was = run.config.get("data")
-    if not isinstance(was, dict) or not isinstance(was.get("name"), str) or not isinstance(was.get("options"), dict):
-        raise ModelFileError(
-            f"{run.folder / 'config.json'} does not say what data the run had; wanted data with name and options"
-        )
-    if data is None and "package" in was and was["package"] is None:
+    was = run.data
+    if data is None and was.given_in_python:
         raise ModelFileError(f"the data of {run.folder} was given in Python, so it cannot be read again; give other data")
-    same = data in (None, was["name"])
-    saved = was["options"] if same else {}
+    saved = was.options if data in (None, was.name) else {}
     place = None if data_dir is None else Path(data_dir)
-    component = load_component(find("dataset", data or was["name"]), options or {}, saved=saved, data_dir=place)
+    component = load_component(find("dataset", data or was.name), options or {}, saved=saved, data_dir=place)
     splits = build_splits(component)
     _check_suits(run.model, splits, component.plugin.name)
     if data is None and data_dir is None and not options and (changed := how_changed(run, splits)):
@@ -119,8 +141,8 @@ def load_splits(
 
 def how_changed(run: TrainedRun, splits: Splits) -> str | None:
     """How data differs from what a run was trained with, in a sentence; None where it is the same, or the run does not say."""
-    was, now = run.config["data"].get("content"), fingerprint(splits)
-    if not isinstance(was, dict) or not (differing := differences(was, now)):
+    was, now = run.config.content, fingerprint(splits)
+    if was is None or not (differing := differences(was, now)):
         return None
     return f"the data is not what {run.folder} was trained with: {differing}"
 

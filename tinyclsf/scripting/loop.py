@@ -29,7 +29,7 @@ def loop_sources(
     by_epoch = schedule in STEPPED_BY_EPOCH
     text = load_template(Path(__file__).with_name("loop.py.jinja")).render(
         settings,
-        label_smoothing=settings.get("label_smoothing"),  # it is none of the settings where the loss has no such thing
+        label_smoothing=settings.get("label_smoothing"),  # which not every loss has
         moves=settings["device"].partition(":")[0] != "cpu",
         device_name=as_source(settings["device"]),
         augments=augments,
@@ -52,7 +52,7 @@ def loop_sources(
 def _optimizer_call(settings: Mapping[str, Any]) -> str:
     cls = optimizers()[settings["optimizer"]]
     parameters = inspect.signature(cls).parameters
-    given = {name: settings[name] for name in ("momentum", "weight_decay") if name in settings}
+    given = {name: settings[name] for name in ("momentum", "weight_decay") if name in settings and name in parameters}
     others = {name: value for name, value in given.items() if value != parameters[name].default}
     return _call(f"torch.optim.{cls.__name__}", "model.parameters(), lr=LEARNING_RATE", others)
 

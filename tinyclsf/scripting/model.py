@@ -15,6 +15,7 @@ from tinyclsf.registry.components import Component, load_component
 from tinyclsf.registry.plugins import blamed_on, find
 from tinyclsf.registry.scripted import as_source
 from tinyclsf.registry.signatures import innermost
+from tinyclsf.runs.config_file import Named
 from tinyclsf.runs.trained_run import TrainedRun
 from tinyclsf.scripting.hooks import ask, written_out
 from tinyclsf.scripting.sources import Sources, import_lines, sources_of
@@ -33,13 +34,13 @@ _PREPROCESS = '''class Preprocess(nn.Module):
         return (x - self.mean) / self.std'''
 
 
-def model_sources(run: TrainedRun, seed: int) -> Sources:
-    """The code of a run's model with a function `make_model`, which was tried under the run's seed.
+def model_sources(run: TrainedRun, plugin: Named, seed: int) -> Sources:
+    """The code of a run's model, which that plugin makes, with a function `make_model`, which was tried under the run's seed.
 
     Raises: ConfigurationError if the model's source is not there, or makes another model when it stands alone; PluginError if
     the model plugin fails.
     """
-    component = load_component(find("model", run.config["model"]["name"]), {}, saved=run.config["model"]["options"])
+    component = load_component(find("model", plugin.name), {}, saved=plugin.options)
     shape, num_classes = run.model.image_shape, len(run.model.classes)
     with blamed_on(component.plugin, "failed"):
         network, wanted = _trial(lambda: component.factory(shape, num_classes, **component.values), shape, seed)

@@ -15,12 +15,15 @@ import numpy as np
 import torch
 
 from tinyclsf.data import Images, Splits, differences, fingerprint
-from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError
+from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, join_names
 from tinyclsf.machine.storage import write_whole
 from tinyclsf.modules import Preprocess
+from tinyclsf.recipes import options_with_defaults, parse_augment
 from tinyclsf.registry.components import load_component
 from tinyclsf.registry.plugins import find
-from tinyclsf.runs.listing import describe_run, value_at
+from tinyclsf.runs.config_file import Named
+from tinyclsf.runs.folder import CONFIG
+from tinyclsf.runs.records import read_ending
 from tinyclsf.runs.trained_run import TrainedRun, load_run, load_splits
 from tinyclsf.scripting.data import Reader, reader_from_file, reader_of
 from tinyclsf.scripting.hooks import only_watches
@@ -29,6 +32,11 @@ from tinyclsf.scripting.model import model_sources
 from tinyclsf.scripting.sources import Sources, import_lines
 
 _CONSTANT = re.compile(r"\w+ = ")
+# What a script is made of; what else a setting has belongs to its optimizer, schedule or loss.
+_NEEDED = (
+    *("epochs", "batch_size", "optimizer", "lr", "schedule", "loss", "augment", "accumulate", "clip_norm", "ema_decay"),
+    *("patience", "seed", "precision", "compile", "device"),
+)
 _STRETCHED = {"cosine", "one-cycle"}  # schedules that depend on the number of epochs
 
 
@@ -59,15 +67,17 @@ class _Writer:
         self.path = path
         self.notes: list[str] = []
         self.files: list[Path] = []
-        self.settings = {name: run.setting(name) for name in run.config.get("settings", {})}
-        self.content = run.config.get("data", {}).get("content")
-        if not isinstance(self.content, dict) or "epochs" not in self.settings:
-            raise ModelFileError(f"{run.folder / 'config.json'} does not say what the run was trained on, and how")
+        self.settings = _settings_of(run)
+        self.data, model, content = run.data, run.config.model, run.config.content
+        if model is None or content is None:
+            raise ModelFileError(f"{run.folder / CONFIG} does not say what model the run trained, or what was in its data")
+        self.model: Named = model
+        self.content: dict[str, Any] = content
 
     def write(self) -> Script:
         _check_possible(self.settings)
         self._note_differences()
-        model = model_sources(self.run, self.settings["seed"])
+        model = model_sources(self.run, self.model, self.settings["seed"])
         reader = self._reader()
         script = self._text(reader, model)
         if self.path is not None:
@@ -85,14 +95,13 @@ class _Writer:
         done, epochs = len(self.run.history), self.settings["epochs"]
         if done < epochs and self.settings["patience"] is None:
             self.notes.append(f"the run was stopped after {done} of {epochs} epochs; the script trains all of them")
-        resumed_by = self.run.config.get("commands", [])[1:]
-        if self.settings["schedule"] in _STRETCHED and any("--epochs" in str(command) for command in resumed_by):
+        resumed_by = self.run.config.commands[1:]
+        if self.settings["schedule"] in _STRETCHED and any("--epochs" in command for command in resumed_by):
             self.notes.append(
                 "the run went on to more epochs than it was begun with, which changed its schedule on the way; "
                 "the script has the later one from the start"
             )
-        callbacks = [str(each.get("name")) for each in self.run.config.get("callbacks", [])]
-        others = [name for name in callbacks if not only_watches(name)]
+        others = [each.name for each in self.run.config.callbacks if not only_watches(each.name)]
         if others:
             self.notes.append(
                 f"the script leaves out the callbacks of the run ({', '.join(others)}); what they did is not in it"
@@ -102,8 +111,7 @@ class _Writer:
 
     def _reader(self) -> Reader:
         """A reader that gives the run's very images, as far as that can be tried."""
-        data = self.run.config["data"]
-        component = load_component(find("dataset", data["name"]), {}, saved=data["options"])
+        component = load_component(find("dataset", self.data.name), {}, saved=self.data.options)
         reader = reader_of(component, self.content)
         if reader is not None and reader.place is not None and not reader.place.exists():
             self.notes.append(f"there is no {reader.place} any more, so the script's way to read the data was not tried")
@@ -137,7 +145,7 @@ class _Writer:
             return None
 
     def _as_file(self, splits: Splits) -> Reader:
-        name = self.run.config["data"]["name"]
+        name = self.data.name
         images = {split: each for split, each in splits.by_name.items() if isinstance(each, Images)}
         if len(images) < len(splits.by_name):
             raise ConfigurationError(
@@ -185,11 +193,10 @@ class _Writer:
     def _heading(self, held_out: str) -> str:
         run, config = self.run, self.run.config
         file = "train.py" if self.path is None else self.path.name
-        model, data = config["model"]["name"], config["data"]["name"]
-        versions = f"tinyclsf {config.get('tinyclsf')}, PyTorch {config.get('torch')}"
-        lines = [f"Train {model} on {data}, in plain PyTorch.", ""]
+        versions = f"tinyclsf {config.versions.tinyclsf}, PyTorch {config.versions.torch}"
+        lines = [f"Train {self.model.name} on {self.data.name}, in plain PyTorch.", ""]
         lines.append(f"Made from the run {run.folder.name} ({versions}), {self._score(held_out)}.")
-        count = config.get("threads", "as many")
+        count = "as many" if config.threads is None else config.threads
         threads = "1 thread" if count == 1 else f"{count} threads"
         if not self.notes:
             lines.append(f"On the CPU, with that PyTorch and {threads}, it ends with the very weights of that run.")
@@ -204,10 +211,24 @@ class _Writer:
         return f'"""{content}\n"""'
 
     def _score(self, held_out: str) -> str:
-        accuracy = value_at(float, describe_run(self.run.folder).held_out, "accuracy")
-        if accuracy is None:
+        ending = read_ending(self.run.folder)
+        if ending is None or ending.held_out is None:
             return "which has not been scored"
-        return f"which reached a {held_out} accuracy of {100 * accuracy:.2f} %"
+        return f"which reached a {held_out} accuracy of {100 * ending.held_out.accuracy:.2f} %"
+
+
+def _settings_of(run: TrainedRun) -> dict[str, Any]:
+    """The settings of a run, and the defaults of its schedule and loss where it was begun before they were settings."""
+    settings, file = run.config.settings | run.config.found_out, run.folder / CONFIG
+    if missing := [name for name in _NEEDED if name not in settings]:
+        raise ModelFileError(f"{file} does not say the run's {join_names(missing)}, which a script is made of")
+    try:
+        parse_augment(settings["augment"])
+        options_with_defaults("optimizer", settings["optimizer"])
+        options = options_with_defaults("schedule", settings["schedule"]) | options_with_defaults("loss", settings["loss"])
+    except ConfigurationError as error:
+        raise ModelFileError(f"{file}: {error}", tip=error.tip) from error
+    return options | settings
 
 
 def _check_possible(settings: dict[str, Any]) -> None:

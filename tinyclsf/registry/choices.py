@@ -19,7 +19,7 @@ class Limits(NamedTuple):
     hold: Callable[[float], bool]
 
 
-_COUNT = Limits("of at least 1", lambda number: number >= 1)
+COUNT = Limits("of at least 1", lambda number: number >= 1)
 _AT_LEAST_0 = Limits("of at least 0", lambda number: number >= 0)
 _ABOVE_0 = Limits("above 0", lambda number: number > 0)
 _SHARE = Limits("of at least 0 and below 1", lambda number: 0 <= number < 1)
@@ -30,27 +30,27 @@ _SEED = Limits(f"from 0 to {2**32 - 1}", lambda number: 0 <= number < 2**32)
 class Choices(TypedDict, total=False):
     """The settings of training, each with the values it takes; what is left out comes from the model's recipe."""
 
-    epochs: Annotated[int, _COUNT]
-    batch_size: Annotated[int, _COUNT]
+    epochs: Annotated[int, COUNT]
+    batch_size: Annotated[int, COUNT]
     optimizer: str
     lr: Annotated[float, _ABOVE_0]
     momentum: Annotated[float, _SHARE]
     weight_decay: Annotated[float, _AT_LEAST_0]
     schedule: str
     gamma: Annotated[float, _INSIDE]
-    step_size: Annotated[int, _COUNT]
+    step_size: Annotated[int, COUNT]
     plateau_patience: Annotated[int, _AT_LEAST_0]
     loss: str
     label_smoothing: Annotated[float, _SHARE]
     augment: str
-    accumulate: Annotated[int, _COUNT]
+    accumulate: Annotated[int, COUNT]
     clip_norm: Annotated[float | None, _ABOVE_0]
     ema_decay: Annotated[float | None, _INSIDE]
-    patience: Annotated[int | None, _COUNT]
+    patience: Annotated[int | None, COUNT]
     seed: Annotated[int, _SEED]
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     compile: bool
-    checkpoint_every: Annotated[int | None, _COUNT]
+    checkpoint_every: Annotated[int | None, COUNT]
     device: str
 
 
@@ -85,7 +85,9 @@ class Kind(NamedTuple):
             raise ValueError
         # A whole number stays one: a weight decay of 0 that became 0.0 would be written down as another one.
         number = int(value) if isinstance(value, Integral) else float(value)
-        if not math.isfinite(number) or (self.limits is not None and not self.limits.hold(number)):
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ValueError
+        if self.limits is not None and not self.limits.hold(number):
             raise ValueError
         return number
 
@@ -111,13 +113,13 @@ def _kind(annotation: Any) -> Kind:
 KINDS: Mapping[str, Kind] = {name: _kind(hint) for name, hint in get_type_hints(Choices, include_extras=True).items()}
 
 
-def checked(name: str, value: Any, *, file: object = None) -> Any:
+def checked(name: str, value: Any, *, kinds: Mapping[str, Kind] = KINDS, file: object = None) -> Any:
     """The value of a choice as a plain Python one; `file` is the JSON file that it stands in.
 
     Raises: ConfigurationError if the choice cannot have it.
     """
     try:
-        return KINDS[name].checked(value)
+        return kinds[name].checked(value)
     except ValueError:
         found = f"{name} is {value!r}" if file is None else f"config file {file}: {name} is {json.dumps(value)}"
-        raise ConfigurationError(f"{found}; wanted {KINDS[name].wanted}") from None
+        raise ConfigurationError(f"{found}; wanted {kinds[name].wanted}") from None

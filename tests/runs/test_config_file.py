@@ -10,8 +10,8 @@ import pytest
 
 from tinyclsf.cli.fit import fit
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.experiments.choices import KINDS
-from tinyclsf.experiments.config_file import ConfigFile, Named, read_config_file
+from tinyclsf.registry.choices import KINDS
+from tinyclsf.runs.config_file import ConfigFile, Named, read_config_file
 
 
 def read(path: Path, content: Any) -> ConfigFile:
@@ -47,10 +47,10 @@ def test_a_file_of_a_run_is_taken_whole(tmp_path: Path) -> None:
             "settings": {name: {"value": value, "source": source} for name, (value, source) in entries.items()},
         },
     )
-    assert found.data == Named("digits", options)
+    assert found.data == Named("digits", options, package="tinyclsf", package_version="1")
     assert found.settings == {"lr": 0.1, "seed": 3, "device": "cpu"}
-    assert found.sources == {"lr": "recipe", "seed": "--seed", "device": "auto"}
-    assert (found.content, found.torch, found.created) == (content, "2", "now")
+    assert found.sources == {"lr": "recipe", "seed": "--seed", "device": "auto", "memory_format": "auto"}
+    assert (found.content, found.versions.torch, found.created) == (content, "2", "now")
     assert found.commands == ("tinyclsf fit mnist-cnn",)
 
 
@@ -92,6 +92,18 @@ CASES: list[tuple[Any, str, str | None]] = [
     ({"data": {"name": "digits", "content": 3}}, ": data.content is a number; wanted an object or null", None),
     ({"callbacks": "csv"}, ": callbacks is text; wanted a list", None),
     ({"callbacks": ["csv", None]}, ": callbacks[1] is null; wanted text or an object", None),
+    ({"data": {"name": "digits", "content": {"train": -1}}}, ": data.content.train is -1; wanted a whole number or null", None),
+    ({"data": {"name": "digits", "content": {"classes": [3]}}}, ": data.content.classes[0] is a number; wanted text", None),
+    (
+        {"data": {"name": "digits", "options": {"data_dir": 3}}},
+        ": data.options.data_dir is a number; wanted text or null",
+        None,
+    ),
+    ({"model": {"name": "mlp", "parameters": 1.5}}, ": model.parameters is 1.5; wanted a whole number or null", None),
+    ({"settings": {"processes": 0}}, ": processes is 0; wanted a whole number of at least 1", None),
+    ({"settings": {"lr": {"value": 1, "source": 3}}}, ": settings.lr.source is a number; wanted text or null", None),
+    ({"threads": "x"}, ': threads is "x"; wanted a whole number or null', None),
+    ({"commands": [3]}, ": commands[0] is a number; wanted text", None),
     ({"commands": "fit"}, ": commands is text; wanted a list", None),
     ({"created": 2026}, ": created is a number; wanted text or null", None),
 ]
