@@ -12,7 +12,7 @@ class TinyclsfError(Exception):
     exit_code, kind = 1, "internal"
 
     def __init__(self, message: str, *, tip: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.tip = tip
 
 
@@ -90,6 +90,11 @@ def join_names(names: Sequence[object], most: int = 10) -> str:
     more = [f"{len(names) - most:,} more"] if len(names) > most else []
     *first, last = [*map(str, names[:most]), *more]
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def printable(text: object) -> str:
+    """A name or sentence as it can be printed: what could steer a terminal, or turn its text around, as an escape."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(text))
 
 
 def shape_as_text(shape: Iterable[int]) -> str:

@@ -8,13 +8,22 @@ callable `(folder, model_name, **options)` that returns a `Callback`.
 from tinyclsf.augment import random_affine
 from tinyclsf.batches.loaders import loader
 from tinyclsf.data import Images, Splits
-from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, did_you_mean, join_names, shape_as_text
+from tinyclsf.errors import (
+    ConfigurationError,
+    DataError,
+    DataWarning,
+    ModelFileError,
+    did_you_mean,
+    join_names,
+    printable,
+    shape_as_text,
+)
 from tinyclsf.machine.progress import tell_progress
 from tinyclsf.machine.storage import storing
 from tinyclsf.metrics import Epoch
 from tinyclsf.modules import Lambda, Preprocess
 from tinyclsf.pictures.decoding import Decoding, decode_pictures, processor_count
-from tinyclsf.pictures.folders import FolderContent, is_named_as_picture, pictures_in, printable, read_folder
+from tinyclsf.pictures.folders import FolderContent, is_named_as_picture, pictures_in, read_folder
 from tinyclsf.pictures.picture import PictureError, read_picture
 from tinyclsf.preparation import Preparation, prepared, stratified
 from tinyclsf.recipes import recipe

@@ -277,7 +277,7 @@ def test_of_many_classes_the_text_has_the_worst(cli: Any) -> None:
     blocks = [block.splitlines() for block in result.out.split("\n\n")]
     assert blocks[0][0].startswith("valid       accuracy ")
     assert blocks[1][0] == "the 10 worst of 30 classes; --json has all"
-    assert [line.split("  ")[1] for line in blocks[1][2:5]] == ["long long long long lon…", "new?line", "class 2"]
+    assert [line.split("  ")[1] for line in blocks[1][2:5]] == ["long long long long lon…", "new\\nline", "class 2"]
     assert len(blocks[1]) == 12
     never = next(block for block in blocks if block[0].startswith("the model never predicted "))
     assert " ".join(" ".join(never).split()).endswith(" and 18 more there is no image of class 29")

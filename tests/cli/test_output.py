@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tinyclsf.cli.output import document
+from tinyclsf.cli.output import Output, columns, document
 from tinyclsf.metrics import Epoch
 
 
@@ -42,3 +42,13 @@ def test_too_little_memory_for_pytorch_is_said(tmp_path: Path) -> None:
         "error: the memory that may be used is too small for PyTorch "
         "(libtorch_cpu.so: failed to map segment from shared object); raise the limit that 'ulimit -v' shows, or close other programs\n"
     )
+
+
+def test_no_text_steers_a_terminal_but_the_content_of_a_file_is_as_it_is() -> None:
+    text = "red \x1b[31m\nturned \u202e\r\n\u05d0\u4e2d"
+    assert Output(text, {}).text == "red \\x1b[31m\nturned \\u202e\\r\n\u05d0\u4e2d"
+    assert Output(text, {}, exact=True).text == text
+
+
+def test_columns_are_as_wide_as_what_is_shown() -> None:
+    assert columns([("a\tb", "1"), ("abcde", "2")], indent="") == ["a\\tb   1", "abcde  2"]

@@ -169,18 +169,20 @@ def test_nothing_but_bad_files(cli: Cli, run: Path) -> None:
     assert (single.code, single.out.splitlines()[1]) == (3, "gone.png,,,,,,,no such file or directory")
 
 
-def test_odd_names_are_shown_escaped_and_kept_in_csv(cli: Cli, run: Path) -> None:
-    odd = ["-x.png", "-", "a\nb.png", 'c,"d".png', os.fsdecode(b"\xff.png"), "e\rf.png"]
+def test_odd_names_are_shown_escaped_and_kept_in_a_csv_file(cli: Cli, run: Path) -> None:
+    odd = ["-x.png", "-", "a\nb.png", 'c,"d".png', os.fsdecode(b"\xff.png"), "e\rf.png", "\x1b[31m\u202e.png"]
     for name in odd[:1] + odd[2:]:
         picture(name, 0)
     table = cli("predict", "first", "--", *odd)
     names = [line.split("  ")[0] for line in table.out.splitlines()[1:]]
-    assert (table.code, names) == (3, ["-x.png", "-", "a\\nb.png", 'c,"d".png', "\\udcff.png", "e\\rf.png"])
+    shown = ["a\\nb.png", 'c,"d".png', "\\udcff.png", "e\\rf.png", "\\x1b[31m\\u202e.png"]
+    assert (table.code, names) == (3, ["-x.png", "-", *shown])
     rows = list(csv.reader(io.StringIO(cli("predict", "first", "--format", "csv", "--", *odd).out, newline="")))
-    assert [row[0] for row in rows[1:]] == [*odd[:4], "\\udcff.png", "e\rf.png"]
+    assert [row[0] for row in rows[1:]] == ["'-x.png", "'-", *shown]  # text to a spreadsheet, and harmless to a terminal
     document = cli("predict", "first", "--json", "--out", "found.csv", "--", *odd).document
     assert [entry["file"] for entry in document["pictures"]] == odd
-    assert "\\udcff.png" in Path("found.csv").read_text()
+    rows = list(csv.reader(io.StringIO(Path("found.csv").read_bytes().decode(), newline="")))
+    assert [row[0] for row in rows[1:]] == ["'-x.png", "'-", *odd[2:4], "\\udcff.png", *odd[5:]]
 
 
 def test_a_line_of_the_table_has_a_hundred_characters_at_most(cli: Cli) -> None:

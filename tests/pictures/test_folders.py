@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tinyclsf.pictures.folders import pictures_in, printable, read_folder
+from tinyclsf.errors import printable
+from tinyclsf.pictures.folders import pictures_in, read_folder
 
 
 def never(folder: str, error: OSError) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from torch.nn import functional as F
 
 from tinyclsf.errors import DataError
 from tinyclsf.loop.evaluation import Predictions
+from tinyclsf.machine.csv_text import csv_text
 from tinyclsf.machine.storage import write_whole
 from tinyclsf.metrics import Bin, has_labels, no_samples, wilson_interval
 from tinyclsf.training import LossFunc
@@ -128,14 +127,12 @@ def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: Sequence[st
 
     Raises: StorageError if it cannot be written.
     """
-    text = io.StringIO()
-    rows = csv.writer(text)  # with its own line ends, \r\n: with others it leaves a \r in a name unquoted
-    rows.writerow(["image", "true", "predicted", "confidence", "loss"])
+    rows: list[list[object]] = [["image", "true", "predicted", "confidence", "loss"]]
     for each in mistakes:
         image = each.index if each.path is None else each.path
-        rows.writerow([image, classes[each.true], classes[each.predicted], f"{each.confidence:.6f}", f"{each.loss:.6f}"])
+        rows.append([image, classes[each.true], classes[each.predicted], f"{each.confidence:.6f}", f"{each.loss:.6f}"])
     # A file name that is no UTF-8 is written as the bytes that it is.
-    content = text.getvalue().encode("utf-8", "surrogateescape")
+    content = csv_text(rows).encode("utf-8", "surrogateescape")
     write_whole(path, lambda file: file.write(content))
 
 

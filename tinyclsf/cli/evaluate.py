@@ -12,7 +12,7 @@ import click
 
 from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, scored, shortened, wrapped
 from tinyclsf.cli.shared_options import DIRECTORY, common_options, option, other_data_options, run_argument, runs_option
-from tinyclsf.errors import StorageError, join_names
+from tinyclsf.errors import StorageError, join_names, printable
 from tinyclsf.machine.storage import check_target
 from tinyclsf.metrics import percent
 from tinyclsf.runs.listing import find_run
@@ -198,4 +198,4 @@ def _draw(run: TrainedRun, dataset: Dataset[Any], wrong: Sequence[Mistake]) -> F
 
 
 def _short(name: str, room: int = _NAME) -> str:
-    return shortened("".join(letter if letter.isprintable() else "?" for letter in name), room)
+    return shortened(printable(name), room)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import textwrap
 import unicodedata
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
+from tinyclsf.errors import printable
 from tinyclsf.machine.json_text import as_json
 from tinyclsf.metrics import percent
 
@@ -14,12 +16,21 @@ DOCUMENT_VERSION = 1
 WIDTH = 100  # columns of a page
 
 
-class Output(NamedTuple):
-    """A command's result as text and as JSON; its exit code is another than 0 where a part of it failed."""
+@dataclass(frozen=True)
+class Output:
+    """A command's result as text and as JSON; its exit code is another than 0 where a part of it failed.
+
+    `text` is for a terminal, so that what could steer one is written as an escape; not where it is a file's content, `exact`.
+    """
 
     text: str
     document: dict[str, Any]
     exit_code: int = 0
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.exact:
+            object.__setattr__(self, "text", "\n".join(map(printable, self.text.split("\n"))))
 
 
 def document(command: str, **content: Any) -> dict[str, Any]:
@@ -29,6 +40,7 @@ def document(command: str, **content: Any) -> dict[str, Any]:
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "  ", *, numbers_from: int | None = None) -> list[str]:
     """Rows of text as lines with the columns under each other; those of numbers, from one column on, are set to the right."""
+    rows = [[*map(printable, row)] for row in rows]
     widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
     edge = len(widths) if numbers_from is None else numbers_from
     return [

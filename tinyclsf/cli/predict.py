@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +11,8 @@ import click
 
 from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, to_left, to_right
 from tinyclsf.cli.shared_options import FILE, common_options, option, run_argument, runs_option
-from tinyclsf.errors import ConfigurationError, join_names
+from tinyclsf.errors import ConfigurationError, join_names, printable
+from tinyclsf.machine.csv_text import csv_text
 from tinyclsf.machine.json_text import json_text
 from tinyclsf.machine.storage import check_target, write_whole
 from tinyclsf.metrics import percent
@@ -62,7 +61,6 @@ def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: P
 
     from tinyclsf.cli.console import Watch, warn_if_training
     from tinyclsf.deployment.prediction import predict_files
-    from tinyclsf.pictures.folders import printable
     from tinyclsf.runs.trained_run import load_run
 
     one = len(files) == 1 and not os.path.isdir(files[0])
@@ -81,14 +79,14 @@ def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: P
     content = document("predict", run=folder, classes=classes, pictures=pictures, unreadable=len(unread), out=out)
     lines = []
     if form == "csv":
-        lines += [_csv(rows, top).removesuffix("\n")]
+        lines += [_csv([_shown(row) for row in rows], top).removesuffix("\n")]
     elif form == "table" or out is None:
-        lines += _table([row._replace(file=printable(row.file)) for row in rows], top)
+        lines += _table([_shown(row) for row in rows], top)
     if out is not None:
         text = json_text(content) + "\n" if out.suffix.lower() == ".json" else _csv(rows, top)
         write_whole(out, lambda file: file.write(text.encode()))
         lines += [f"{_count(len(rows))} in {out}"]
-    return Output("\n".join(lines), content, exit_code=3 if unread else 0)
+    return Output("\n".join(lines), content, exit_code=3 if unread else 0, exact=form == "csv")
 
 
 def _row(found: FilePrediction, classes: Sequence[str], top: int) -> _Row:
@@ -110,15 +108,18 @@ def _as_json(row: _Row) -> dict[str, Any]:
     }
 
 
+def _shown(row: _Row) -> _Row:
+    """A row for a terminal, whose names cannot steer it."""
+    return row._replace(file=printable(row.file), best=tuple((printable(name), share) for name, share in row.best))
+
+
 def _csv(rows: Sequence[_Row], top: int) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)  # with its own line ends, \r\n: with others it leaves a \r in a name unquoted
     names = [("class", "probability"), *((f"class_{place}", f"probability_{place}") for place in range(2, top + 1))]
-    writer.writerow(["file", *(name for pair in names for name in pair), "error"])
+    table: list[list[object]] = [["file", *(name for pair in names for name in pair), "error"]]
     for row in rows:
         pairs = row.best or [("", "")] * top
-        writer.writerow([row.file, *(value for pair in pairs for value in pair), row.error])
-    return text.getvalue().encode(errors="backslashreplace").decode()
+        table.append([row.file, *(value for pair in pairs for value in pair), row.error])
+    return csv_text(table).encode(errors="backslashreplace").decode()
 
 
 def _table(rows: Sequence[_Row], top: int) -> list[str]:

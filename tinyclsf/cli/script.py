@@ -40,6 +40,6 @@ def script(run: str, out: Path | None, runs: Path) -> Output:
     told = {"files": written.files, "data": written.data, "notes": written.notes}
     content = document("script", run=folder, script=written.text if out is None else out, **told)
     if out is None:
-        return Output(written.text.rstrip("\n"), content)
+        return Output(written.text.rstrip("\n"), content, exact=True)
     lines = [f"data    {written.data}", *(f"script  {file}" for file in written.files)]
     return Output("\n".join(lines), content)

@@ -68,11 +68,6 @@ def is_named_as_picture(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in picture_endings()
 
 
-def printable(path: str | Path) -> str:
-    """A path as text that can be printed: what cannot is written as an escape."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(path))
-
-
 def _leads_to(kind: Callable[[], bool]) -> bool:
     try:
         return kind()
