@@ -91,7 +91,7 @@ def test_numbers_below_one_are_refused(tmp_path: Path, kind: str, number: int) -
     assert str(error.value) == (
         f"patience is {number}; wanted at least 1 epoch"
         if kind == "patience"
-        else f"a checkpoint every {number} batches cannot be; wanted at least 1"
+        else f"a checkpoint every {number} batches cannot be; wanted a whole number of at least 1"
     )
 
 

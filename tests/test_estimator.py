@@ -382,3 +382,8 @@ def test_cuda_leaves_the_callers_random_numbers_alone(digits: tuple[NDArray[Any]
     assert torch.equal(torch.rand(3, device="cuda"), wanted)
     np.testing.assert_allclose(shares[0], shares[1], atol=1e-2)
     assert accuracy_score(y, shares[0].argmax(axis=1)) > 0.9
+
+
+def test_a_share_that_is_no_number_is_said() -> None:
+    with pytest.raises(ValueError, match=r"^val_ratio == nan, must be >= 0 and < 1\.$"):
+        TorchClassifier(val_ratio=float("nan")).fit(np.zeros((4, 2)), [0, 1, 0, 1])

@@ -13,11 +13,16 @@ import torch
 from PIL import Image
 
 import tinyclsf
+from tests.support.messages import message
 from tinyclsf.cli.app import main
 from tinyclsf.drawing.figures import draw_confusion, save_figure
+from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine.storage import check_target
 from tinyclsf.runs.checkpoints import load_checkpoint
 from tinyclsf.runs.keeping import BestModel, Checkpoints
+
+LOOSE: Any = tinyclsf  # called with what no type checker lets through
+LOOSE_CHECKPOINTS: Any = Checkpoints
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +75,65 @@ CALLS: dict[str, Callable[[str], Any]] = {
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_a_path_may_be_text(runs: Path, call: Callable[[str], Any]) -> None:
     call(str(runs))
+
+
+@pytest.mark.parametrize("odd", [3, None, b"runs", ["small"], "a\0b", float("nan")], ids=repr)
+def test_what_is_no_path_is_said(runs: Path, odd: Any) -> None:
+    """Every call names the argument, what it got and what it wanted."""
+    model = classifier(str(runs))
+    calls: dict[str, Callable[[], Any]] = {
+        "a folder": lambda: tinyclsf.compare([runs / "small", odd]),
+        "run": lambda: tinyclsf.export_model(odd),
+        "path": lambda: tinyclsf.load_exported(odd),
+        "folder": lambda: tinyclsf.load_model(odd),
+        "folder ": lambda: tinyclsf.load_run(odd),
+        "folder  ": lambda: tinyclsf.save_model(model, odd),
+        "folder   ": lambda: tinyclsf.write_report(odd),
+        "run_folder": lambda: tinyclsf.write_script(odd),
+        "folder    ": lambda: load_checkpoint(odd),
+        "folder     ": lambda: Checkpoints(odd),
+        "path ": lambda: BestModel(odd),
+    }
+    if odd is not None:
+        calls |= {
+            "out": lambda: tinyclsf.write_report(runs / "small", odd),
+            "out ": lambda: tinyclsf.write_script(runs / "small", odd),
+            "out  ": lambda: tinyclsf.export_model(runs / "small", "safetensors", odd),
+            "data_dir": lambda: tinyclsf.load_splits(tinyclsf.load_run(runs / "small"), data_dir=odd),
+            "data_dir ": lambda: tinyclsf.train("linear", data="digits", data_dir=odd),
+            "config": lambda: tinyclsf.train("linear", config=odd),
+            "resume": lambda: tinyclsf.train(resume=odd),
+            "runs": lambda: tinyclsf.train("linear", runs=odd),
+        }
+    wanted = f"of type {type(odd).__name__}; wanted a path as str or Path"
+    if isinstance(odd, str):
+        wanted = "'a\\x00b'; wanted a path, which has no NUL character"
+    for name, call in calls.items():
+        assert message(call, ConfigurationError) == f"{name.strip()} is {wanted}"
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda path: LOOSE.compare(path), "to compare takes two runs or more, and got only {}; 'tinyclsf runs' shows all"),
+        (lambda path: LOOSE.compare(3), "folders is of type int; wanted the folders of two runs or more"),
+        (lambda path: LOOSE.save_model(3, path), "model is of type int; wanted a Classifier"),
+        (lambda path: LOOSE.load_model(path, 3), "network is of type int; wanted an nn.Module"),
+        (lambda path: LOOSE.load_splits(3), "run is of type int; wanted a TrainedRun, as load_run gives it"),
+        (lambda path: LOOSE.predict_files(3, path), "model is of type int; wanted a Classifier, as load_model gives it"),
+        (lambda path: LOOSE.assess(3, []), "predictions is of type int; wanted Predictions"),
+        (lambda path: LOOSE.summarize(3), "model is of type int; wanted an nn.Module"),
+        (lambda path: LOOSE.train("linear", callbacks="csv"), "callbacks is of type str; wanted a list of names and callbacks"),
+        (lambda path: LOOSE.train("linear", callbacks=[3]), "a callback is of type int; wanted a name or a Callback"),
+        (lambda path: LOOSE.train("linear", run=3), "run is of type int; wanted the name of a run folder"),
+        (
+            lambda path: LOOSE_CHECKPOINTS(path, 1.5),
+            "a checkpoint every 1.5 batches cannot be; wanted a whole number of at least 1",
+        ),
+    ],
+)
+def test_what_is_of_another_type_is_said(tmp_path: Path, call: Callable[[str], Any], sentence: str) -> None:
+    assert message(lambda: call(str(tmp_path)), ConfigurationError) == sentence.format(tmp_path)
 
 
 def test_every_public_call_that_takes_a_path_is_tried() -> None:

@@ -208,6 +208,8 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """x as images and y as it is, if scikit-learn finds no fault; `reset` makes them the measure of later ones."""
         check_scalar(self.batch_size, "batch_size", Integral, min_val=1)
         check_scalar(self.val_ratio, "val_ratio", Real, min_val=0, max_val=1, include_boundaries="left")
+        if math.isnan(self.val_ratio):
+            raise ValueError("val_ratio == nan, must be >= 0 and < 1.")
         shape = tuple((x if hasattr(x, "shape") else np.asarray(x)).shape)
         stored: type = np.float32
         if len(shape) > 4:

@@ -47,7 +47,7 @@ _MEASURED_BYTES = 1 << 18  # of pixels at a time
 def image_folder(
     prepare: Preparation,
     *,
-    data_dir: Path = Path("."),
+    data_dir: Path | None = None,
     size: int = 64,
     channels: Literal[1, 3] = 3,
     in_memory: Literal["auto", True, False] = "auto",
@@ -60,9 +60,10 @@ def image_folder(
     the free memory, workers decode the files batch by batch; in_memory=true or false decides it. skip_bad=true leaves out
     what cannot be read.
     Shapes: x (n, channels, size, size) uint8 in 0..255; y (n,) int64, the class's place among the sorted names of folders.
-    Raises: DataError if the folders are laid out otherwise, or a picture cannot be read; ConfigurationError if size is below
-    1, or a split is asked for where there is a valid folder.
+    Raises: DataError if the folders are laid out otherwise, or a picture cannot be read; ConfigurationError without data_dir,
+    if size is below 1, or a split is asked for where there is a valid folder.
     """
+    data_dir = check_options(data_dir=data_dir)
     if size < 1:
         raise ConfigurationError(f"size is {size}; wanted at least 1")
     tree = find_pictures(data_dir)
@@ -83,6 +84,16 @@ def image_folder(
     datasets = {name: PictureFiles(split, shape) for name, split in splits.items()} if out is None else _in_memory(splits, out)
     train, valid, test = datasets["train"], datasets["valid"], datasets.get("test")
     return Splits(train, valid, test, tree.classes, shape, prepare.scaling(_pieces(train, shape)))
+
+
+def check_options(*, data_dir: Path | None, **others: object) -> Path:
+    """Ask for the folder before anything is read: whichever folder a person happens to be in is not meant."""
+    if data_dir is None:
+        raise ConfigurationError("data set image-folder reads your own pictures; give their folder as --data-dir FOLDER")
+    return data_dir
+
+
+image_folder.check_options = check_options  # type: ignore[attr-defined]
 
 
 class PictureFiles(Dataset[tuple[Tensor, int]]):

@@ -468,3 +468,31 @@ def test_a_reader_that_closes_early_is_no_error(tmp_path: Path) -> None:
     closed = subprocess.run(command_line, cwd=tmp_path, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert (closed.returncode, closed.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("args", "message", "tip"),
+    [
+        (
+            ("resnet18",),
+            "there is no model 'resnet18'; 'tinyclsf list models' shows all",
+            "did you mean 'torchvision -m arch=resnet18'?",
+        ),
+        (
+            ("mnist-cnn", "--data", "my photos"),
+            "there is no dataset 'my photos'; 'tinyclsf list datasets' shows all",
+            "did you mean --data image-folder --data-dir 'my photos'?",
+        ),
+        (
+            ("mnist-cnn", "--data", "image-folder"),
+            "data set image-folder reads your own pictures; give their folder as --data-dir FOLDER",
+            None,
+        ),
+        (("mnist-cnn", "--lr", "abc"), "invalid value for '--lr': it is 'abc'; wanted a number above 0", None),
+    ],
+)
+def test_what_a_person_may_have_meant(cli: Any, args: tuple[str, ...], message: str, tip: str | None) -> None:
+    Path("my photos").mkdir()
+    result = cli("fit", *args)
+    assert (result.code, result.out) == (2, "")
+    assert result.err == f"error: {message}\n" + (f"tip: {tip}\n" if tip else "")

@@ -177,6 +177,23 @@ def test_a_callback_says_how_its_options_are_given(cli: Any, install: Install) -
     )
 
 
+BARE = """
+from tinyclsf.plugin import Callback
+
+class Bare(Callback):
+    def __init__(self, folder, model_name): pass
+
+def net(image_shape, num_classes):
+    'Red \x1b[31m, turned \u202e.'
+"""
+
+
+def test_of_itself_a_plugin_says_what_its_own_docstring_says(cli: Any, install: Install) -> None:
+    install("bare", BARE, module="bare", callbacks={"bare": "bare:Bare"}, models={"net": "bare:net"})
+    assert cli("info", "bare").out == "callback bare (bare:Bare, bare 1.0)\n"
+    assert cli("info", "net").out.splitlines()[1] == "  Red \\x1b[31m, turned \\u202e."  # and steers no terminal
+
+
 def test_a_name_of_two_packages_is_named_with_both(cli: Any, install: Install) -> None:
     install("other", "def plain(): pass", module="other", models={"plain": "other:plain"})
     result = cli("fit", "plain")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 from torchvision.transforms import functional as F  # type: ignore[import-untyped]
 
 from tinyclsf.pictures.picture import PictureError, picture_endings, read_picture
@@ -137,6 +137,16 @@ DEEP = np.array([[0, 257], [32768, 65535]])
 def test_every_depth_is_scaled_and_not_clipped(data: bytes, wanted: list[list[int]]) -> None:
     assert read_picture(data, 2, 1)[0].tolist() == wanted
     assert read_picture(data, 2, 3).tolist() == [wanted] * 3
+
+
+def test_lab_is_the_colour_that_a_person_sees() -> None:
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    orange = ImageCms.profileToProfile(Image.new("RGB", (8, 8), (230, 120, 20)), srgb, lab, outputMode="LAB")
+    assert orange is not None
+    tiff = saved(orange, "TIFF")
+    assert Image.open(io.BytesIO(tiff)).mode == "LAB"
+    assert np.abs(read_picture(tiff, 8, 3)[:, 0, 0].astype(int) - (230, 120, 20)).max() <= 4
+    assert abs(int(read_picture(tiff, 8, 1)[0, 0, 0]) - 142) <= 4
 
 
 def test_every_colour_mode_becomes_what_was_asked_for() -> None:

@@ -39,7 +39,7 @@ def test_a_run_from_before_an_option_has_what_was_done_then() -> None:
 def test_options_come_in_the_order_of_the_plugin_and_are_written_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     plugin = find("dataset", "image-folder")
-    usual = load_component(plugin, {})
+    usual = load_component(plugin, {}, data_dir=tmp_path)
     component = load_component(plugin, {"size": "12"}, data_dir=Path("photos"))
     assert list(component.options) == list(usual.options) == list(component.values)
     mnist = load_component(find("dataset", "mnist"), {})  # whose data_dir has no default

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from tinyclsf.errors import DataError
 from tinyclsf.loop.evaluation import Predictions
+from tinyclsf.machine.arguments import check_type
 from tinyclsf.machine.csv_text import csv_text
 from tinyclsf.machine.storage import write_whole
 from tinyclsf.metrics import Bin, has_labels, no_samples, wilson_interval
@@ -84,6 +85,7 @@ def assess(predictions: Predictions, classes: Sequence[str], loss_func: LossFunc
 
     Raises: DataError if there is no image, a label is no class, or an output is beyond what a loss can be told of.
     """
+    check_type("predictions", predictions, Predictions, wanted="Predictions")
     logits, labels = predictions
     _check(logits, labels, classes)
     number = len(classes)

@@ -35,6 +35,7 @@ from tinyclsf.analysis.model_checks import (
 )
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import TinyclsfError
+from tinyclsf.machine.arguments import check_type
 from tinyclsf.machine.randomness import without_trace
 from tinyclsf.modules import Classifier
 from tinyclsf.training import LossFunc
@@ -94,7 +95,12 @@ class _Checks:
 
 
 def check(model: Classifier, splits: Splits, loss_func: LossFunc) -> list[Finding]:
-    """What is found wrong with a model and its data before training."""
+    """What is found wrong with a model and its data before training.
+
+    Raises: ConfigurationError if the model is no Classifier, or the data no Splits.
+    """
+    check_type("model", model, Classifier, wanted="a Classifier")
+    check_type("splits", splits, Splits, wanted="Splits")
     return list(examine(model, splits, loss_func).findings)
 
 

@@ -6,6 +6,7 @@ Only files of a run folder are read and no model is built, so that runs of a plu
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor
 from tinyclsf.analysis.significance import SIGNIFICANT, McNemar, holm, mcnemar, p_as_text
 from tinyclsf.errors import ConfigurationError, ModelFileError
 from tinyclsf.loop.evaluation import Predictions
+from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.machine.storage import StrPath
 from tinyclsf.metrics import Epoch, Score, best_of, quality
 from tinyclsf.runs.config_file import ConfigFile, read_run_config
@@ -82,7 +84,10 @@ def compare(folders: Sequence[StrPath]) -> Comparison:
     Two runs are tested where both were scored on the same images: the same files, at any size, or the same pixels.
     Raises: ConfigurationError if there are fewer than two, or one is given twice; ModelFileError if a file of a run is broken.
     """
-    paths = [Path(folder) for folder in folders]
+    if isinstance(folders, (str, os.PathLike)):
+        folders = [folders]
+    check_type("folders", folders, Iterable, wanted="the folders of two runs or more")
+    paths = [as_path("a folder", folder) for folder in folders]
     if len(paths) < 2:
         given = f", and got only {paths[0]}" if paths else ""
         raise ConfigurationError(f"to compare takes two runs or more{given}; 'tinyclsf runs' shows all")

@@ -17,7 +17,8 @@ from tinyclsf.analysis.remarks import Remark, find_remarks
 from tinyclsf.drawing.figures import draw_confusion, draw_reliability, draw_single_curves
 from tinyclsf.drawing.samples import as_pictures
 from tinyclsf.drawing.style import as_svg
-from tinyclsf.errors import DataWarning, TinyclsfError, shape_as_text
+from tinyclsf.errors import ConfigurationError, DataWarning, TinyclsfError, shape_as_text
+from tinyclsf.machine.arguments import as_path
 from tinyclsf.machine.storage import StrPath, check_target, write_whole
 from tinyclsf.machine.templates import load_template
 from tinyclsf.metrics import best_of, percent
@@ -69,8 +70,10 @@ def write_report(folder: StrPath, out: StrPath | None = None, *, worst: int = 12
     Raises: ModelFileError if a file of the run is missing or broken; DataError if its predictions have no figures;
     StorageError if the page cannot be written.
     """
-    path, notes = Path(folder), list[str]()
-    target = path / REPORT if out is None else Path(out)
+    path, notes = as_path("folder", folder), list[str]()
+    target = path / REPORT if out is None else as_path("out", out)
+    if type(worst) is not int or worst < 0:
+        raise ConfigurationError(f"worst is {worst!r}; wanted a whole number of at least 0")
     check_target(target)
     run, config, history = describe_run(path), read_run_config(path), read_history(path)
     content, predicted, done = config.content or {}, is_there(path / PREDICTIONS), run.state == "done"

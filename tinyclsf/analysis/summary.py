@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tinyclsf.errors import ConfigurationError
+from tinyclsf.machine.arguments import check_type
 from tinyclsf.modules import Classifier
 
 
@@ -70,6 +71,7 @@ def summarize(model: nn.Module, image_shape: Sequence[int] | None = None) -> Sum
     The model is run once in evaluation mode and left as it was, and no random number is drawn from the common generators.
     Raises: ConfigurationError without the shape of images, where the model does not tell it.
     """
+    check_type("model", model, nn.Module, wanted="an nn.Module")
     if isinstance(model, Classifier):
         image_shape, model = image_shape or model.image_shape, model.network
     if image_shape is None:

@@ -28,6 +28,7 @@ from tinyclsf.deployment.exported_files import (
     write_safetensors,
 )
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, TinyclsfError
+from tinyclsf.machine.arguments import as_path
 from tinyclsf.machine.storage import StrPath, check_target, write_whole
 from tinyclsf.modules import Classifier
 from tinyclsf.registry.plugins import own_version
@@ -104,10 +105,10 @@ def export_model(run: StrPath | TrainedRun, to: str = "onnx", out: StrPath | Non
     if there is no trained model, or what was exported differs; PluginError if the network cannot be exported; StorageError
     if the file cannot be written. What was there before stays whole.
     """
-    if to not in FILES:
+    if not isinstance(to, str) or to not in FILES:
         raise ConfigurationError(f"there is no export format '{to}'; choose one of {', '.join(FILES)}")
-    folder = run.folder if isinstance(run, TrainedRun) else Path(run)
-    path = folder / FILES[to] if out is None else Path(out)
+    folder = run.folder if isinstance(run, TrainedRun) else as_path("run", run)
+    path = folder / FILES[to] if out is None else as_path("out", out)
     _check_place(path, to)
     versions = _versions(to)
     trained = run if isinstance(run, TrainedRun) else load_run(folder)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from tinyclsf.errors import ModelFileError, PluginError, TinyclsfError
+from tinyclsf.machine.arguments import as_path
 from tinyclsf.machine.json_text import json_text
 from tinyclsf.machine.storage import StrPath, write_whole
 from tinyclsf.modules import Classifier
@@ -98,7 +99,7 @@ def load_exported(path: StrPath) -> PixelClassifier:
 
     Raises: ModelFileError if the file is missing, broken or has no card; PluginError if the plugin fails.
     """
-    path = Path(path)
+    path = as_path("path", path)
     try:
         with safetensors.safe_open(path, "pt") as file:
             card = (file.metadata() or {}).get("card")

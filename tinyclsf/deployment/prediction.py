@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tinyclsf.errors import ConfigurationError, shape_as_text
 from tinyclsf.loop.evaluation import outputs
+from tinyclsf.machine.arguments import check_type
 from tinyclsf.machine.devices import choose_device, choose_memory_format, place
 from tinyclsf.machine.progress import within
 from tinyclsf.machine.storage import StrPath
@@ -43,6 +44,10 @@ def predict_files(
     - `batch_size`: pictures that the model sees at a time.
     Raises: ConfigurationError if the model takes images that pictures cannot be made into, or there is no such device.
     """
+    check_type("model", model, Classifier, wanted="a Classifier, as load_model gives it")
+    check_type("files", files, str, os.PathLike, Iterable, wanted="files and folders, or one of them")
+    if type(batch_size) is not int or batch_size < 1:
+        raise ConfigurationError(f"batch_size is {batch_size!r}; wanted a whole number of at least 1")
     channels, size = _square(model)
     chosen = choose_device(device)
     place(model.eval(), chosen, choose_memory_format("auto", model, chosen))
@@ -60,6 +65,7 @@ def _find_pictures(files: Iterable[StrPath]) -> tuple[list[str], dict[int, str]]
         paths.append(path)
 
     for file in files:
+        check_type("a file", file, str, os.PathLike, wanted="a path as str or Path")
         path = os.fspath(file)
         if not os.path.isdir(path):
             add(path, None)

@@ -5,12 +5,15 @@ Neither torch nor NumPy is imported here, so that a misspelt name is answered at
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tinyclsf.errors import ConfigurationError, did_you_mean
+from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.registry.choices import KINDS, Choices, checked
 from tinyclsf.registry.options import Setting
 from tinyclsf.registry.plugins import Plugin, find, given_plugin
@@ -27,6 +30,11 @@ if TYPE_CHECKING:
     DataFactory = Callable[..., Splits]
 
 DATA = "digits"
+# How names begin that torchvision has for its models: its import, which would tell all of them, takes seconds.
+_FAMILIES = (
+    *("alexnet", "convnext", "densenet", "efficientnet", "googlenet", "inception", "maxvit", "mnasnet", "mobilenet", "regnet"),
+    *("resnet", "resnext", "shufflenet", "squeezenet", "swin", "vgg", "vit", "wide_resnet"),
+)
 PYTHON = "Python"  # where a choice comes from that is neither a flag's nor a file's
 
 
@@ -73,6 +81,7 @@ class Request:
 
     def with_(self, *, model: str | ModelFactory | None = None, **asked: Unpack[Asked]) -> Request:
         """The request with other choices; options are added to those that were given, another plugin begins with its own."""
+        _check_types(asked)
         if "config" in asked:
             raise ConfigurationError("an experiment is not taken from another config file; describe a new one with config")
         now: dict[str, Any] = {name: asked[name] for name in ("callbacks", "data_dir") if name in asked}
@@ -102,9 +111,10 @@ def make_request(
     asked: all else, by the names of `Asked`.
     Raises: ConfigurationError for a name that is not there, a choice that cannot be, or a config file that cannot be used.
     """
+    _check_types(asked)
     settings = _settings_of(asked, source_of)
     path = asked.get("config") if resume is None else resume / "config.json"
-    config = ConfigFile() if path is None else read_config_file(Path(path))
+    config = ConfigFile() if path is None else read_config_file(as_path("config", path))
     named = _named(config, "model", Setting(model, source_of("model")))
     if named.value is None:
         missing = "missing argument 'MODEL'"
@@ -126,6 +136,17 @@ def make_request(
         config=config,
         resumed=resume,
     )
+
+
+def _check_types(asked: Mapping[str, Any]) -> None:
+    for name in ("model_options", "data_options", "callback_options"):
+        check_type(name, asked.get(name, {}), Mapping, wanted="a dictionary of options")
+    check_type("callbacks", asked.get("callbacks", ()), list, tuple, wanted="a list of names and callbacks")
+    for each in asked.get("callbacks", ()):
+        if not isinstance(each, str) and not hasattr(each, "on_epoch_end"):
+            raise ConfigurationError(f"a callback is of type {type(each).__name__}; wanted a name or a Callback")
+    if asked.get("data_dir") is not None:
+        as_path("data_dir", asked["data_dir"])
 
 
 def _named(config: ConfigFile, what: Literal["model", "data"], given: Setting) -> Setting:
@@ -150,7 +171,12 @@ def _settings_of(asked: Mapping[str, Any], source_of: Callable[[str], str]) -> d
 def _find_model(model: str | ModelFactory) -> Plugin:
     """A model by its name, or a callable of (image_shape, num_classes) as if it were a plugin."""
     if isinstance(model, str):
-        return find("model", model)
+        try:
+            return find("model", model)
+        except ConfigurationError as error:
+            if model.startswith(_FAMILIES):
+                error.tip = f"did you mean 'torchvision -m arch={model}'?"
+            raise
     if not callable(model) or (hasattr(model, "forward") and not isinstance(model, type)):
         raise ConfigurationError(
             f"model is of type {type(model).__name__}; wanted a name, or what makes a network of (image_shape, num_classes)"
@@ -160,7 +186,12 @@ def _find_model(model: str | ModelFactory) -> Plugin:
 
 def _find_data(data: str | Splits | DataFactory) -> Plugin:
     if isinstance(data, str):
-        return find("dataset", data)
+        try:
+            return find("dataset", data)
+        except ConfigurationError as error:
+            if os.path.isdir(data):
+                error.tip = f"did you mean --data image-folder --data-dir {shlex.quote(data)}?"
+            raise
     if hasattr(data, "train") and hasattr(data, "valid"):
         return given_plugin("dataset", lambda: data, name="splits")
     if not callable(data):

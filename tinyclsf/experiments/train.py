@@ -14,6 +14,7 @@ from tinyclsf.experiments.experiment import Experiment, describe
 from tinyclsf.experiments.request import Asked, make_request
 from tinyclsf.experiments.running import carry_out
 from tinyclsf.experiments.watching import EpochLines, Watcher
+from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.machine.signals import StopSignals
 from tinyclsf.runs.folder import check_run_name
 from tinyclsf.runs.listing import find_run
@@ -45,7 +46,9 @@ def train(
     callback_options, config, and those of `tinyclsf fit`: epochs, batch_size, lr and so on.
     Raises: a TinyclsfError, as the command line shows them.
     """
-    root = Path(os.environ.get("TINYCLSF_RUNS") or "runs" if runs is None else runs)
+    root = as_path("runs", os.environ.get("TINYCLSF_RUNS") or "runs" if runs is None else runs)
+    check_type("run", run, str, type(None), wanted="the name of a run folder")
+    check_type("watcher", watcher, Watcher, type(None), wanted="a Watcher")
     if resume is not None and (run is not None or "config" in asked):
         raise ConfigurationError("a run that is resumed goes on in its own folder; leave out run and config")
     if resume is not None and isinstance(model, Experiment):
@@ -55,7 +58,7 @@ def train(
     if isinstance(model, Experiment):
         experiment = model.with_(**asked) if asked else model
     else:
-        folder = None if resume is None else find_run(root, str(resume))
+        folder = None if resume is None else find_run(root, str(as_path("resume", resume)))
         experiment = describe(make_request(model, resume=folder, **asked))
     command = _as_written(experiment, resume, asked)
     with StopSignals() as signals:

@@ -116,6 +116,8 @@ def _upright(image: Image.Image) -> Image.Image:
 def _as_8_bit(image: Image.Image, mode: str) -> Image.Image:
     if image.mode[0] in "IF":
         image = Image.fromarray(_scaled_to_255(np.asarray(image)))
+    if image.mode == "LAB":
+        image = image.convert("RGB")  # from which Pillow goes on to grey
     if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         above = image.convert("RGBA")
         image = Image.new("RGBA", image.size, "white")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from tinyclsf.errors import ModelFileError
+from tinyclsf.machine.arguments import as_path
 from tinyclsf.machine.storage import StrPath, remove_torn, write_whole
 from tinyclsf.runs.folder import reading
 
@@ -41,7 +42,7 @@ def load_checkpoint(folder: StrPath) -> Checkpoint:
 
     Raises: ModelFileError if there is none.
     """
-    path, previous = Path(folder) / CHECKPOINT, Path(folder) / PREVIOUS
+    path, previous = (as_path("folder", folder) / name for name in (CHECKPOINT, PREVIOUS))
     remove_torn(path)
     try:
         return Checkpoint(_read(path), None)

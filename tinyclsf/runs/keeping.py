@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine import distributed
+from tinyclsf.machine.arguments import as_path
 from tinyclsf.machine.json_text import json_text
 from tinyclsf.machine.storage import StrPath
 from tinyclsf.metrics import Epoch, best_of
@@ -23,7 +22,7 @@ class BestModel(Callback):
     """
 
     def __init__(self, path: StrPath) -> None:
-        self.path = Path(path)
+        self.path = as_path("path", path)
 
     def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
         if row is best_of(trainer.history):
@@ -41,9 +40,9 @@ class Checkpoints(Callback):
     """
 
     def __init__(self, folder: StrPath, every: int | None = None) -> None:
-        if every is not None and every < 1:
-            raise ConfigurationError(f"a checkpoint every {every} batches cannot be; wanted at least 1")
-        self.folder = Path(folder)
+        if every is not None and (type(every) is not int or every < 1):
+            raise ConfigurationError(f"a checkpoint every {every!r} batches cannot be; wanted a whole number of at least 1")
+        self.folder = as_path("folder", folder)
         self.every = every
         self._saved = 0, 0
         self._since = 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
+from tinyclsf.machine.arguments import as_path
 from tinyclsf.machine.storage import StrPath, storing, write_whole
 from tinyclsf.metrics import Epoch
 from tinyclsf.trainer import Callback, Trainer
@@ -20,7 +20,7 @@ class LineEachEpoch(Callback):
     """
 
     def __init__(self, path: StrPath, line: Callable[[Epoch], str], *, head: str = "") -> None:
-        self.path = Path(path)
+        self.path = as_path("path", path)
         self.line = line
         self.head = head
 

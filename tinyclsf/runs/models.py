@@ -13,6 +13,7 @@ import safetensors.torch
 from torch import Tensor, contiguous_format, nn
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, shape_as_text
+from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.machine.json_text import is_number, is_whole
 from tinyclsf.machine.storage import StrPath, write_json, write_whole
 from tinyclsf.modules import Classifier, Preprocess
@@ -43,8 +44,10 @@ def save_model(model: Classifier, folder: StrPath, *, plugin: Mapping[str, Any] 
     handed a network.
     Raises: StorageError if a file cannot be written; files that were there stay whole.
     """
-    save_card(model, Path(folder), plugin=plugin)
-    save_weights(model, Path(folder) / WEIGHTS)
+    check_type("model", model, Classifier, wanted="a Classifier")
+    path = as_path("folder", folder)
+    save_card(model, path, plugin=plugin)
+    save_weights(model, path / WEIGHTS)
 
 
 def save_card(model: Classifier, folder: Path, *, plugin: Mapping[str, Any] | None = None) -> None:
@@ -73,9 +76,12 @@ def load_model(folder: StrPath, network: nn.Module | None = None) -> Classifier:
     Raises: ModelFileError if a file is missing, broken, of a newer format, has weights that are not finite numbers, or does
     not fit the network, or if its plugin is not installed; PluginError if the plugin fails.
     """
-    card, weights = read_card(Path(folder)), Path(folder) / WEIGHTS
+    path = as_path("folder", folder)
+    if network is not None:
+        check_type("network", network, nn.Module, wanted="an nn.Module")
+    card, weights = read_card(path), path / WEIGHTS
     if network is None:
-        network = _build(Path(folder) / CARD, card)
+        network = _build(path / CARD, card)
     state = read_weights(weights)
     mean, std = ([0.0] * state[name].numel() if name in state else 0.0 for name in ("preprocess.mean", "preprocess.std"))
     model = Classifier(Preprocess(mean, std), network, card.classes, card.image_shape, card.white)

@@ -15,6 +15,7 @@ from tinyclsf.batches.loaders import loader
 from tinyclsf.data import Splits, differences, fingerprint
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, shape_as_text
 from tinyclsf.loop.evaluation import Predictions, predict
+from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.machine.devices import choose_device, choose_memory_format, place
 from tinyclsf.machine.progress import tell_progress
 from tinyclsf.machine.storage import StrPath
@@ -101,7 +102,7 @@ def load_run(folder: StrPath) -> TrainedRun:
 
     Raises: ModelFileError if it has no trained model yet, or a file is missing or broken; PluginError if its plugin fails.
     """
-    path = Path(folder)
+    path = as_path("folder", folder)
     config = read_run_config(path)
     return TrainedRun(path, config, read_history(path), load_model(path))
 
@@ -126,11 +127,14 @@ def load_splits(
     Raises: ModelFileError if the run does not say what data it had; ConfigurationError for an option that cannot be;
     DataError if the data cannot be read or does not suit the model; PluginError if the plugin fails.
     """
+    check_type("run", run, TrainedRun, wanted="a TrainedRun, as load_run gives it")
+    check_type("data", data, str, type(None), wanted="the name of a data set")
+    check_type("options", options, Mapping, type(None), wanted="a dictionary of options")
     was = run.data
     if data is None and was.given_in_python:
         raise ModelFileError(f"the data of {run.folder} was given in Python, so it cannot be read again; give other data")
     saved = was.options if data in (None, was.name) else {}
-    place = None if data_dir is None else Path(data_dir)
+    place = None if data_dir is None else as_path("data_dir", data_dir)
     component = load_component(find("dataset", data or was.name), options or {}, saved=saved, data_dir=place)
     splits = build_splits(component)
     _check_suits(run.model, splits, component.plugin.name)

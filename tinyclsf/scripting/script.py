@@ -16,6 +16,7 @@ import torch
 
 from tinyclsf.data import Images, Splits, differences, fingerprint
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, join_names
+from tinyclsf.machine.arguments import as_path
 from tinyclsf.machine.storage import write_whole
 from tinyclsf.modules import Preprocess
 from tinyclsf.recipes import options_with_defaults, parse_augment
@@ -57,7 +58,7 @@ def write_script(run_folder: str | os.PathLike[str], out: str | os.PathLike[str]
     Raises: ConfigurationError where no script can do what the run did; ModelFileError, DataError or PluginError if a part of
     the run is not there; StorageError if a file cannot be written.
     """
-    run, path = load_run(run_folder), None if out is None else Path(out)
+    run, path = load_run(as_path("run_folder", run_folder)), None if out is None else as_path("out", out)
     return _Writer(run, path).write()
 
 
