@@ -155,6 +155,30 @@ def gone():
     assert list(Path("runs").iterdir()) == []
 
 
+BRIGHT = """
+import torch
+from tinyclsf.plugin import Images, Preprocess, Splits
+
+def bright():
+    plain, y = torch.rand(40, 1, 4, 4), torch.arange(40) % 2
+    return Splits(Images(plain, y), Images(plain, y), Images(plain * 1e38, y), ("a", "b"), (1, 4, 4), Preprocess(0, 1), 1.0)
+
+def net(image_shape, num_classes):
+    layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, num_classes))
+    torch.nn.init.constant_(layers[1].weight, 9.0)
+    return layers
+"""
+
+
+def test_a_score_that_is_no_number_is_not_written_down(cli: Cli, install: Callable[..., None]) -> None:
+    install("bright", BRIGHT, module="bright", datasets={"bright": "bright:bright"}, models={"net": "bright:net"})
+    result = cli("fit", "net", "--data", "bright", "--epochs", "1", "--progress", "none", "--run", "r")
+    sentence = "the loss on the test images is nan; train again with a lower learning rate"
+    assert (result.code, result.out, result.err.splitlines()[-1]) == (6, "", f"error: {sentence}")
+    [run] = cli("runs", "--json").document["runs"]
+    assert (run["state"], run["error"], run["held_out"]) == ("failed", sentence, None)
+
+
 @contextlib.contextmanager
 def as_nobody() -> Iterator[None]:
     """Be a user who may not read what is closed, as root may."""

@@ -13,7 +13,7 @@ import click
 from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, scored, shortened, wrapped
 from tinyclsf.cli.shared_options import DIRECTORY, common_options, option, other_data_options, run_argument, runs_option
 from tinyclsf.errors import StorageError, join_names, printable
-from tinyclsf.machine.storage import check_target
+from tinyclsf.machine.storage import check_target, storing
 from tinyclsf.metrics import percent
 from tinyclsf.runs.listing import find_run
 
@@ -128,7 +128,8 @@ def _write(
     if shown:
         save_figure(_draw(run, dataset, shown), pictures)
     else:
-        pictures.unlink(missing_ok=True)
+        with storing(pictures):
+            pictures.unlink(missing_ok=True)
     return {"errors": errors, "mistakes": pictures if shown else None, "confusion": confusion}
 
 
