@@ -11,17 +11,23 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import tinyclsf
 from tests.support.messages import message
 from tinyclsf.cli.app import main
 from tinyclsf.drawing.figures import draw_confusion, save_figure
 from tinyclsf.errors import ConfigurationError
+from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.machine.storage import check_target
+from tinyclsf.modules import Preprocess
 from tinyclsf.runs.checkpoints import load_checkpoint
 from tinyclsf.runs.keeping import BestModel, Checkpoints
 
 LOOSE: Any = tinyclsf  # called with what no type checker lets through
+MODEL = tinyclsf.Classifier(Preprocess(), nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), "ab", (1, 4, 4))
+PREDICTIONS = Predictions(torch.ones(1, 2), torch.ones(1))
+PLUGIN = "a dictionary with name and options"
 LOOSE_CHECKPOINTS: Any = Checkpoints
 
 
@@ -122,6 +128,18 @@ def test_what_is_no_path_is_said(runs: Path, odd: Any) -> None:
         (lambda path: LOOSE.load_splits(3), "run is of type int; wanted a TrainedRun, as load_run gives it"),
         (lambda path: LOOSE.predict_files(3, path), "model is of type int; wanted a Classifier, as load_model gives it"),
         (lambda path: LOOSE.assess(3, []), "predictions is of type int; wanted Predictions"),
+        (
+            lambda path: LOOSE.assess(Predictions(torch.ones(1, 2), torch.ones(1)), 2),
+            "classes is of type int; wanted a list of names",
+        ),
+        (
+            lambda path: LOOSE.save_model(MODEL, path, plugin="x"),
+            "plugin is of type str; wanted a dictionary with name and options",
+        ),
+        (lambda path: LOOSE.predict_files(MODEL, path, device=0), "device is of type int; wanted text, such as cpu"),
+        (lambda path: LOOSE.predict_files(MODEL, path, batch_size=0), "batch_size is 0; wanted a whole number of at least 1"),
+        (lambda path: LOOSE.summarize(MODEL, 4), "image_shape is of type int; wanted channels, height and width"),
+        (lambda path: LOOSE.summarize(MODEL, [1, 0, 4]), "image_shape is [1, 0, 4]; wanted channels, height and width"),
         (lambda path: LOOSE.summarize(3), "model is of type int; wanted an nn.Module"),
         (lambda path: LOOSE.train("linear", callbacks="csv"), "callbacks is of type str; wanted a list of names and callbacks"),
         (lambda path: LOOSE.train("linear", callbacks=[3]), "a callback is of type int; wanted a name or a Callback"),

@@ -86,6 +86,7 @@ def assess(predictions: Predictions, classes: Sequence[str], loss_func: LossFunc
     Raises: DataError if there is no image, a label is no class, or an output is beyond what a loss can be told of.
     """
     check_type("predictions", predictions, Predictions, wanted="Predictions")
+    check_type("classes", classes, list, tuple, wanted="a list of names")
     logits, labels = predictions
     _check(logits, labels, classes)
     number = len(classes)

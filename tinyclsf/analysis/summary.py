@@ -74,8 +74,11 @@ def summarize(model: nn.Module, image_shape: Sequence[int] | None = None) -> Sum
     check_type("model", model, nn.Module, wanted="an nn.Module")
     if isinstance(model, Classifier):
         image_shape, model = image_shape or model.image_shape, model.network
+    check_type("image_shape", image_shape, list, tuple, type(None), wanted="channels, height and width")
     if image_shape is None:
         raise ConfigurationError("the shape of images is not known; give summarize an image_shape, such as (3, 32, 32)")
+    if not image_shape or not all(type(size) is int and size > 0 for size in image_shape):
+        raise ConfigurationError(f"image_shape is {image_shape!r}; wanted channels, height and width")
     first = next((each for each in model.parameters() if each.is_floating_point()), torch.empty(0))
     image = torch.zeros(1, *image_shape, dtype=first.dtype, device=first.device)
     calls = _calls(model, image)

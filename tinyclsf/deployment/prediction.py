@@ -46,6 +46,7 @@ def predict_files(
     """
     check_type("model", model, Classifier, wanted="a Classifier, as load_model gives it")
     check_type("files", files, str, os.PathLike, Iterable, wanted="files and folders, or one of them")
+    check_type("device", device, str, wanted="text, such as cpu")
     if type(batch_size) is not int or batch_size < 1:
         raise ConfigurationError(f"batch_size is {batch_size!r}; wanted a whole number of at least 1")
     channels, size = _square(model)

@@ -45,6 +45,7 @@ def save_model(model: Classifier, folder: StrPath, *, plugin: Mapping[str, Any] 
     Raises: StorageError if a file cannot be written; files that were there stay whole.
     """
     check_type("model", model, Classifier, wanted="a Classifier")
+    check_type("plugin", plugin, Mapping, type(None), wanted="a dictionary with name and options")
     path = as_path("folder", folder)
     save_card(model, path, plugin=plugin)
     save_weights(model, path / WEIGHTS)
