@@ -263,6 +263,14 @@ def test_to_look_at_a_run_takes_it_from_nobody(tmp_path: Path) -> None:
         free.join()
 
 
+def test_a_lock_that_cannot_be_looked_at_is_said(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(ModelFileError) as error:
+        is_occupied(tmp_path)
+    path = tmp_path / ".lock"
+    assert str(error.value) == f"cannot read {path}: Is a directory; wanted to see whether the run is being trained"
+
+
 def test_a_run_that_cannot_be_locked_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / ".lock").mkdir()
     with pytest.raises(StorageError) as error, occupied(tmp_path):
