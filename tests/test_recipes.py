@@ -115,6 +115,13 @@ def test_one_cycle_is_pytorchs_and_leaves_momentum_alone() -> None:
     assert opt.param_groups[0]["momentum"] == 0.9
 
 
+def test_one_cycle_over_a_single_step_makes_it_at_the_given_rate() -> None:
+    opt = sgd()
+    schedule = make_schedule("one-cycle", opt, epochs=1, batches=1)
+    assert schedule is not None
+    assert rates(opt, schedule, 1) == [0.1]
+
+
 def test_cosine_is_pytorchs_and_the_formula() -> None:
     opt, other = sgd(), sgd()
     schedule = make_schedule("cosine", opt, epochs=2, batches=7)

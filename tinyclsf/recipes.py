@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, ExponentialLR, LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
+from torch.optim.lr_scheduler import (
+    ConstantLR,
+    CosineAnnealingLR,
+    ExponentialLR,
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    StepLR,
+)
 
 from tinyclsf.augment import cutout, random_affine, random_crop, random_flip
 from tinyclsf.errors import ConfigurationError, did_you_mean
@@ -82,15 +90,19 @@ class CrossEntropy(nn.Module):
         return F.cross_entropy(out, yb, label_smoothing=self.label_smoothing if self.training else 0.0)
 
 
+def _one_cycle(opt: Optimizer, steps: int) -> LRScheduler:
+    if steps == 1:  # of which PyTorch's cycle makes its last and lowest rate
+        return ConstantLR(opt, 1.0)
+    # The cycle leaves momentum alone, so that the value a person reads is the one in force.
+    return OneCycleLR(opt, [g["lr"] for g in opt.param_groups], total_steps=steps, cycle_momentum=False)
+
+
 # What has a default is an option of the loss or schedule. A schedule gets the optimizer and the run's number of batches.
 LOSSES: dict[str, Callable[..., Callable[[Tensor, Tensor], Tensor]]] = {"cross-entropy": CrossEntropy, "mse": lambda: mse}
 SCHEDULES: dict[str, Callable[..., LRScheduler | None]] = {
     "none": lambda opt, steps: None,
     "cosine": lambda opt, steps: CosineAnnealingLR(opt, steps),
-    # The cycle leaves momentum alone, so that the value a person reads is the one in force.
-    "one-cycle": lambda opt, steps: OneCycleLR(
-        opt, [g["lr"] for g in opt.param_groups], total_steps=steps, cycle_momentum=False
-    ),
+    "one-cycle": _one_cycle,
     "step": lambda opt, steps, *, gamma=0.9, step_size=1: StepLR(opt, step_size, gamma),
     "exponential": lambda opt, steps, *, gamma=0.9: ExponentialLR(opt, gamma),
     "plateau": lambda opt, steps, *, gamma=0.1, plateau_patience=10: ReduceLROnPlateau(

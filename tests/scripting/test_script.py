@@ -44,6 +44,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "half": ("linear", *DIGITS, "--schedule", "exponential", "-d", "normalize=half", "--precision", "bfloat16"),
     "resnet": ("torchvision", "--data", "digits", "-d", "train_size=64", "--epochs", "1"),
     "last-of-one": ("torch-clsf", "-d", "train_size=129", "--epochs", "1", "--batch-size", "64"),  # its trial draws nothing
+    "single-step": ("mnist-cnn", "-d", "train_size=64", "--epochs", "1"),  # of a one-cycle schedule
     "fraction": ("mnist-cnn", *DIGITS, "-d", "fraction=0.5"),
     "pictures": ("torch-clsf", "--data", "image-folder", "--epochs", "2", "-d", "size=12", "--batch-size", "4"),
     "parts": ("linear", "--data", "image-folder", "--epochs", "2", "-d", "size=9", "-d", "channels=1", "--batch-size", "4"),

@@ -173,7 +173,9 @@ class _Writer:
         held_out = "valid" if self.content.get("test") is None else "test"
         draws = {"import random": "random.seed(SEED)", "import numpy as np": "np.random.seed(SEED)"}
         seeds = [call for line, call in draws.items() if line in model.imports]
-        constants, loop = loop_sources(self.settings, run.model.image_shape, len(run.model.classes), held_out, seeds)
+        # A cycle over a single step is no schedule.
+        settings = self.settings | ({"schedule": "none"} if self._is_one_cycle_of_one_step() else {})
+        constants, loop = loop_sources(settings, run.model.image_shape, len(run.model.classes), held_out, seeds)
         sections = {
             "1. The data": reader.sources.definitions,
             "2. The model": model.definitions,
@@ -190,6 +192,11 @@ class _Writer:
             blocks += [f"# {title}", *fresh.values()]
         blocks.append('if __name__ == "__main__":\n    main()')
         return _joined(blocks) + "\n"
+
+    def _is_one_cycle_of_one_step(self) -> bool:
+        images, settings = value_at(int, self.content, "train"), self.settings
+        once = images is not None and images <= settings["batch_size"] * settings["accumulate"]
+        return once and settings["schedule"] == "one-cycle" and bool(settings["epochs"] == 1)
 
     def _heading(self, held_out: str) -> str:
         run, config = self.run, self.run.config
