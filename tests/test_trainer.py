@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -324,6 +327,34 @@ def test_a_stop_in_the_validation_ends_it_without_a_row() -> None:
     trainer = Trainer(model, F.cross_entropy, opt, device="cpu")
     assert trainer.fit(3, *get_data(images(70, 0), images(70, 1), 8)) == []
     assert evaluated == [1]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_copies_of_the_images_on_a_device_end_with_the_fit(monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    copies: list[weakref.ref[Any]] = []
+
+    def copied(dl: Any, device: torch.device) -> Any:
+        copy = [[xb.clone(), yb] for xb, yb in dl]
+        copies.extend(weakref.ref(xb) for xb, _ in copy)
+        return copy
+
+    monkeypatch.setattr("tinyclsf.trainer.on_device", copied)
+    model, opt = begin(Mnist_Logistic)
+    trainer = Trainer(model, F.cross_entropy, opt, device="cpu", callbacks=[Fails()] if fails else [])
+    with pytest.raises(TrainingError) if fails else contextlib.nullcontext():
+        trainer.fit(1, *get_data(images(70, 0), images(8, 1), 32))
+    gc.collect()
+    assert len(copies) == 4
+    assert [copy() for copy in copies] == [None] * 4
+    assert trainer.state_dict()["batch"] == (2 if fails else 0)
+
+
+class Fails(Callback):
+    """Ends a fit in its second batch."""
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        if trainer.batch == 2:
+            raise MemoryError
 
 
 def test_an_error_leaves_no_stop_behind() -> None:

@@ -168,6 +168,7 @@ class Trainer:
                 self._run(on_device(valid_dl, self.device))
         finally:
             self.stopping = False
+            self._position.train_dl = train_dl  # a copy of it on the device is of no use any more
         return self.history
 
     def stop(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import weakref
 
 import pytest
 import torch
@@ -36,6 +37,33 @@ def test_want_of_memory_names_the_batch_size() -> None:
     with pytest.raises(TrainingError) as found, translated(lambda: WHERE):
         torch.empty(2**56)
     assert str(found.value) == NO_MEMORY
+
+
+@pytest.mark.parametrize("library", ["CUBLAS", "CUDNN"])
+def test_a_library_of_cuda_that_finds_no_memory_says_it_in_its_own_way(library: str) -> None:
+    call = f"CUDA error: {library}_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+    assert said(RuntimeError(call)) == NO_MEMORY
+
+
+def test_what_an_error_of_memory_found_is_not_held_on_to() -> None:
+    held = []
+
+    def forward() -> None:
+        activations = torch.ones(3)
+        held.append(weakref.ref(activations))
+        try:
+            later(activations + 1)
+        except ValueError:
+            raise MemoryError from None
+
+    def later(more: Tensor) -> None:
+        held.append(weakref.ref(more))
+        raise ValueError
+
+    with pytest.raises(TrainingError) as found, translated(lambda: WHERE):
+        forward()
+    assert str(found.value) == NO_MEMORY
+    assert [each() for each in held] == [None, None]
 
 
 def test_a_compiler_that_fails_is_named() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,8 @@ import torch
 from tinyclsf.errors import TrainingError
 
 _SMALLER = "use a smaller batch size: half of it with accumulate 2 trains the same"
+# Of allocators of the CPU, of MPS, and of libraries of CUDA: what these raise is a plain RuntimeError.
+_NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 
 
 @contextmanager
@@ -22,9 +25,8 @@ def translated(where: Callable[[], str], *, advice: str = _SMALLER) -> Iterator[
         yield
     except (MemoryError, RuntimeError) as error:
         text = " ".join(str(error).split())
-        # What allocators of the CPU and of MPS raise is a plain RuntimeError.
-        told = "can't allocate memory" in text or "out of memory" in text
-        if told or isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in text for words in _NO_MEMORY):
+            _let_go(error)
             raise TrainingError(f"out of memory in {where()}; {advice}") from error
         if "cannot be converted to type" in text and "overflow" in text:
             raise TrainingError(f"a number is too large for its type in {where()}; lower the learning rate") from error
@@ -36,6 +38,13 @@ def translated(where: Callable[[], str], *, advice: str = _SMALLER) -> Iterator[
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             raise TrainingError(f"the model cannot be compiled ({_first_sentence(text)}); leave compile out") from error
         raise
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empty the frames that an error came through: a notebook keeps the error, and with it all that they held in memory."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def _first_sentence(text: str) -> str:
