@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from tinyclsf.batches.loaders import batches_from, loader
+from tinyclsf.batches.loaders import batches_from, loader, on_device
 from tinyclsf.batches.workers import WorkerLoader
 from tinyclsf.errors import DataError
 
@@ -109,6 +109,15 @@ class Broken(Drawn):
         if index == 5:
             raise DataError("picture.png is broken; remove it")
         return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps", "cuda"])
+def test_batches_are_pinned_for_cuda_alone(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # pinning opens a context there, whoever trains where
+    dl = loader(Drawn(4, 1), 4)
+    assert not dl.pin_memory
+    assert on_device(dl, torch.device(device)) is dl
+    assert dl.pin_memory == (device == "cuda")
 
 
 def test_what_a_worker_finds_amiss_is_told_in_its_own_sentence_and_all_end() -> None:

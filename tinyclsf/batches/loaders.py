@@ -98,7 +98,12 @@ def batches_from(dl: Iterable[Any], start: int) -> Iterator[Any]:
 
 
 def on_device(dl: Iterable[Any], device: torch.device) -> Iterable[Any]:
-    """The loader over a copy of its images on a CUDA device, where they take at most half of the memory that is free there."""
+    """The loader as it is best for a device.
+
+    On CUDA images in memory are copied there, where they take at most half of what is free; those that workers read are pinned.
+    """
+    if isinstance(dl, WorkerLoader):
+        dl.pin_memory = device.type == "cuda"  # nowhere else, as pinning opens a context on a GPU
     if not isinstance(dl, WholeBatchLoader) or device.type != "cuda":
         return dl
     tensors = dl.dataset.tensors

@@ -42,7 +42,6 @@ class WorkerLoader(DataLoader[Any]):
             num_workers=workers,
             generator=None if share is None else share.generator,
             persistent_workers=True,
-            pin_memory=torch.cuda.is_available(),
             worker_init_fn=_hear_the_parent_alone,
         )
 
