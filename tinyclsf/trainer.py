@@ -19,7 +19,7 @@ from tinyclsf.loop.state import callback_states, check_state, load_callback_stat
 from tinyclsf.loop.steps import Steps, check_trainable, moving_average
 from tinyclsf.loop.training_loss import not_finite
 from tinyclsf.machine import distributed
-from tinyclsf.machine.devices import choose_device, choose_memory_format, choose_precision, computing_in, place
+from tinyclsf.machine.devices import choose_device, choose_memory_format, choose_precision, computing_in, moved, place
 from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import Epoch
 from tinyclsf.training import Batches, LossFunc
@@ -240,7 +240,7 @@ class Trainer:
         self._position.batch += 1
         self._images = len(xb)
         if xb.device != self.device or yb.device != self.device:
-            xb, yb = xb.to(self.device, non_blocking=True), yb.to(self.device, non_blocking=True)
+            xb, yb = moved(xb, self.device), moved(yb, self.device)
         if self.augment is not None:
             xb, yb = self.augment(xb, yb)
         with self._computing:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.machine.devices import choose_device, choose_memory_format, choose_precision
+from tinyclsf.machine.devices import choose_device, choose_memory_format, choose_precision, moved
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
 CONVOLUTIONS = nn.Sequential(nn.Sequential(nn.Conv2d(1, 1, 3)))
@@ -36,6 +38,17 @@ def test_a_device_is_the_one_that_was_asked_for() -> None:
     assert choose_device("cpu") == CPU
     best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     assert choose_device("auto") == torch.device(best)
+
+
+@pytest.mark.parametrize(("device", "waits_not"), [(CUDA, True), (MPS, False), (CPU, False)])
+def test_a_copy_is_left_to_itself_on_cuda_alone(device: torch.device, waits_not: bool) -> None:
+    class Asked(Tensor):
+        """Says how it is copied, to a device that is not here."""
+
+        def to(self, *args: object, **options: object) -> Any:
+            return args, options
+
+    assert moved(torch.ones(1).as_subclass(Asked), device) == ((device,), {"non_blocking": waits_not})
 
 
 def test_memory_format_is_channels_last_only_where_there_are_convolutions() -> None:

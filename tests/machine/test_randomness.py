@@ -62,6 +62,34 @@ def test_a_state_with_a_generator_that_the_loader_does_not_have_sets_the_others(
         assert draws() == wanted
 
 
+def test_another_kind_of_device_is_not_handed_a_state_that_is_not_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Module:
+        """The generator of a device that is not here."""
+
+        state = torch.tensor([7], dtype=torch.uint8)
+
+        def get_rng_state(self, *device: torch.device) -> Any:
+            return self.state
+
+        def set_rng_state(self, state: Any, *device: torch.device) -> None:
+            self.state = state
+
+    module = Module()
+    monkeypatch.setattr(torch, "get_device_module", lambda device: module)
+    cuda, mps = torch.device("cuda"), torch.device("mps")
+    state = through_a_file(random_state(cuda, None))
+    own = module.state = torch.tensor([1, 2], dtype=torch.uint8)
+    set_random_state(state, mps, None)
+    assert module.state is own
+    set_random_state(state, cuda, None)
+    assert module.state.tolist() == [7]
+    module.state = own
+    # A state from before says nothing of the kind; it is that of the device.
+    del state["device_type"]
+    set_random_state(state, mps, None)
+    assert module.state.tolist() == [7]
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_the_generator_of_a_device_goes_on_too() -> None:
     device = torch.device("cuda")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tinyclsf.machine import distributed
+from tinyclsf.machine.devices import moved
 from tinyclsf.metrics import Score, has_labels, hits, mean_over, no_samples, wilson_interval
 from tinyclsf.training import Batches, LossFunc
 
@@ -70,7 +71,7 @@ def predict(model: nn.Module, dl: Batches, device: torch.device) -> Predictions:
 def outputs(model: nn.Module, dl: Batches, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
     """A model's outputs with the labels, batch by batch, on the device."""
     for xb, yb in dl:
-        yield model(xb.to(device, non_blocking=True)), yb.to(device, non_blocking=True)
+        yield model(moved(xb, device)), moved(yb, device)
 
 
 def until(stopped: Callable[[], bool], dl: Batches) -> Iterator[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tinyclsf.errors import ConfigurationError
 
@@ -53,6 +53,11 @@ def place(model: nn.Module, device: torch.device, memory_format: str) -> None:
     model.to(device)
     if memory_format == "channels_last":
         model.to(memory_format=torch.channels_last)
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device. CUDA alone copies on while the program goes on: MPS may read from memory that is freed by then."""
+    return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 def choose_precision(wanted: str, device: torch.device) -> str:

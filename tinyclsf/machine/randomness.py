@@ -33,6 +33,7 @@ def random_state(device: torch.device, loader: object) -> RandomState:
     return {
         "torch": torch.get_rng_state(),
         "device": None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(*_index(device)),
+        "device_type": device.type,
         "loader": None if own is None else own.get_state(),
         "python": random.getstate(),
         "numpy": {**numpy, "state": {**numpy["state"], "key": numpy["state"]["key"].tolist()}},
@@ -40,9 +41,9 @@ def random_state(device: torch.device, loader: object) -> RandomState:
 
 
 def set_random_state(state: RandomState, device: torch.device, loader: object) -> None:
-    """Bring all generators to a state that `random_state` gave."""
+    """Bring all generators to a state that `random_state` gave; that of another kind of device means nothing to this one."""
     torch.set_rng_state(state["torch"])
-    if state["device"] is not None and device.type != "cpu":
+    if state["device"] is not None and state.get("device_type", device.type) == device.type != "cpu":
         torch.get_device_module(device).set_rng_state(state["device"], *_index(device))
     own = _own_generator(loader)
     if own is not None and state["loader"] is not None:
