@@ -94,6 +94,16 @@ def test_mse_is_between_shares_and_one_hot_labels() -> None:
     assert make_loss("cross-entropy")(out, yb).item() == pytest.approx((math.log(2) + math.log(4)) / 2, abs=1e-6)
 
 
+def test_mse_does_not_round_shares_to_the_precision_of_the_outputs() -> None:
+    out, shares = torch.zeros(1, 2, dtype=torch.bfloat16, requires_grad=True), torch.tensor([[0.7001, 0.2999]])
+    loss = mse(out, shares)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == pytest.approx(0.2001**2, rel=1e-5)  # 0.7001 would be 0.6992
+    labels = torch.tensor([0])
+    assert mse(out, labels).dtype == torch.bfloat16
+    assert mse(out.double(), shares).item() == pytest.approx(0.2001**2, rel=1e-6)
+
+
 def test_labels_are_smoothed_in_training_alone() -> None:
     out, yb = torch.randn(6, 4), torch.randint(4, (6,))
     loss = make_loss("cross-entropy", label_smoothing=0.2)

@@ -72,7 +72,8 @@ def mse(out: Tensor, yb: Tensor) -> Tensor:
     Shapes: out (n, classes), yb (n,) int64 or shares of each class (n, classes), to a scalar.
     """
     shares = yb if yb.is_floating_point() else F.one_hot(yb, out.shape[1])
-    return F.mse_loss(out.softmax(dim=1), shares.to(out.dtype))
+    dtype = torch.promote_types(out.dtype, shares.dtype)  # the outputs may be rounded, the shares of a mixture are not
+    return F.mse_loss(out.softmax(dim=1).to(dtype), shares.to(dtype))
 
 
 class CrossEntropy(nn.Module):

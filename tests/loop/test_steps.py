@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import LambdaLR
 
 from tinyclsf import Trainer
-from tinyclsf.errors import ConfigurationError
+from tinyclsf.errors import ConfigurationError, TrainingError
 from tinyclsf.trainer import Callback
 
 Batch = tuple[Tensor, Tensor]
@@ -149,6 +149,31 @@ def test_float16_trains_to_nearly_the_figures_of_float32() -> None:
     assert half.history[-1].train_loss == pytest.approx(whole.history[-1].train_loss, rel=0.02)
     assert half.history[-1].valid_loss == pytest.approx(whole.history[-1].valid_loss, rel=0.02)
     assert not torch.equal(next(half.model.parameters()), next(whole.model.parameters()))
+
+
+@pytest.mark.parametrize("accumulate", [2, 3])
+def test_float16_loses_no_step_by_accumulating(accumulate: int) -> None:
+    half, whole = train(4, precision="float16", accumulate=accumulate), train(4, accumulate=accumulate)
+    assert half.steps == whole.steps == 4 * -(-10 // accumulate)
+    assert half.history[-1].train_loss == pytest.approx(whole.history[-1].train_loss, rel=0.02)
+    assert half.history[-1].valid_loss == pytest.approx(whole.history[-1].valid_loss, rel=0.02)
+
+
+def test_a_fit_in_float16_begins_afresh_after_one_that_ended_within_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, opt = begin()
+    trainer = Trainer(model, F.cross_entropy, opt, device="cpu", precision="float16")
+    trainer.fit(1, ten_batches(), ten_batches())
+    scale = trainer.state_dict()["scaler"]
+
+    def fail() -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as broken, pytest.raises(TrainingError):
+        broken.setattr(opt, "step", fail)
+        trainer.fit(1, ten_batches(), ten_batches())
+    assert trainer.state_dict()["scaler"] == scale
+    trainer.fit(1, ten_batches(), ten_batches())
+    assert trainer.steps == 10
 
 
 def test_a_step_that_float16_cannot_hold_is_no_step() -> None:

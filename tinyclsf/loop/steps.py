@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -41,11 +42,13 @@ class Steps:
         self.opt = opt
         self.accumulate = accumulate
         self.clip_norm = clip_norm
+        self.device = device
         # Small gradients vanish in float16: they are computed of a loss that is scaled up.
         self.scaler = torch.amp.GradScaler(device.type) if precision == "float16" else None
         self.made = 0
         self.pending = 0  # batches whose gradients wait for a step
         self._count = 0  # of their samples
+        self._unit = 1.0  # samples that a loss is counted in; 0 until the first batch of float16
         self._stopping = stopping
         self._any_stops = False  # of several processes, at their last step
         self._by_samples = accumulate > 1 or distributed.size() > 1
@@ -55,11 +58,15 @@ class Steps:
         self.opt.zero_grad()
         self.made = self.pending = self._count = 0
         self._any_stops = False
+        if self.scaler is not None:
+            state, self.scaler = self.scaler.state_dict(), torch.amp.GradScaler(self.device.type)
+            self.scaler.load_state_dict(state)
+            self._unit = 0.0
 
     def add(self, loss: Tensor, count: int) -> bool:
         """Take in a batch's mean loss over so many samples; True if the optimizer made its step."""
         if self._by_samples:
-            loss = loss * count
+            loss = loss * (count / (self._unit or self._find_unit(count)))
             self._count += count
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
         self.pending += 1
@@ -93,13 +100,22 @@ class Steps:
         """Whether training ends here, in all processes; never while a gradient waits for its step."""
         return self.pending == 0 and (self._stopping() if distributed.size() == 1 else self._any_stops)
 
+    def _find_unit(self, count: int) -> float:
+        """About the samples of a batch, the same in all processes: a loss summed over samples soon leaves float16.
+
+        A power of two rounds nothing, so that a resumed run, whose first batch may be a short one, goes on bit for bit.
+        """
+        samples = distributed.summed([count])[0] / distributed.size()
+        self._unit = 2.0 ** math.ceil(math.log2(samples))
+        return self._unit
+
     def _divide(self) -> None:
         """Make of the gradient of a sum over samples that of their mean; PyTorch has averaged the sums of all processes."""
         count, stopping = distributed.summed([self._count, self._stopping()])  # in one message, as a message takes its time
         self._any_stops = stopping > 0
         for parameter in self._parameters():
             if parameter.grad is not None:
-                parameter.grad.div_(count / distributed.size())
+                parameter.grad.div_(count / self._unit / distributed.size())
 
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.opt.param_groups for parameter in group["params"]]
