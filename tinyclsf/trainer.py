@@ -16,7 +16,7 @@ from tinyclsf.batches.loaders import batches_of, on_device
 from tinyclsf.loop.evaluation import Evaluation, Predictions, evaluate, predict, until
 from tinyclsf.loop.position import Position, check_epochs
 from tinyclsf.loop.state import callback_states, check_state, load_callback_states, load_states, states_of
-from tinyclsf.loop.steps import Steps, check_trainable, moving_average
+from tinyclsf.loop.steps import MovingAverage, Steps, check_trainable
 from tinyclsf.loop.training_loss import not_finite
 from tinyclsf.machine import distributed
 from tinyclsf.machine.devices import choose_device, choose_memory_format, choose_precision, computing_in, moved, place
@@ -62,7 +62,8 @@ class Trainer:
     augment: changes each training batch (xb, yb), on the device: images as stored, and their labels.
     accumulate: how many batches a step takes.
     clip_norm: the largest norm that the gradient of a step keeps.
-    ema_decay: the share of a moving average of the weights that stays at each step; the average is what is evaluated and kept.
+    ema_decay: the share of a moving average of the weights that stays at each step, less in the first ones; the average is what
+        is evaluated and kept.
     callbacks: called in this order at each of their moments.
 
     With "contiguous" and every extra off, training on the CPU ends with the very parameters of `fit`. No step waits for the
@@ -94,7 +95,7 @@ class Trainer:
         # Parameters are moved in place, so the optimizer goes on holding the right ones.
         self.model = model
         place(model, self.device, self.memory_format)
-        self.averaged = moving_average(model, ema_decay)
+        self.averaged = None if ema_decay is None else MovingAverage(model, ema_decay)
         self.loss_func = loss_func
         self.opt = opt
         self.schedule = schedule
@@ -163,6 +164,8 @@ class Trainer:
                 load_states(resume, self._stateful())
                 load_callback_states(resume["callbacks"], self.callbacks)
                 self._steps.made = resume["steps"]
+                if self.averaged is not None:
+                    self.averaged.warms_up = resume.get("average_warms_up", False)
                 self._position.load_state_dict(resume)
             with translated(lambda: f"epoch {self.epoch} after step {self.steps}, with batches of {self._images} images"):
                 self._run(on_device(valid_dl, self.device))
@@ -198,6 +201,8 @@ class Trainer:
         Raises: TrainingError if a training loss was not a finite number; PluginError, ConfigurationError if a state holds more.
         """
         states = {**states_of(self._stateful()), "callbacks": callback_states(self.callbacks)}
+        if self.averaged is not None:
+            states["average_warms_up"] = self.averaged.warms_up
         return {**states, "steps": self.steps, **self._position.state_dict()}
 
     def _run(self, valid_dl: Batches) -> None:

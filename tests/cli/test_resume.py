@@ -189,6 +189,39 @@ def test_a_run_with_everything_goes_on(cli: Any, stop: Stop) -> None:
     assert len(found) == 4
 
 
+def without_warm_up(name: str) -> None:
+    """Make a run one from before averages were warmed up."""
+    content = config(name)
+    del content["settings"]["ema_warmup"]
+    Path("runs", name, "config.json").write_text(json.dumps(content))
+    if Path("runs", name, "checkpoint.pt").exists():
+        saved = load_checkpoint(Path("runs", name)).state
+        del saved["average_warms_up"]
+        save_checkpoint(saved, Path("runs", name))
+
+
+def test_a_run_from_before_averages_were_warmed_up_goes_on_as_it_was(cli: Any, stop: Stop) -> None:
+    run = (*SMALL, "--epochs", "3", "--ema-decay", "0.9")
+    assert cli("fit", *run, "--run", "new", *QUIET).code == 0
+    assert config("new")["settings"]["ema_warmup"] == {"value": True, "source": "default"}
+    stop(*run, "--run", "parts", after=1)
+    without_warm_up("parts")
+    for path in Path("runs/parts").glob("*.pt"):  # it was killed before it saved anything
+        path.unlink()
+    whole = run_again("parts", "whole")
+    assert cli("fit", "--resume", whole, *QUIET).code == 0
+    assert config(whole)["settings"]["ema_warmup"]["value"] is False
+    assert state(whole)["average_warms_up"] is False
+    assert rows(whole) != rows("new")
+
+    stop("--resume", "parts", after=14)
+    without_warm_up("parts")
+    assert cli("fit", "--resume", "parts", *QUIET).code == 0
+    assert_same_end("parts", whole)
+    assert cli("fit", "--config", f"runs/{whole}/config.json", "--run", "again", *QUIET).code == 0  # a new run is warmed up
+    assert rows("again") == rows("new")
+
+
 @pytest.mark.parametrize("settings", [("--schedule", "none"), ("--schedule", "step", "--optimizer", "adamw")])
 def test_a_finished_run_is_extended(cli: Any, settings: tuple[str, ...]) -> None:
     cli("fit", *SMALL, *settings, "--epochs", "4", "--run", "whole", *QUIET)

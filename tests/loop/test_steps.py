@@ -111,11 +111,37 @@ def test_the_schedule_is_stepped_once_for_every_step_of_the_optimizer() -> None:
 def test_the_moving_average_is_that_of_the_weights_after_each_step(accumulate: int) -> None:
     after = by_hand(2, accumulate)
     average = after[0]  # it begins with the weights of the first step
-    for weights in after[1:]:
-        average = [0.8 * a + 0.2 * w for a, w in zip(average, weights, strict=True)]
-    trainer = train(2, accumulate=accumulate, ema_decay=0.8)
+    shares = []
+    for updates, weights in enumerate(after[1:], start=1):
+        shares.append(min(0.6, (1 + updates) / (10 + updates)))
+        average = [shares[-1] * a + (1 - shares[-1]) * w for a, w in zip(average, weights, strict=True)]
+    assert shares[0] == 2 / 11
+    assert (shares[-1] == 0.6) == (accumulate == 1)
+    trainer = train(2, accumulate=accumulate, ema_decay=0.6)
     assert_close(trainer.evaluated_model, average)
     assert_close(trainer.model, after[-1])  # training does not see it
+
+
+def test_an_average_that_was_begun_without_a_warm_up_goes_on_so() -> None:
+    after = by_hand(2)
+    average = after[0]
+    for weights in after[1:]:
+        average = [0.8 * a + 0.2 * w for a, w in zip(average, weights, strict=True)]
+    model, opt = begin()
+    trainer = Trainer(model, F.cross_entropy, opt, device="cpu", ema_decay=0.8)
+    assert trainer.averaged is not None
+    trainer.averaged.warms_up = False
+    trainer.fit(1, ten_batches(), ten_batches())
+    state = trainer.state_dict()
+    del state["average_warms_up"]  # as it was before there was one
+    for _ in range(2):
+        model, opt = begin()
+        trainer = Trainer(model, F.cross_entropy, opt, device="cpu", ema_decay=0.8)
+        trainer.fit(2, ten_batches(), ten_batches(), resume=state)
+        assert_close(trainer.evaluated_model, average)
+        state = trainer.state_dict()
+    assert state["average_warms_up"] is False
+    assert train(1, ema_decay=0.8).state_dict()["average_warms_up"] is True
 
 
 def test_the_averaged_weights_are_what_is_evaluated() -> None:

@@ -157,6 +157,15 @@ def test_a_script_ends_with_the_very_weights_of_its_run(runs: Path, name: str) -
     check_same(runs, name)
 
 
+def test_a_run_from_before_averages_were_warmed_up_is_written_as_it_was(runs: Path, changed: Callable[..., Path]) -> None:
+    assert "AveragedModel(model, multi_avg_fn=follow)" in (runs / "every-extra.py").read_text()
+    folder = changed("every-extra")
+    config = json.loads((folder / "config.json").read_text())
+    del config["settings"]["ema_warmup"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert "AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))" in write_script(folder).text
+
+
 def test_patience_ended_the_run_that_has_it(runs: Path) -> None:
     assert len((runs / "mixed.txt").read_text().splitlines()) - 1 < 5
 

@@ -74,6 +74,10 @@ def build(experiment: Experiment, device: torch.device, folder: Path, run: Setti
     settings = _settled(settings, model, device) | {"run": run}
     if distributed.size() > 1:
         settings["processes"] = Setting(distributed.size(), "torchrun")
+    if settings["ema_decay"].value is not None:
+        resumed, before = experiment.request.resumed, experiment.request.config.found_out
+        # A run that was begun before there was a warm-up goes on without.
+        settings["ema_warmup"] = Setting(resumed is None or before.get("ema_warmup", False), "default")
     trainer = _trainer(model, loss_func, settings, device, batches_of(train_dl), folder, [*asked_for, *watching])
     return Built(splits, content, model, trainer, train_dl, valid_dl, settings)
 
@@ -147,7 +151,7 @@ def _trainer(
     callbacks += [EarlyStopping(value["patience"])] if value["patience"] is not None else []
     callbacks += [BestModel(folder / WEIGHTS), history_lines(folder / METRICS)] if distributed.rank() == 0 else []
     callbacks += [*watching, Checkpoints(folder, value["checkpoint_every"])]
-    return Trainer(
+    trainer = Trainer(
         model,
         loss_func,
         opt,
@@ -162,3 +166,6 @@ def _trainer(
         ema_decay=value["ema_decay"],
         callbacks=callbacks,
     )
+    if trainer.averaged is not None:
+        trainer.averaged.warms_up = value["ema_warmup"]
+    return trainer

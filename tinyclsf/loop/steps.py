@@ -145,13 +145,24 @@ def check_trainable(model: nn.Module, opt: Optimizer, schedule: LRScheduler | No
         )
 
 
-def moving_average(model: nn.Module, ema_decay: float | None) -> AveragedModel | None:
-    """A copy of a model that is to follow it; `ema_decay` is the share of the copy that stays at each step.
+class MovingAverage(AveragedModel):
+    """A copy of a model that follows it.
 
-    Raises: ConfigurationError if that is not between 0 and 1.
+    decay: the share of the copy that stays at each step, once it is warm. Before that less stays, (1 + n) / (10 + n) after
+    n steps: else the first, random weights would be in it for long.
+    Raises: ConfigurationError if decay is not between 0 and 1.
     """
-    if ema_decay is None:
-        return None
-    if not 0 < ema_decay < 1:
-        raise ConfigurationError(f"ema_decay is {ema_decay}; wanted a share between 0 and 1, as 0.999, or None")
-    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay))  # type: ignore[no-untyped-call]
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        if not 0 < decay < 1:
+            raise ConfigurationError(f"ema_decay is {decay}; wanted a share between 0 and 1, as 0.999, or None")
+        super().__init__(model)
+        self.decay = decay
+        self.warms_up = True  # fits that were begun before there was a warm-up go on without
+
+    def update_parameters(self, model: nn.Module) -> None:
+        """Come nearer to the model, after a step of its optimizer."""
+        updates = int(self.n_averaged)
+        decay = min(self.decay, (1 + updates) / (10 + updates)) if self.warms_up else self.decay
+        self.multi_avg_fn = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        super().update_parameters(model)

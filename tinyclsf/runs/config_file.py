@@ -17,7 +17,7 @@ from tinyclsf.runs.folder import CONFIG
 _KEYS = ("version", "tinyclsf", "python", "torch", "threads", "created", "commands", "model", "data", "callbacks", "settings")
 _PLUGIN_KEYS = ("name", "package", "package_version", "options", "content", "parameters")
 # What a run writes down among its settings and nobody asks for.
-_FOUND_OUT = {"memory_format": Kind(str), "processes": Kind(int, COUNT), "run": Kind(str)}
+_FOUND_OUT = {"memory_format": Kind(str), "processes": Kind(int, COUNT), "run": Kind(str), "ema_warmup": Kind(bool)}
 
 
 @dataclass(frozen=True)

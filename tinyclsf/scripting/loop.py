@@ -38,6 +38,7 @@ def loop_sources(
         by_epoch=by_epoch,
         by_step=schedule != "none" and not by_epoch,
         averages=settings["ema_decay"] is not None,
+        warms_up=settings.get("ema_warmup") is True,
         optimizer_call=_optimizer_call(settings),
         tested=held_out == "test",
         seeds=seeds,
