@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from tinyclsf.errors import ConfigurationError
+from tinyclsf.errors import ConfigurationError, DataError
 from tinyclsf.recipes import (
     AUGMENTATIONS,
     LOSSES,
@@ -187,6 +187,14 @@ def test_a_schedule_over_a_stream_is_refused(name: str) -> None:
     assert str(error.value) == (
         f"schedule {name} has to know how many batches an epoch has, and this data set does not say; use --schedule none"
     )
+
+
+def test_a_label_that_is_no_class_cannot_be_mixed() -> None:
+    augment = make_augment("mixup", 10)
+    assert augment is not None
+    with pytest.raises(DataError) as error:
+        augment(torch.zeros(3, 1, 4, 4), torch.tensor([0, 10, 1]))
+    assert str(error.value) == "label 1 of a batch that is to be mixed is 10; wanted 0 to 9 for 10 classes"
 
 
 def test_unknown_names_are_answered_with_the_known_and_the_nearest() -> None:

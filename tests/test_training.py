@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from tinyclsf import Epoch, fit, get_data, loss_batch
+from tests.support.messages import message
+from tinyclsf import Epoch, Trainer, fit, get_data, loss_batch
 from tinyclsf.errors import DataError
+from tinyclsf.recipes import mse
 from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN
 from tinyclsf_plugins.models.mnist_logistic import Mnist_Logistic
 
@@ -113,6 +116,56 @@ def test_train_loss_is_measured_as_the_model_trains() -> None:
     model, opt = begin(Mnist_Logistic)
     (row,) = fit(1, model, F.cross_entropy, opt, batches, batches, on_epoch=lambda row: None)
     assert row.train_loss == pytest.approx(by_hand / 70, rel=1e-12)
+
+
+def by_trainer(model: nn.Module, loss_func: Any, opt: torch.optim.Optimizer, train_dl: Any, valid_dl: Any) -> None:
+    Trainer(model, loss_func, opt, device="cpu").fit(2, train_dl, valid_dl)
+
+
+def by_fit(model: nn.Module, loss_func: Any, opt: torch.optim.Optimizer, train_dl: Any, valid_dl: Any) -> None:
+    fit(2, model, loss_func, opt, train_dl, valid_dl, on_epoch=lambda row: None)
+
+
+@pytest.mark.parametrize("train", [by_fit, by_trainer])
+@pytest.mark.parametrize(("loss_func", "label"), [(F.cross_entropy, 10), (F.cross_entropy, -1), (mse, 10), (mse, -100)])
+@pytest.mark.parametrize("split", ["training", "validation"])
+def test_a_label_that_is_no_class_is_named(train: Any, loss_func: Any, label: int, split: str) -> None:
+    whole = [(xb, yb.clone()) for xb, yb in get_data(images(70, 0), images(70, 0), 32)[0]]
+    broken = [(xb, yb.clone()) for xb, yb in whole]
+    broken[1][1][3] = label
+    model, opt = begin(Mnist_Logistic)
+    loaders = (broken, whole) if split == "training" else (whole, broken)
+    where = f"{split} batch 2 of epoch 1" if train is by_fit or split == "training" else "evaluated batch 2"
+    assert message(lambda: train(model, loss_func, opt, *loaders)) == (
+        f"label 3 of {where} is {label}; wanted 0 to 9 for 10 classes"
+    )
+
+
+@pytest.mark.parametrize("train", [by_fit, by_trainer])
+@pytest.mark.parametrize("split", ["training", "validation"])
+def test_a_batch_of_labels_that_pytorch_leaves_out_is_no_reason_to_lower_the_learning_rate(train: Any, split: str) -> None:
+    whole = [(xb, yb) for xb, yb in get_data(images(70, 0), images(70, 0), 32)[0]]
+    broken = [*whole[:2], (whole[2][0], torch.full((6,), -100))]
+    model, opt = begin(Mnist_Logistic)
+    loaders = (broken, whole) if split == "training" else (whole, broken)
+    where = f"{split} batch 3 of epoch 1" if train is by_fit or split == "training" else "evaluated batch 3"
+    assert message(lambda: train(model, F.cross_entropy, opt, *loaders)) == (
+        f"label 0 of {where} is -100; wanted 0 to 9 for 10 classes"
+    )
+
+
+def test_errors_that_no_label_is_the_reason_of_are_left_as_they_are() -> None:
+    def fails(out: Tensor, yb: Tensor) -> Tensor:
+        raise IndexError("its own")
+
+    model, _ = begin(Mnist_Logistic)
+    with pytest.raises(IndexError, match=r"^its own$"):
+        loss_batch(model, fails, torch.ones(2, 784), torch.zeros(2).long())
+    assert math.isnan(loss_batch(model, F.cross_entropy, torch.full((2, 784), math.nan), torch.zeros(2).long())[0])
+    with pytest.raises(IndexError, match=r"^its own$"):
+        loss_batch(nn.Linear(4, 1), fails, torch.ones(2, 4), torch.ones(2, 1))
+    two_outputs = loss_batch(nn.LSTM(4, 1), lambda out, yb: out[0].mean() * math.nan, torch.ones(2, 4), torch.ones(2).long())
+    assert math.isnan(two_outputs[0])
 
 
 def test_fit_trains_in_train_mode_and_validates_in_eval_mode() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from tinyclsf.errors import DataError, shape_as_text
+from tinyclsf.metrics import Labelled
 from tinyclsf.modules import Preprocess
 
 
@@ -130,13 +131,7 @@ def _check_split(split: str, images: Images, classes: tuple[str, ...], image_sha
     if tuple(images.x.shape[1:]) != tuple(image_shape):
         found, wanted = map(shape_as_text, (images.x.shape[1:], image_shape))
         raise DataError(f"the {split} images are {found}; wanted {wanted} as the data set says")
-    outside = ((images.y < 0) | (images.y >= len(classes))).nonzero()
-    if len(outside):
-        first = int(outside[0])
-        raise DataError(
-            f"label {first} of the {split} split is {int(images.y[first])}; "
-            f"wanted 0 to {len(classes) - 1} for {len(classes)} classes"
-        )
+    Labelled(images.y, len(classes)).check(f"the {split} split")
 
 
 def _described(tensor: Tensor) -> str:

@@ -175,6 +175,11 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _go_on(self, x: ArrayLike, y: ArrayLike) -> tuple[Tensor, Tensor]:
         images, named = self._checked(x, y)
+        unknown = ~np.isin(named, self.classes_)
+        if unknown.any():
+            first = int(unknown.argmax())
+            learnt = f"the {len(self.classes_)} classes that were learnt first"
+            raise ValueError(f"label {first} of y is {named.tolist()[first]!r}, which is none of {learnt}")
         return images, torch.from_numpy(self._encoder.transform(named))
 
     def _train(self, images: Tensor, labels: Tensor, epochs: int) -> list[Epoch]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tinyclsf.errors import DataError
@@ -74,7 +74,53 @@ def hits(out: Tensor, yb: Tensor) -> Tensor:
 
 def has_labels(out: Tensor, yb: Tensor) -> bool:
     """Whether these are outputs a class and class labels, of which an accuracy can be told."""
-    return out.ndim == 2 and yb.ndim == 1 and not yb.is_floating_point()
+    return getattr(out, "ndim", 0) == 2 and getattr(yb, "ndim", 0) == 1 and not yb.is_floating_point()
+
+
+class Labelled(NamedTuple):
+    """Class labels, and how many classes there are."""
+
+    labels: Tensor
+    classes: int
+
+    def check(self, where: str) -> None:
+        """Hold the labels to the classes.
+
+        Raises: DataError that names the first one outside, and where it is.
+        """
+        outside = ((self.labels < 0) | (self.labels >= self.classes)).nonzero()
+        if len(outside):
+            first = int(outside[0])
+            raise DataError(
+                f"label {first} of {where} is {int(self.labels[first])}; "
+                f"wanted 0 to {self.classes - 1} for {self.classes} classes"
+            )
+
+
+def labelled(out: Tensor, yb: Tensor) -> Labelled | None:
+    """The labels of a batch, or None where the targets are no class labels."""
+    return Labelled(yb, out.shape[1]) if has_labels(out, yb) else None
+
+
+def loss_of(loss_func: Callable[[Tensor, Tensor], Tensor], out: Tensor, yb: Tensor, where: str) -> Tensor:
+    """The loss of a batch.
+
+    Raises: DataError if it cannot be told because of a label that is no class; whatever else the loss raises.
+    """
+    try:
+        return loss_func(out, yb)
+    except (IndexError, RuntimeError):
+        check_labels_of_loss(math.nan, labelled(out, yb), where)
+        raise
+
+
+def check_labels_of_loss(loss: float, targets: Labelled | None, where: str) -> None:
+    """Where a loss is no finite number, hold the labels to the classes: PyTorch leaves out those of -100, though all are.
+
+    Raises: DataError if a label is no class.
+    """
+    if targets is not None and not math.isfinite(loss):
+        targets.check(where)
 
 
 def weighted_mean(batches: Sequence[tuple[float, int]]) -> float:

@@ -24,6 +24,7 @@ from torch.optim.lr_scheduler import (
 
 from tinyclsf.augment import cutout, random_affine, random_crop, random_flip
 from tinyclsf.errors import ConfigurationError, did_you_mean
+from tinyclsf.metrics import Labelled
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
 
@@ -216,7 +217,16 @@ def make_augment(names: str, num_classes: int) -> Augment | None:
 def _mixture(name: str, alpha: float, num_classes: int) -> Augment:
     from torchvision.transforms import v2  # type: ignore[import-untyped]  # seconds to import, and rarely wanted
 
-    return getattr(v2, name)(alpha=alpha, num_classes=num_classes)  # type: ignore[no-any-return]
+    mix = getattr(v2, name)(alpha=alpha, num_classes=num_classes)
+
+    def mixed(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        try:
+            return mix(x, y)  # type: ignore[no-any-return]
+        except RuntimeError:
+            Labelled(y, num_classes).check("a batch that is to be mixed")
+            raise
+
+    return mixed
 
 
 Value = TypeVar("Value")

@@ -21,7 +21,7 @@ from tinyclsf.loop.training_loss import not_finite
 from tinyclsf.machine import distributed
 from tinyclsf.machine.devices import choose_device, choose_memory_format, choose_precision, computing_in, moved, place
 from tinyclsf.machine.torch_errors import translated
-from tinyclsf.metrics import Epoch
+from tinyclsf.metrics import Epoch, labelled, loss_of
 from tinyclsf.training import Batches, LossFunc
 
 
@@ -151,8 +151,9 @@ class Trainer:
         """Train for some epochs, validate after each, and return a row of figures for every epoch.
 
         `resume` is the `state_dict` of a stopped fit: this one goes on there, to `epochs` in all, and ends where that would.
-        Raises: ConfigurationError if epochs is no positive whole number; DataError if a loader gives no batch; TrainingError if
-        a loss is not a finite number, or memory is short; ModelFileError if the state does not fit.
+        Raises: ConfigurationError if epochs is no positive whole number; DataError if a loader gives no batch, or a label that
+        the model has no output for; TrainingError if a loss is not a finite number, or memory is short; ModelFileError if the
+        state does not fit.
         """
         try:
             self.epochs = check_epochs(epochs)
@@ -181,7 +182,7 @@ class Trainer:
     def evaluate(self, dl: Batches) -> Evaluation:
         """The loss and accuracy over a loader's (xb, yb), each sample counted once; of several processes over all of theirs.
 
-        Raises: DataError if the loader gives no batch.
+        Raises: DataError if the loader gives no batch, or a label that the model has no output for.
         """
         self._set_mode(training=False)
         return evaluate(self.evaluated_model, self.loss_func, dl, self.device)
@@ -249,9 +250,10 @@ class Trainer:
         if self.augment is not None:
             xb, yb = self.augment(xb, yb)
         with self._computing:
-            loss = self.loss_func(self._forward(xb), yb)
+            out = self._forward(xb)
+            loss = loss_of(self.loss_func, out, yb, f"training batch {self.batch} of epoch {self.epoch}")
         self.loss = loss.detach()
-        self._position.train_loss.add(self.loss, self._images, self.opt.param_groups[0]["lr"])
+        self._position.train_loss.add(self.loss, self._images, self.opt.param_groups[0]["lr"], labelled(out, yb))
         if self._steps.add(loss, self._images):
             self._after_step()
         for callback in self._watching:

@@ -17,25 +17,30 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
 from tinyclsf.batches.loaders import loader
-from tinyclsf.metrics import Epoch, has_labels, hits, weighted_mean
+from tinyclsf.metrics import Epoch, check_labels_of_loss, has_labels, hits, labelled, loss_of, weighted_mean
 
 LossFunc = Callable[[Tensor, Tensor], Tensor]
 Batches = Iterable[Any]  # of (xb, yb); a DataLoader, a WrappedDataLoader, a list
 
 
 def loss_batch(
-    model: nn.Module, loss_func: LossFunc, xb: Tensor, yb: Tensor, opt: Optimizer | None = None
+    model: nn.Module, loss_func: LossFunc, xb: Tensor, yb: Tensor, opt: Optimizer | None = None, *, where: str = "the batch"
 ) -> tuple[float, int]:
     """The loss of one batch and its number of samples; with an optimizer, also one step of training.
 
+    where: what an error calls the batch.
     Shapes: xb (n, ...), yb (n,); `loss_func(model(xb), yb)` is the mean over the batch.
+    Raises: DataError if there is no loss because of a label that the model has no output for.
     """
-    loss = loss_func(model(xb), yb)
+    out = model(xb)
+    loss = loss_of(loss_func, out, yb, where)
     if opt is not None:
         loss.backward()  # type: ignore[no-untyped-call]
         opt.step()
         opt.zero_grad()
-    return loss.item(), len(xb)
+    value = loss.item()
+    check_labels_of_loss(value, labelled(out, yb), where)
+    return value, len(xb)
 
 
 def fit(
@@ -57,15 +62,20 @@ def fit(
     train_dl: gives the batches `(xb, yb)` to train on, anew in every epoch.
     valid_dl: gives the batches that the figures after an epoch are of.
     on_epoch: called with the row after each epoch; without it the epoch, counted from 0, and the validation loss are printed.
-    Raises: DataError if a loader gives no batch.
+    Raises: DataError if a loader gives no batch, or a label that the model has no output for.
     """
     history = []
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
         model.train()
-        train_loss = weighted_mean([loss_batch(model, loss_func, xb, yb, opt) for xb, yb in train_dl])
+        train_loss = weighted_mean(
+            [
+                loss_batch(model, loss_func, xb, yb, opt, where=f"training batch {number} of epoch {epoch}")
+                for number, (xb, yb) in enumerate(train_dl, start=1)
+            ]
+        )
         model.eval()
-        valid_loss, valid_accuracy = _validate(model, loss_func, valid_dl)
+        valid_loss, valid_accuracy = _validate(model, loss_func, valid_dl, epoch)
         row = Epoch(epoch, train_loss, valid_loss, valid_accuracy, time.perf_counter() - start)
         history.append(row)
         (on_epoch or _print_as_the_tutorial)(row)
@@ -73,13 +83,14 @@ def fit(
 
 
 @torch.no_grad()
-def _validate(model: nn.Module, loss_func: LossFunc, valid_dl: Batches) -> tuple[float, float | None]:
+def _validate(model: nn.Module, loss_func: LossFunc, valid_dl: Batches, epoch: int) -> tuple[float, float | None]:
     """The mean loss, and the accuracy or None, over a loader."""
     losses: list[tuple[float, int]] = []
     correct: list[float] = []
-    for xb, yb in valid_dl:
-        out = model(xb)
-        losses.append((loss_func(out, yb).item(), len(xb)))
+    for number, (xb, yb) in enumerate(valid_dl, start=1):
+        out, where = model(xb), f"validation batch {number} of epoch {epoch}"
+        losses.append((loss_of(loss_func, out, yb, where).item(), len(xb)))
+        check_labels_of_loss(losses[-1][0], labelled(out, yb), where)
         correct.append(int(hits(out, yb)) if has_labels(out, yb) else math.nan)
     loss, accuracy = weighted_mean(losses), sum(correct) / sum(count for _, count in losses)
     return loss, None if math.isnan(accuracy) else accuracy

@@ -40,7 +40,8 @@ def test_too_little_memory_for_pytorch_is_said(tmp_path: Path) -> None:
     assert (found.returncode, found.stdout) == (6, "")
     assert found.stderr == (
         "error: the memory that may be used is too small for PyTorch "
-        "(libtorch_cpu.so: failed to map segment from shared object); raise the limit that 'ulimit -v' shows, or close other programs\n"
+        "(libtorch_cpu.so: failed to map segment from shared object); "
+        "raise the limit that 'ulimit -v' shows, or close other programs\n"
     )
 
 

@@ -11,7 +11,7 @@ from torch.utils.data import TensorDataset
 
 from tinyclsf import Trainer, get_data
 from tinyclsf.errors import DataError
-from tinyclsf.loop.evaluation import evaluate, outputs, predict
+from tinyclsf.loop.evaluation import Predictions, evaluate, outputs, predict, score
 
 CPU = torch.device("cpu")
 
@@ -85,3 +85,11 @@ def test_a_loader_that_gives_nothing_is_an_error() -> None:
     for method in (trainer.evaluate, trainer.predict):
         with pytest.raises(DataError, match=r"^the loader gave no batch: "):
             method([])
+
+
+@pytest.mark.parametrize("label", [2, -100])
+def test_a_split_with_a_label_that_is_no_class_cannot_be_scored(label: int) -> None:
+    predictions = Predictions(torch.zeros(3, 2), torch.tensor([label] * 3))
+    with pytest.raises(DataError) as error:
+        score("test", predictions, F.cross_entropy)
+    assert str(error.value) == f"label 0 of the test split is {label}; wanted 0 to 1 for 2 classes"

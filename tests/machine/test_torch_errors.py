@@ -66,6 +66,13 @@ def test_what_an_error_of_memory_found_is_not_held_on_to() -> None:
     assert [each() for each in held] == [None, None]
 
 
+def test_a_device_that_was_asked_for_what_is_not_there_says_where_to_find_it() -> None:
+    assert said(RuntimeError("CUDA error: device-side assert triggered\nSearch for it on the web.")) == (
+        f"the GPU was asked for an index that is not there in {WHERE}: a label that is none of the classes, most often; "
+        "train on the CPU for a sentence that names it"
+    )
+
+
 def test_a_compiler_that_fails_is_named() -> None:
     class Failed(RuntimeError):
         pass

@@ -11,7 +11,17 @@ from torch import Tensor, nn
 
 from tinyclsf.machine import distributed
 from tinyclsf.machine.devices import moved
-from tinyclsf.metrics import Score, has_labels, hits, mean_over, no_samples, wilson_interval
+from tinyclsf.metrics import (
+    Score,
+    check_labels_of_loss,
+    has_labels,
+    hits,
+    labelled,
+    loss_of,
+    mean_over,
+    no_samples,
+    wilson_interval,
+)
 from tinyclsf.training import Batches, LossFunc
 
 
@@ -31,24 +41,32 @@ class Predictions(NamedTuple):
 
 
 def score(split: str, predictions: Predictions, loss_func: LossFunc) -> Score:
-    """Loss and accuracy over the predictions for a split."""
-    correct, count = int(hits(*predictions)), len(predictions.labels)
-    return Score(split, count, loss_func(*predictions).item(), correct / count, wilson_interval(correct, count))
+    """Loss and accuracy over the predictions for a split.
+
+    Raises: DataError if there is no loss because of a label that is no class.
+    """
+    correct, count, where = int(hits(*predictions)), len(predictions.labels), f"the {split} split"
+    loss = loss_of(loss_func, *predictions, where).item()
+    check_labels_of_loss(loss, labelled(*predictions), where)
+    return Score(split, count, loss, correct / count, wilson_interval(correct, count))
 
 
 def evaluate(model: nn.Module, loss_func: LossFunc, dl: Batches, device: torch.device) -> Evaluation:
     """The loss and accuracy over a loader's (xb, yb); in several processes over what the loaders of all of them give.
 
-    Raises: DataError if the loader gives no batch.
+    Raises: DataError if the loader gives no batch, or a label that the model has no output for.
     """
-    losses, counts = [], []
+    losses, counts, targets = [], [], []
     correct: Tensor | None = torch.zeros((), dtype=torch.int64, device=device)
-    for out, yb in outputs(model, dl, device):
-        losses.append(loss_func(out, yb))
+    for number, (out, yb) in enumerate(outputs(model, dl, device), start=1):
+        losses.append(loss_of(loss_func, out, yb, f"evaluated batch {number}"))
         counts.append(len(yb))
+        targets.append(labelled(out, yb))
         if correct is not None:
             correct = correct + hits(out, yb) if has_labels(out, yb) else None
     values = torch.stack(losses).tolist() if losses else []
+    for number, (value, each) in enumerate(zip(values, targets, strict=True), start=1):
+        check_labels_of_loss(value, each, f"evaluated batch {number}")
     local = math.fsum(value * count for value, count in zip(values, counts, strict=True))
     right = 0 if correct is None else int(correct)
     loss, samples, right_in_all, unlabelled = distributed.summed([local, sum(counts), right, correct is None])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tinyclsf.errors import TrainingError
 from tinyclsf.machine import distributed
-from tinyclsf.metrics import mean_over
+from tinyclsf.metrics import Labelled, check_labels_of_loss, mean_over
 
 _READ_EVERY = 1024  # batches; a loss that is no number is found at the latest then
 
@@ -22,24 +22,25 @@ class TrainingLoss:
         self.total = total
         self.count = count
         self.batches = batches
-        self._waiting: list[tuple[Tensor, int, float]] = []
+        self._waiting: list[tuple[Tensor, int, float, Labelled | None]] = []
 
-    def add(self, loss: Tensor, count: int, lr: float) -> None:
-        """Take in a batch's mean loss over so many samples, at a learning rate."""
-        self._waiting.append((loss, count, lr))
+    def add(self, loss: Tensor, count: int, lr: float, targets: Labelled | None = None) -> None:
+        """Take in a batch's mean loss over so many samples, at a learning rate, and its labels for where there is no loss."""
+        self._waiting.append((loss, count, lr, targets))
         if len(self._waiting) == _READ_EVERY:
             self.read()
 
     def read(self) -> float:
         """The mean over this process's samples so far; it waits for the device.
 
-        Raises: TrainingError if a loss is not a finite number; DataError if there is no sample.
+        Raises: TrainingError if a loss is not a finite number; DataError if that is for a label's sake, or there is no sample.
         """
         if self._waiting:
-            losses = torch.stack([loss for loss, _, _ in self._waiting]).tolist()
-            for value, (_, count, lr) in zip(losses, self._waiting, strict=True):
+            losses = torch.stack([loss for loss, *_ in self._waiting]).tolist()
+            for value, (_, count, lr, targets) in zip(losses, self._waiting, strict=True):
                 self.batches += 1
                 if not math.isfinite(value):
+                    check_labels_of_loss(value, targets, f"training batch {self.batches} of epoch {self.epoch}")
                     raise not_finite(f"training loss of epoch {self.epoch}, step {self.batches}", value, lr)
                 self.total += value * count
                 self.count += count

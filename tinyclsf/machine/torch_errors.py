@@ -17,7 +17,7 @@ _NO_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAI
 
 @contextmanager
 def translated(where: Callable[[], str], *, advice: str = _SMALLER) -> Iterator[None]:
-    """Turn want of memory, a loader process that died and a compiler that failed into a TrainingError.
+    """Turn want of memory, an index that a GPU has not, a dead loader process and a compiler that failed into a TrainingError.
 
     `where` says at what point, and with how many images a batch; `advice` what to do where the memory is too small.
     """
@@ -28,6 +28,11 @@ def translated(where: Callable[[], str], *, advice: str = _SMALLER) -> Iterator[
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in text for words in _NO_MEMORY):
             _let_go(error)
             raise TrainingError(f"out of memory in {where()}; {advice}") from error
+        if "device-side assert" in text:  # PyTorch finds it after the fact, so nothing says which label it is
+            raise TrainingError(
+                f"the GPU was asked for an index that is not there in {where()}: "
+                "a label that is none of the classes, most often; train on the CPU for a sentence that names it"
+            ) from error
         if "cannot be converted to type" in text and "overflow" in text:
             raise TrainingError(f"a number is too large for its type in {where()}; lower the learning rate") from error
         if text.startswith("DataLoader worker"):

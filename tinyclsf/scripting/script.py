@@ -194,7 +194,7 @@ class _Writer:
         return _joined(blocks) + "\n"
 
     def _is_one_cycle_of_one_step(self) -> bool:
-        images, settings = value_at(int, self.content, "train"), self.settings
+        images, settings = self.content.get("train"), self.settings
         once = images is not None and images <= settings["batch_size"] * settings["accumulate"]
         return once and settings["schedule"] == "one-cycle" and bool(settings["epochs"] == 1)
 
