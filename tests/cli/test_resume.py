@@ -531,6 +531,18 @@ def test_on_a_terminal_the_bar_begins_where_the_run_goes_on(cli: Any, stop: Stop
     assert max(map(len, lines)) <= 77  # so that the ^C of a terminal does not begin a line of its own
 
 
+def test_the_bar_tells_the_remaining_time_of_every_epoch(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinyclsf.cli.fit_watch.REFRESH_SECONDS", 0)  # drawn at every batch
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    result = cli("fit", *SMALL, "--epochs", "3", "--progress", "bar")
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", result.err)
+    drawn = re.findall(r"epoch (\d)/3 \S+ +(\d+)/10 batches, loss (?:\S+ )?(-:--:--|\d:\d\d:\d\d)", shown)
+    for epoch in "123":
+        times = {int(batch): left for at, batch, left in drawn if at == epoch}
+        assert set(times) >= set(range(1, 11))
+        assert [batch for batch, left in times.items() if left == "0:00:00"] == [10]
+
+
 def test_the_header_says_whether_the_model_is_the_files_or_the_arguments(cli: Any) -> None:
     Path("own.json").write_text('{"model": "mlp", "settings": {"epochs": 1}}')
     for model, source in ((), "config"), (("linear",), "argument"):

@@ -96,6 +96,8 @@ class FitWatch(Watch, Watcher):
             where, accuracy = f"{row.epoch}/{trainer.epochs}", percent(row.valid_accuracy)
             line = f"  {where:>5}  {row.train_loss:>10.4f}  {row.valid_loss:>10.4f}  {accuracy:>14}  {row.seconds:>7.1f}"
             self.console.print(line)
+            if row.epoch < trainer.epochs:  # a bar that was full once would tell no remaining time any more
+                self._bar.reset(self._bar.task_ids[0], epoch=f"{row.epoch + 1}/{trainer.epochs}", loss="")
         elif self.mode == "plain":
             self.console.print(epoch_line(row, trainer.epochs))
             sys.stderr.flush()
