@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import random
@@ -309,6 +310,7 @@ def change_state(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
     (run / "checkpoint.previous.pt").unlink()
 
 
+CANNOT = "run runs/r cannot go on from its checkpoint: "
 MISFITS: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
     (
         "shape",
@@ -324,7 +326,62 @@ MISFITS: list[tuple[str, Callable[[dict[str, Any]], object], str]] = [
 @pytest.mark.parametrize(("change", "said"), [each[1:] for each in MISFITS], ids=[each[0] for each in MISFITS])
 def test_weights_that_do_not_fit(cli: Any, run: Path, change: Callable[[Any], object], said: str) -> None:
     change_state(run, lambda state: change(state["model"]))
-    assert refused(cli, run) == f"the state of model does not fit: Error(s) in loading state_dict for Classifier: {said}"
+    torch_says = f"Error(s) in loading state_dict for Classifier: {said}"
+    assert refused(cli, run) == f"{CANNOT}the state of model does not fit: {torch_says}"
+
+
+def within(*keys: Any, value: Any) -> Callable[[dict[str, Any]], object]:
+    """A change of a state: what stands under these keys, one inside the other, is something else."""
+    *above, last = keys
+    return lambda state: functools.reduce(lambda found, key: found[key], above, state).__setitem__(last, value)
+
+
+NO_TRAINER = "{} of the state is not what a Trainer saved; wanted {}"
+NO_NUMBERS = "the random numbers of the state cannot be gone on with: "
+STEPS = NO_TRAINER.format("steps", "a whole number of at least 0")
+HISTORY = NO_TRAINER.format("history", "the figures of each epoch, from the first on")
+NO_OPTIMIZER = "the state of optimizer does not fit: "
+ODD: list[tuple[Callable[[dict[str, Any]], object], str]] = [
+    (within("steps", value=torch.ones(3).to_sparse()), STEPS),
+    (within("steps", value=-1), STEPS),
+    (within("steps", value=10**12), "it has made 1000000000000 steps in 3 epochs of "),
+    (within("batch", value=True), NO_TRAINER.format("batch", "a whole number of at least 0")),
+    (within("history", 0, value=(2, 0.1, 0.1, 0.5, 1.0)), HISTORY),
+    (within("history", 0, value=(1, float("nan"), 0.1, 0.5, 1.0)), HISTORY),
+    (within("history", value=[3]), HISTORY),
+    (within("callbacks", value=[]), NO_TRAINER.format("callbacks", "dictionaries")),
+    (within("model", value=3), NO_TRAINER.format("model", "a dictionary or None")),
+    (within("train_loss", value=[(1.0, 2, 3)]), NO_TRAINER.format("random_at_epoch_start", "one for each process")),
+    (within("random", 0, "torch", value=torch.ones(9)), NO_NUMBERS + "RNG state must be a torch.ByteTensor"),
+    (within("random", 0, "torch", value=torch.ones(9, dtype=torch.uint8)), NO_NUMBERS),
+    (within("random", 0, "python", value="x"), NO_NUMBERS),
+    (
+        within("random", 0, "numpy", "state", "pos", value=10**6),
+        NO_NUMBERS + "the state of NumPy's generator is at 1000000; wanted 0 to 624",
+    ),
+    (within("random", 0, value=None), NO_NUMBERS),
+    (within("random", value=[]), NO_TRAINER.format("random", "one for each process")),
+    (within("optimizer", "state", value=3), NO_OPTIMIZER),
+    (within("optimizer", "param_groups", value=3), NO_TRAINER.format("optimizer", "groups of parameters")),
+    (within("optimizer", "param_groups", 0, "momentum", value="x"), NO_OPTIMIZER + "a value is of type str; wanted float"),
+    (within("optimizer", "param_groups", 0, "momentum", value=2**70), NO_OPTIMIZER + "a value is of type int; wanted float"),
+    (within("optimizer", "param_groups", 0, "momentum", value=-1.0), NO_OPTIMIZER + "Invalid momentum value: -1.0"),
+    (
+        within("optimizer", "state", 0, "momentum_buffer", value=torch.ones(3, 1, 3, 3)),
+        NO_OPTIMIZER + "momentum_buffer of a parameter of shape (16, 1, 3, 3) is none of its own",
+    ),
+    (within("optimizer", "state", 0, value=[]), NO_OPTIMIZER + "the state of a parameter is of type list"),
+    (within("optimizer", "state", 0, value={"x": 1}), NO_OPTIMIZER),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+def test_a_state_that_is_whole_and_odd(cli: Any, run: Path) -> None:
+    whole = (run / "checkpoint.pt").read_bytes()
+    for change, said in ODD:
+        (run / "checkpoint.pt").write_bytes(whole)
+        change_state(run, change)
+        assert refused(cli, run).startswith(CANNOT + said)
 
 
 def test_a_state_that_lacks_something(cli: Any, run: Path) -> None:
@@ -332,7 +389,7 @@ def test_a_state_that_lacks_something(cli: Any, run: Path) -> None:
     for name in whole.keys() - {"schedule"}:  # which is made anew for the step that the run is at
         save_checkpoint({key: value for key, value in whole.items() if key != name}, run)
         (run / "checkpoint.previous.pt").unlink()
-        assert refused(cli, run) == f"the state has no {name}; it is not one of a Trainer"
+        assert refused(cli, run) == f"{CANNOT}the state has no {name}; it is not one of a Trainer"
     torch.save(whole, run / "checkpoint.pt")
     assert refused(cli, run) == "runs/r/checkpoint.pt has no version; it is not the checkpoint of a run"
     torch.save({**whole, "version": 2}, run / "checkpoint.pt")

@@ -7,6 +7,7 @@ from typing import Any
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from tinyclsf.errors import ConfigurationError
+from tinyclsf.loop.state import load_numbers
 from tinyclsf.metrics import Epoch, best_of
 from tinyclsf.trainer import Callback, Trainer
 
@@ -51,4 +52,4 @@ class EpochSchedule(Callback):
         return self.schedule.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.schedule.load_state_dict(state)
+        load_numbers(self.schedule, state)

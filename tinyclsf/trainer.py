@@ -15,7 +15,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from tinyclsf.batches.loaders import batches_of, on_device
 from tinyclsf.loop.evaluation import Evaluation, Predictions, evaluate, predict, until
 from tinyclsf.loop.position import Position, check_epochs
-from tinyclsf.loop.state import callback_states, check_state, load_callback_states, load_states, states_of
+from tinyclsf.loop.state import callback_states, load_callback_states, load_states, states_of
+from tinyclsf.loop.state_checks import check_state
 from tinyclsf.loop.steps import MovingAverage, Steps, check_trainable
 from tinyclsf.loop.training_loss import not_finite
 from tinyclsf.machine import distributed
@@ -161,19 +162,26 @@ class Trainer:
             self._position = Position(self.device, on_device(train_dl, self.device))
             self._steps.begin()
             if resume is not None:
-                check_state(resume, self._stateful())
-                load_states(resume, self._stateful())
-                load_callback_states(resume["callbacks"], self.callbacks)
-                self._steps.made = resume["steps"]
-                if self.averaged is not None:
-                    self.averaged.warms_up = resume.get("average_warms_up", False)
-                self._position.load_state_dict(resume)
+                self.take_up(resume)
             with translated(lambda: f"epoch {self.epoch} after step {self.steps}, with batches of {self._images} images"):
                 self._run(on_device(valid_dl, self.device))
         finally:
             self.stopping = False
             self._position.train_dl = train_dl  # a copy of it on the device is of no use any more
         return self.history
+
+    def take_up(self, state: Mapping[str, Any]) -> None:
+        """Be where a stopped fit was by its `state_dict`, as `fit` with this state to `resume` does by itself.
+
+        Raises: ModelFileError if the state does not fit; ConfigurationError if it is of more processes, or fewer.
+        """
+        check_state(state, self._stateful())
+        load_states(state, self._stateful())
+        load_callback_states(state["callbacks"], self.callbacks)
+        self._steps.made = state["steps"]
+        if self.averaged is not None:
+            self.averaged.warms_up = state.get("average_warms_up", False)
+        self._position.load_state_dict(state)
 
     def stop(self) -> None:
         """End training after the present step, or epoch where that has ended, or before `fit` the next one at its start."""

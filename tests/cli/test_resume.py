@@ -383,7 +383,7 @@ def test_a_state_that_cannot_go_on_here_is_refused_before_anything_is_written(cl
             2,
             "training was stopped with 2 processes and cannot go on with 1; resume with as many",
         ),
-        ({"steps": None}, 4, "the state has no steps; it is not one of a Trainer"),
+        ({"steps": None}, 4, "run runs/a cannot go on from its checkpoint: the state has no steps; it is not one of a Trainer"),
     ):
         state = {key: value for key, value in (whole | change).items() if value is not None or key not in change}
         save_checkpoint(state, Path("runs/a"))

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, PluginError
-from tinyclsf.loop.state import callback_states, check_state, load_callback_states, load_states, states_of
+from tinyclsf.loop.state import callback_states, load_callback_states, load_states, states_of
+from tinyclsf.loop.state_checks import check_state
 from tinyclsf.trainer import Callback
 
 LOOP = {"callbacks": {}, "history": [], "steps": 0, "batch": 0, "train_loss": None, "random_at_epoch_start": None}

@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
+from tinyclsf.batches.loaders import batches_of
 from tinyclsf.data import differences
 from tinyclsf.errors import ConfigurationError, ModelFileError, TinyclsfWarning
 from tinyclsf.experiments.building import Built
 from tinyclsf.experiments.experiment import Experiment
-from tinyclsf.loop.state import check_state
+from tinyclsf.loop.state_checks import check_state
 from tinyclsf.runs.checkpoints import CHECKPOINT, PREVIOUS, load_checkpoint
 from tinyclsf.runs.models import WEIGHTS, load_weights
-from tinyclsf.trainer import Trainer
 
 
 def state_to_resume(experiment: Experiment, built: Built) -> dict[str, Any] | None:
@@ -35,10 +35,14 @@ def state_to_resume(experiment: Experiment, built: Built) -> dict[str, Any] | No
         _warn(f"{found}: figures may differ in the last digits")
     state = None if folder is None else _newest_state(folder)
     if folder is not None and state is not None:
-        check_state(state, ("optimizer",))
-        if state["history"]:  # now, and not after training, so that a run whose best weights are broken stays as it is
+        if state.get("history"):  # now, and not after training, so that a run whose best weights are broken stays as it is
             load_weights(built.model, folder / WEIGHTS)
-        _stretch(state, built.trainer, folder, built.settings["epochs"].value)
+        try:
+            check_state(state, ("optimizer",))
+            _stretch(state, built, folder)
+            built.trainer.take_up(state)  # before anything in the folder is touched
+        except ModelFileError as error:
+            raise ModelFileError(f"run {folder} cannot go on from its checkpoint: {error}") from error
     return state
 
 
@@ -52,21 +56,25 @@ def _newest_state(folder: Path) -> dict[str, Any] | None:
     return checkpoint.state
 
 
-def _stretch(state: dict[str, Any], trainer: Trainer, folder: Path, epochs: int) -> None:
-    """Make a state go on to so many epochs: its schedule is that of a run of so many, at its step."""
+def _stretch(state: dict[str, Any], built: Built, folder: Path) -> None:
+    """Make a state go on to as many epochs as are wanted: its schedule is that of a run of so many, at its step."""
+    trainer, epochs = built.trainer, built.settings["epochs"].value
     whole, begun = len(state["history"]), state["random_at_epoch_start"] is not None
     if epochs < whole + begun:
         found = f"is in epoch {whole + 1}" if begun else f"has {whole} epochs"
         raise ConfigurationError(f"run {folder} {found} already; give --epochs {whole + begun} or more")
     if trainer.schedule is None:
         return
+    batches = batches_of(built.train_dl)
+    if batches is not None and state["steps"] > batches * (whole + begun):
+        raise ModelFileError(f"it has made {state['steps']} steps in {whole + begun} epochs of {batches} batches")
     # Whatever the checkpoint has: a run that was stretched may have been killed before it saved one of its own.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # PyTorch would have the optimizer step before its schedule
         for _ in range(state["steps"]):
             trainer.schedule.step()
     state["schedule"] = trainer.schedule.state_dict()
-    for group, saved in zip(trainer.opt.param_groups, state["optimizer"]["param_groups"], strict=True):
+    for group, saved in zip(trainer.opt.param_groups, state["optimizer"]["param_groups"], strict=False):
         saved["lr"] = group["lr"]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tinyclsf.batches.loaders import batches_from
-from tinyclsf.errors import ConfigurationError
+from tinyclsf.errors import ConfigurationError, ModelFileError
 from tinyclsf.loop.training_loss import TrainingLoss
 from tinyclsf.machine import distributed
 from tinyclsf.machine.randomness import RandomState, random_state, set_random_state
@@ -68,11 +68,19 @@ class Position:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go to where a fit was stopped, in a position that is new."""
+        """Go to where a fit was stopped, in a position that is new.
+
+        Raises: ModelFileError if no generator can be brought to a state that is there.
+        """
         own = distributed.rank()
         self.history = [Epoch(*row) for row in state["history"]]
         self.epoch = len(self.history)
-        self.set_random_state(state["random"][own])
+        try:
+            for states in (state["random_at_epoch_start"], state["random"]):
+                if states is not None:
+                    self.set_random_state(states[own])
+        except Exception as error:  # whatever is odd about a state that was in a file, it is not ours
+            raise ModelFileError(f"the random numbers of the state cannot be gone on with: {error}") from error
         if state["random_at_epoch_start"] is not None:
             self.epoch, self.batch = self.epoch + 1, state["batch"]
             self.train_loss = TrainingLoss(self.epoch, *state["train_loss"][own])

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, PluginError, TinyclsfError
-from tinyclsf.machine import distributed
+from tinyclsf.loop.state_checks import check_loaded, check_optimizer
 
-_OTHER_KEYS = ("callbacks", "history", "steps", "batch", "train_loss", "random", "random_at_epoch_start")
 _PLAIN = (type(None), bool, int, float, str, Tensor)
 
 
@@ -46,11 +48,8 @@ def load_states(state: Mapping[str, Any], stateful: Mapping[str, Any]) -> None:
             has, has_not = ("the state", "this Trainer") if each is None else ("this Trainer", "the state")
             raise ModelFileError(f"{has} has a state of {name} and {has_not} has none; make the Trainer as it was then")
     for name, each in stateful.items():
-        try:
-            if each is not None:
-                each.load_state_dict(state[name])
-        except (RuntimeError, ValueError, KeyError, TypeError) as error:
-            raise ModelFileError(f"the state of {name} does not fit: {' '.join(str(error).split())}") from error
+        if each is not None:
+            _load(each, state[name], name)
 
 
 def callback_states(callbacks: Sequence[Stateful]) -> dict[str, Any]:
@@ -65,26 +64,41 @@ def callback_states(callbacks: Sequence[Stateful]) -> dict[str, Any]:
 
 
 def load_callback_states(states: Mapping[str, Any], callbacks: Sequence[Stateful]) -> None:
-    """Hand each callback its state back; one that was not there then begins afresh."""
+    """Hand each callback its state back; one that was not there then begins afresh.
+
+    Raises: ModelFileError if a state does not fit.
+    """
     # Checkpoints of before have the state of the last of several classes of one name, under that name alone.
     by_name = {type(callback).__name__: callback for callback in callbacks} | _by_name(callbacks)
     for name, callback in by_name.items():
         if name in states:
-            callback.load_state_dict(states[name])
+            _load(callback, states[name], f"callback {name}")
 
 
-def check_state(state: Mapping[str, Any], stateful: Iterable[str]) -> None:
-    """Hold a state to what has to be in it, and to the number of processes, each with random numbers of its own.
+def load_numbers(each: Stateful, state: dict[str, Any]) -> None:
+    """Hand a schedule or a scaler its state back, which PyTorch takes whatever it is.
 
-    Raises: ModelFileError if something is missing; ConfigurationError if the processes are not as many.
+    Raises: ValueError if there are no numbers where numbers were.
     """
-    for name in (*stateful, *_OTHER_KEYS):
-        if name not in state:
-            raise ModelFileError(f"the state has no {name}; it is not one of a Trainer")
-    then, now = len(state["random"]), distributed.size()
-    if then != now:
-        stopped = f"training was stopped with {then} processes and cannot go on with {now}"
-        raise ConfigurationError(f"{stopped}; resume with as many")
+    before = copy.deepcopy(each.state_dict())
+    each.load_state_dict(state)
+    check_loaded(before, each.state_dict())
+
+
+def _load(each: Stateful, state: dict[str, Any], name: str) -> None:
+    try:
+        if isinstance(each, (LRScheduler, torch.amp.GradScaler)):
+            load_numbers(each, state)
+            return
+        groups = copy.deepcopy(each.state_dict()["param_groups"]) if isinstance(each, Optimizer) else None
+        each.load_state_dict(state)
+        if isinstance(each, Optimizer):
+            check_loaded(groups, each.state_dict()["param_groups"])
+            check_optimizer(each)
+    except (TinyclsfError, MemoryError):
+        raise
+    except Exception as error:  # whatever is odd about a state that was in a file, it is not ours
+        raise ModelFileError(f"the state of {name} does not fit: {' '.join(str(error).split())}") from error
 
 
 def _by_name(callbacks: Sequence[Stateful]) -> dict[str, Stateful]:

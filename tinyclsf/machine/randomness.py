@@ -49,6 +49,8 @@ def set_random_state(state: RandomState, device: torch.device, loader: object) -
     if own is not None and state["loader"] is not None:
         own.set_state(state["loader"])
     random.setstate(state["python"])
+    if not 0 <= state["numpy"]["state"]["pos"] <= 624:  # NumPy would read beyond its numbers
+        raise ValueError(f"the state of NumPy's generator is at {state['numpy']['state']['pos']}; wanted 0 to 624")
     np.random.set_state(state["numpy"])
 
 
