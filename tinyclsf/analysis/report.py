@@ -19,7 +19,7 @@ from tinyclsf.drawing.samples import as_pictures
 from tinyclsf.drawing.style import as_svg
 from tinyclsf.errors import ConfigurationError, DataWarning, TinyclsfError, shape_as_text
 from tinyclsf.machine.arguments import as_path
-from tinyclsf.machine.storage import StrPath, check_target, write_whole
+from tinyclsf.machine.storage import StrPath, check_target, write_text
 from tinyclsf.machine.templates import load_template
 from tinyclsf.metrics import best_of, percent
 from tinyclsf.registry.options import as_text
@@ -104,7 +104,7 @@ def write_report(folder: StrPath, out: StrPath | None = None, *, worst: int = 12
         confusion=None if scored is None else _drawn_confusion(scored.assessment),
         notes=notes,
     )
-    write_whole(target, lambda file: file.write(text.encode()))
+    write_text(target, text)
     return PageReport(target, run, scored, remarks, notes)
 
 

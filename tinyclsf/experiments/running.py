@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from tinyclsf.batches.loaders import loader
-from tinyclsf.errors import Interrupted, ModelFileError, StorageError, TinyclsfWarning, TrainingError
+from tinyclsf.errors import ConfigurationError, Interrupted, ModelFileError, StorageError, TinyclsfWarning, TrainingError
 from tinyclsf.experiments.building import Built, build
 from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.experiments.resuming import state_to_resume
@@ -28,6 +28,7 @@ from tinyclsf.machine.signals import SignalReceived, StopSignals, stopped_by
 from tinyclsf.machine.storage import remove_torn
 from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import best_of
+from tinyclsf.pictures.folders import printable
 from tinyclsf.registry.options import Setting
 from tinyclsf.registry.plugins import blamed_on, own_version
 from tinyclsf.runs.checkpoints import CHECKPOINT
@@ -62,6 +63,7 @@ def carry_out(
     command: what the run writes down as the command that it was asked for by.
     Raises: every TinyclsfError there is; Interrupted or a kind of it where a signal ended it.
     """
+    _check_readable(root)
     device = choose_device(distributed.own_device(experiment.settings["device"].value))
     source = "--resume" if experiment.request.resumed else "default" if name is None else "--run"
     with distributed.joined(device), distributed.diagnosed():
@@ -87,6 +89,20 @@ def carry_out(
                 _score(built, folder, signals)
             distributed.any_of(False)  # the others have waited for the scores
             return _opened(folder, built)
+
+
+def _check_readable(root: Path) -> None:
+    """Find out whether files of safetensors can be read there, before a run is trained whose weights nobody could read.
+
+    Raises: ConfigurationError if they cannot.
+    """
+    try:
+        str(root).encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(
+            f"runs cannot be kept in {printable(root)}: its name is not UTF-8, which files of safetensors need; "
+            "choose another --runs"
+        ) from None
 
 
 def _follow(experiment: Experiment, device: torch.device, source: str, signals: StopSignals) -> TrainedRun:

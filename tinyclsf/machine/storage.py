@@ -51,9 +51,14 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], *, keep_previo
                 os.close(folder)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text as `write_whole` writes a file, in UTF-8; what of a path is none is written as an escape."""
+    write_whole(path, lambda file: file.write(text.encode(errors="backslashreplace")))
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a document as `write_whole` writes a file, with one key a line."""
-    write_whole(path, lambda file: file.write(json_text(content, readable=True).encode() + b"\n"))
+    write_text(path, json_text(content, readable=True) + "\n")  # those escapes are JSON's own
 
 
 def check_target(path: StrPath) -> None:

@@ -17,7 +17,7 @@ import torch
 from tinyclsf.data import Images, Splits, differences, fingerprint
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, join_names
 from tinyclsf.machine.arguments import as_path
-from tinyclsf.machine.storage import write_whole
+from tinyclsf.machine.storage import write_text, write_whole
 from tinyclsf.modules import Preprocess
 from tinyclsf.recipes import options_with_defaults, parse_augment
 from tinyclsf.registry.components import load_component
@@ -83,7 +83,7 @@ class _Writer:
         script = self._text(reader, model)
         if self.path is not None:
             self.files.insert(0, self.path)
-            write_whole(self.path, lambda file: file.write(script.encode()))
+            write_text(self.path, script)
         return Script(script, tuple(self.files), reader.how, tuple(self.notes))
 
     def _note_differences(self) -> None:
