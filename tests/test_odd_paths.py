@@ -21,8 +21,8 @@ def test_runs_cannot_go_there(cli: Cli) -> None:
     found = cli(*FIT, "--runs", ODD)
     assert (found.code, found.out) == (2, "")
     assert found.err == (
-        "error: runs cannot be kept in bad\\udcff: its name is not UTF-8, which files of safetensors need; "
-        "choose another --runs\n"
+        "error: runs cannot be kept in bad\\udcff: its name is not UTF-8 here, which files of safetensors need; "
+        "choose another --runs, or a locale with UTF-8\n"
     )
     assert list(Path().iterdir()) == []
 

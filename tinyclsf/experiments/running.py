@@ -100,8 +100,8 @@ def _check_readable(root: Path) -> None:
         str(root).encode()
     except UnicodeEncodeError:
         raise ConfigurationError(
-            f"runs cannot be kept in {printable(root)}: its name is not UTF-8, which files of safetensors need; "
-            "choose another --runs"
+            f"runs cannot be kept in {printable(root)}: its name is not UTF-8 here, which files of safetensors need; "
+            "choose another --runs, or a locale with UTF-8"
         ) from None
 
 
