@@ -116,6 +116,16 @@ def test_predictions_of_more_images_than_there_are_have_no_pictures(cli: Cli, ru
     assert (result.code, result.document["warnings"]) == (0, [sentence])
 
 
+def test_a_class_that_is_no_utf_8_is_shown(cli: Cli, run: Path) -> None:
+    edit(run / "model.json", classes=["\udcff", *"123456789"])
+    assert cli("report", "r").code == 0
+    assert "\\udcff" in (run / "report.html").read_text(encoding="utf-8")
+    config = json.loads((run / "config.json").read_text())
+    edit(run / "config.json", commands=["tinyclsf fit \udcff"])
+    assert cli("fit", "--resume", "r", "--progress", "none").code == 0
+    assert json.loads((run / "config.json").read_text())["commands"][0] == "tinyclsf fit \udcff" != config["commands"][0]
+
+
 def test_a_script_is_made_of_plain_values_too(cli: Cli, run: Path) -> None:
     written = cli("script", "r").out
     config = json.loads((run / "config.json").read_text())

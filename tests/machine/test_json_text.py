@@ -6,7 +6,7 @@ import json
 import math
 from pathlib import Path
 
-from tinyclsf.machine.json_text import json_text
+from tinyclsf.machine.json_text import json_text, parse_json
 from tinyclsf.machine.storage import write_json
 from tinyclsf.metrics import Epoch
 
@@ -33,3 +33,9 @@ def test_a_line_for_programs_is_ascii_and_a_file_for_people_has_a_key_a_line(tmp
     assert json_text({"a": "é"}) == '{"a": "\\u00e9"}'
     write_json(tmp_path / "card.json", {"a": "é", "b": 1})
     assert (tmp_path / "card.json").read_bytes().decode() == '{\n  "a": "é",\n  "b": 1\n}\n'
+
+
+def test_a_name_that_is_no_utf_8_reads_back() -> None:
+    for readable in (False, True):
+        text = json_text({"path": "caf\udce9/größe"}, readable=readable)
+        assert parse_json(text.encode()) == {"path": "caf\udce9/größe"}

@@ -26,7 +26,8 @@ def as_json(value: Any) -> Any:
 
 def json_text(content: Any, *, readable: bool = False) -> str:
     """A JSON document as one line of ASCII; readable, with one key a line and letters as they are."""
-    return json.dumps(as_json(content), indent=2 if readable else None, ensure_ascii=not readable, allow_nan=False)
+    text = json.dumps(as_json(content), indent=2 if readable else None, ensure_ascii=not readable, allow_nan=False)
+    return text.encode(errors="backslashreplace").decode()  # what is no UTF-8 in the name of a file, as JSON escapes it too
 
 
 def parse_json(content: bytes) -> Any:
