@@ -12,7 +12,7 @@ class TinyclsfError(Exception):
     exit_code, kind = 1, "internal"
 
     def __init__(self, message: str, *, tip: str | None = None) -> None:
-        super().__init__(printable(message))
+        super().__init__(printable_lines(message))
         self.tip = tip
 
 
@@ -95,6 +95,11 @@ def join_names(names: Sequence[object], most: int = 10) -> str:
 def printable(text: object) -> str:
     """A name or sentence as it can be printed: what could steer a terminal, or turn its text around, as an escape."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(text))
+
+
+def printable_lines(text: str) -> str:
+    """A text of several lines as it can be printed."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def shape_as_text(shape: Iterable[int]) -> str:

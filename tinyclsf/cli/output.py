@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinyclsf.errors import printable
+from tinyclsf.errors import printable, printable_lines
 from tinyclsf.machine.json_text import as_json
 from tinyclsf.metrics import percent
 
@@ -30,7 +30,7 @@ class Output:
 
     def __post_init__(self) -> None:
         if not self.exact:
-            object.__setattr__(self, "text", "\n".join(map(printable, self.text.split("\n"))))
+            object.__setattr__(self, "text", printable_lines(self.text))
 
 
 def document(command: str, **content: Any) -> dict[str, Any]:
