@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinyclsf.errors import did_you_mean, join_names, shape_as_text
+from tinyclsf.errors import DataError, did_you_mean, join_names, shape_as_text
 
 
 def test_the_nearest_name_is_offered() -> None:
@@ -20,3 +20,7 @@ def test_names_in_a_sentence() -> None:
 
 def test_a_shape_in_a_sentence() -> None:
     assert shape_as_text((1, 28, 28)) == "1x28x28"
+
+
+def test_a_sentence_steers_no_terminal() -> None:
+    assert str(DataError("red \x1b[31m\nturned \u202e")) == "red \\x1b[31m\nturned \\u202e"
