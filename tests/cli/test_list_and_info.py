@@ -96,7 +96,8 @@ def test_a_stream_has_no_length_for_a_schedule(cli: Any, tmp_path: Path) -> None
             "too-wide",
             "found",
             5,
-            "model 'too-wide' of package theirs gave outputs of shape (2, 3) for 2 images; wanted logits of shape (2, 2)",
+            "model 'too-wide' of package theirs (theirs:too_wide) gave outputs of shape (2, 3) for 2 images; "
+            "wanted logits of shape (2, 2)",
         ),
         (
             "no-module",

@@ -125,7 +125,7 @@ def test_a_recipe_whose_optimizer_does_not_use_its_option_is_the_plugins_fault()
     wrong = Recipe(lr=0.1, momentum=0.9)
     with pytest.raises(PluginError) as error:
         resolve(wrong, given())
-    assert str(error.value) == "the model's recipe gives momentum, which its optimizer adam does not use; mend it"
+    assert str(error.value) == "the recipe of the model gives momentum, which its optimizer adam does not use; mend it"
     assert "momentum" not in resolve(wrong, given(optimizer="adamw"))
 
 

@@ -113,6 +113,12 @@ def test_a_plugin_checks_its_own_options(install: Install) -> None:
     )
 
 
+def test_earlier_defaults_are_options_by_their_names(install: Install) -> None:
+    install("nets", NETS + "net.earlier_defaults = 3", module="nets", models={"net": "nets:net"})
+    with pytest.raises(PluginError, match=r"^earlier_defaults of <function net at .*> is of type int; wanted options by their"):
+        load_component(find("model", "net"), {}, saved={"width": 8})
+
+
 def test_a_partial_has_the_recipe_of_its_model(install: Install, cli: Any) -> None:
     install("nets", NETS, module="nets", models={"wide": "nets:wide", "wrong": "nets:wrong"})
     assert load_component(find("model", "wide"), {}).recipe == Recipe(epochs=3)
@@ -121,7 +127,10 @@ def test_a_partial_has_the_recipe_of_its_model(install: Install, cli: Any) -> No
     )
     with pytest.raises(PluginError) as error:
         _ = load_component(find("model", "wrong"), {}).recipe
-    assert str(error.value) == "model 'wrong' of package nets has a recipe of type str; wanted one made by @recipe(...)"
+    assert str(error.value) == (
+        "model 'wrong' of package nets (nets:wrong) has a recipe of type str; wanted one made by @recipe(...), "
+        "and another name for an attribute that is no recipe"
+    )
     result = cli("fit", "wide", "--data", "digits", "-d", "train_size=200", "--epochs", "1", "--json")
     config = json.loads(next(Path("runs").glob("*/config.json")).read_text())
     assert (result.code, config["model"]["options"]) == (0, {"width": 64, "depth": 1})

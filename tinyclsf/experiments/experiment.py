@@ -13,7 +13,7 @@ from tinyclsf.experiments.request import Asked, Request, make_request
 from tinyclsf.experiments.settings import Settings, resolve
 from tinyclsf.registry.components import Component, load_component
 from tinyclsf.registry.options import Setting, as_text
-from tinyclsf.registry.plugins import Plugin
+from tinyclsf.registry.plugins import Plugin, full_name
 from tinyclsf.runs.config_file import ConfigFile, Named
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def describe(request: Request) -> Experiment:
     model = load_component(request.model, request.model_options, saved=_saved(config.model, request.model))
     saved = _saved(config.data, request.data)
     data = load_component(request.data, request.data_options, saved=saved, data_dir=request.data_dir)
-    settings = resolve(model.recipe, _saved_settings(config, resumed), request.settings)
+    layers = _saved_settings(config, resumed), request.settings
+    settings = resolve(model.recipe, *layers, owner=full_name(request.model))
     named = {each.name: each for each in config.callbacks}
     names = [*named, *(each for each in request.callbacks if isinstance(each, str) and each not in named)]
     options = {f"{each.name}.{key}": value for each in named.values() for key, value in each.options.items()}

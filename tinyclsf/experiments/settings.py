@@ -23,19 +23,21 @@ _BELONGING = {name for names in _BELONGS.values() for name in names}
 DEFAULTS = {**asdict(Recipe()), "seed": 0, "precision": "auto", "compile": False, "checkpoint_every": None, "device": "auto"}
 
 
-def resolve(recipe: Recipe | None, *layers: Mapping[str, Setting]) -> Settings:
-    """Every training setting by its name; each layer comes before those to the left of it.
+def resolve(recipe: Recipe | None, *layers: Mapping[str, Setting], owner: str = "the model") -> Settings:
+    """Every training setting by its name; each layer comes before those to the left of it, and `owner` has the recipe.
 
     The options of a layer's loss, optimizer and schedule belong to those: with another one they are that one's own defaults.
     Raises: ConfigurationError for an unknown name, or an option that is not used; PluginError if it is the recipe that gives
     such an option.
     """
     source = "default" if recipe is None else "recipe"
-    of_recipe = {name: value for name, value in asdict(recipe or Recipe()).items() if value is not None}
+    # None is no value of what has one by default.
+    of_recipe = {name: value for name, value in asdict(recipe or Recipe()).items() if (value, DEFAULTS[name]) != (None, None)}
     try:
         found = _overlaid({}, {name: Setting(checked(name, value), source) for name, value in of_recipe.items()})
+        parse_augment(found["augment"].value)
     except ConfigurationError as error:
-        raise PluginError(f"the model's recipe cannot be used: {error}", tip=error.tip) from error
+        raise PluginError(f"the recipe of {owner} cannot be used: {error}", tip=error.tip) from error
     for name, value in DEFAULTS.items():
         if name not in _BELONGING:
             found.setdefault(name, Setting(value, "default"))
@@ -43,7 +45,7 @@ def resolve(recipe: Recipe | None, *layers: Mapping[str, Setting]) -> Settings:
         found = _overlaid(found, layer)
     for what, names in _BELONGS.items():
         for name in set(names) & set(found) - set(options_with_defaults(what, found[what].value)):
-            raise PluginError(f"the model's recipe gives {name}, which its {what} {found[what].value} does not use; mend it")
+            raise PluginError(f"the recipe of {owner} gives {name}, which its {what} {found[what].value} does not use; mend it")
     parse_augment(found["augment"].value)
     return {name: found[name] for name in DEFAULTS if name in found}
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import torch
 
 from tinyclsf.data import Splits
 from tinyclsf.errors import ConfigurationError, PluginError
+from tinyclsf.machine.randomness import without_trace
 from tinyclsf.modules import Classifier
 from tinyclsf.recipes import Recipe
 from tinyclsf.registry.options import REQUIRED, Setting, read_options
-from tinyclsf.registry.plugins import Plugin, blamed_on, check_result, load
+from tinyclsf.registry.plugins import Plugin, blamed_on, check_result, full_name, load
 from tinyclsf.registry.signatures import attribute_of, completed, options_of
 
 
@@ -41,8 +43,10 @@ class Component:
         """
         found = attribute_of(self.factory, "recipe")
         if found is not None and not isinstance(found, Recipe):
-            owner = f"{self.plugin.kind} '{self.plugin.name}' of package {self.plugin.package}"
-            raise PluginError(f"{owner} has a recipe of type {type(found).__name__}; wanted one made by @recipe(...)")
+            raise PluginError(
+                f"{full_name(self.plugin)} has a recipe of type {type(found).__name__}; wanted one made by @recipe(...), "
+                "and another name for an attribute that is no recipe"
+            )
         return found
 
     def described(self) -> dict[str, Any]:
@@ -73,7 +77,8 @@ def load_component(
     Raises: PluginError if the plugin cannot be imported or fails; ConfigurationError for an option that it does not have or
     that is not of its type; what `check_options` raises.
     """
-    factory = load(plugin)
+    with _with_gradients(plugin):
+        factory = load(plugin)
     saved = completed(factory, saved or {})
     known = options_of(plugin.kind, plugin.name, factory)
     uses_data_dir = plugin.kind == "dataset" and "data_dir" in known
@@ -108,7 +113,7 @@ def build_splits(component: Component) -> Splits:
 
     Raises: PluginError if the plugin fails or returns no Splits; DataError as the plugin says.
     """
-    with blamed_on(component.plugin, "failed"):
+    with _with_gradients(component.plugin), blamed_on(component.plugin, "failed"):
         return check_result(component.plugin, component.factory(**component.values), Splits)
 
 
@@ -118,15 +123,62 @@ def build_model(component: Component, splits: Splits) -> Classifier:
     Raises: PluginError if the plugin fails, or its model gives anything but a logit for each image and class.
     """
     shape, num_classes = splits.image_shape, len(splits.classes)
-    with blamed_on(component.plugin, f"failed for {num_classes} classes of images {shape}"):
+    blame = blamed_on(component.plugin, f"failed for {num_classes} classes of images {shape}")
+    with _with_gradients(component.plugin), blame:
         network = check_result(component.plugin, component.factory(shape, num_classes, **component.values), torch.nn.Module)
     model = Classifier(splits.preprocess, network, splits.classes, shape, splits.white)
     with blamed_on(component.plugin, f"failed on images {shape}"), torch.no_grad():
         out = model.eval()(torch.zeros(2, *shape))
-    if not isinstance(out, torch.Tensor) or out.shape != (2, num_classes):
-        found = f"shape {tuple(out.shape)}" if isinstance(out, torch.Tensor) else type(out).__name__
+    if not isinstance(out, torch.Tensor) or out.shape != (2, num_classes) or not out.is_floating_point():
+        found = type(out).__name__
+        if isinstance(out, torch.Tensor):
+            found = f"shape {tuple(out.shape)}" if out.is_floating_point() else f"type {out.dtype}"
         raise PluginError(
-            f"model '{component.plugin.name}' of package {component.plugin.package} gave outputs of {found} for 2 images; "
-            f"wanted logits of shape (2, {num_classes})"
+            f"{full_name(component.plugin)} gave outputs of {found} for 2 images; wanted logits of shape (2, {num_classes})"
         )
     return model
+
+
+def check_trainable(component: Component, model: Classifier) -> None:
+    """Find out before training what would end it, or leave weights that nothing can read back.
+
+    Raises: PluginError if there is nothing to train, a weight is not a finite number, or the state is not of tensors alone.
+    """
+    owner = full_name(component.plugin)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise PluginError(
+            f"{owner} has no parameter that requires a gradient, so there is nothing to train; "
+            "leave requires_grad True for some of them"
+        )
+    with _with_gradients(component.plugin), blamed_on(component.plugin, "failed on images"), without_trace():
+        out = model.eval()(torch.zeros(2, *model.image_shape))
+    if not out.requires_grad:
+        raise PluginError(
+            f"{owner} gives outputs that do not depend on its parameters for PyTorch; "
+            "leave torch.no_grad(), inference_mode() and detach() out of its forward"
+        )
+    with blamed_on(component.plugin, "failed in state_dict"):
+        state = model.state_dict()
+    for name, value in state.items():
+        key = name.removeprefix("network.")
+        if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
+            found = "sparse tensor" if isinstance(value, torch.Tensor) else type(value).__name__
+            raise PluginError(
+                f"{owner} has a {found} in its state, at {key}, which no saved model can hold; "
+                "wanted tensors alone of state_dict and get_extra_state, that are not sparse"
+            )
+        if not value.isfinite().all():
+            raise PluginError(f"{owner} begins with values in {key} that are not finite numbers; mend how it fills them")
+    with blamed_on(component.plugin, "cannot take back its own state"):
+        model.load_state_dict(state)
+
+
+@contextmanager
+def _with_gradients(plugin: Plugin) -> Iterator[None]:
+    """Hold a plugin to leaving gradients on, where they are."""
+    before = torch.is_grad_enabled()
+    yield
+    if before and not torch.is_grad_enabled():
+        torch.set_grad_enabled(True)
+        advice = "use 'with torch.no_grad():' around what needs none"
+        raise PluginError(f"{full_name(plugin)} turns gradients off for all; {advice}")

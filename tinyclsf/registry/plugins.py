@@ -67,7 +67,7 @@ def load(plugin: Plugin) -> Callable[..., Any]:
     with blamed_on(plugin, "cannot be imported"):
         target = plugin._load()
     if not callable(target):
-        raise PluginError(f"{_named(plugin)} is {type(target).__name__}, which cannot be called; wanted a function or class")
+        raise PluginError(f"{full_name(plugin)} is {type(target).__name__}, which cannot be called; wanted a function or class")
     return target  # type: ignore[no-any-return]
 
 
@@ -80,7 +80,7 @@ def blamed_on(plugin: Plugin, what: str) -> Iterator[None]:
         raise
     except BaseException as error:  # a plugin may even call sys.exit() when it is imported
         reason = " ".join(str(error).split())
-        raise PluginError(f"{_named(plugin)} {what}: {type(error).__name__}: {reason}".rstrip(": ")) from error
+        raise PluginError(f"{full_name(plugin)} {what}: {type(error).__name__}: {reason}".rstrip(": ")) from error
 
 
 def check_result(plugin: Plugin, result: object, wanted: type[Result]) -> Result:
@@ -90,7 +90,7 @@ def check_result(plugin: Plugin, result: object, wanted: type[Result]) -> Result
     """
     if not isinstance(result, wanted):
         right = f"{wanted.__module__}.{wanted.__qualname__}"
-        raise PluginError(f"{_named(plugin)} returned {type(result).__name__}; wanted {right}")
+        raise PluginError(f"{full_name(plugin)} returned {type(result).__name__}; wanted {right}")
     return result
 
 
@@ -99,6 +99,7 @@ def own_version() -> str:
     return version("tinyclsf")
 
 
-def _named(plugin: Plugin) -> str:
+def full_name(plugin: Plugin) -> str:
+    """A plugin as a sentence names it: its kind, its name, and where it comes from."""
     package = "" if plugin.package is None else f" of package {plugin.package}"
     return f"{plugin.kind} '{plugin.name}'{package} ({plugin.target})"

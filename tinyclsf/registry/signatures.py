@@ -63,8 +63,14 @@ def attribute_of(factory: Callable[..., Any], name: str) -> Any:
 
 
 def completed(factory: Callable[..., Any], saved: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that a run wrote down, with those that its plugin got later, as `earlier_defaults` of the plugin has them."""
-    return {**(attribute_of(factory, "earlier_defaults") or {}), **saved} if saved else {}
+    """The options that a run wrote down, with those that its plugin got later, as `earlier_defaults` of the plugin has them.
+
+    Raises: PluginError if these are no dictionary.
+    """
+    earlier = attribute_of(factory, "earlier_defaults") or {}
+    if not isinstance(earlier, Mapping):
+        raise PluginError(f"earlier_defaults of {factory!r} is of type {type(earlier).__name__}; wanted options by their names")
+    return {**earlier, **saved} if saved else {}
 
 
 def innermost(factory: Callable[..., Any]) -> Callable[..., Any]:
