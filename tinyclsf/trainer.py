@@ -57,7 +57,8 @@ class Trainer:
     opt: an optimizer of the model's parameters, or of some of them.
     device: "auto" takes CUDA, then MPS, then the CPU.
     memory_format: "auto" is channels_last where a model has 2-D convolutions.
-    precision: what training computes in; "auto" is bfloat16 on CUDA that has it. Evaluation is in float32.
+    precision: what training computes in; "auto" is bfloat16 on CUDA that has it. Evaluation is in float32, of which
+        convolutions on CUDA are TF32 where `torch.backends.cudnn.allow_tf32` is not False.
     compile: whether the model is compiled for training, by `torch.compile`.
     schedule: stepped after every step of the optimizer; `callbacks.EpochSchedule` steps one after every epoch.
     augment: changes each training batch (xb, yb), on the device: images as stored, and their labels.
@@ -67,8 +68,8 @@ class Trainer:
         is evaluated and kept.
     callbacks: called in this order at each of their moments.
 
-    With "contiguous" and every extra off, training on the CPU ends with the very parameters of `fit`. No step waits for the
-    device: losses and hits stay there until they are read.
+    With "contiguous" and every extra off, training on the CPU ends with the very parameters of `fit`. No step waits for its
+    loss: losses and hits stay on the device until they are read.
     Raises: ConfigurationError if the device is not there, a value is out of its range, or the model cannot be trained so.
     """
 
