@@ -16,7 +16,15 @@ from typing import Any
 import torch
 
 from tinyclsf.batches.loaders import loader
-from tinyclsf.errors import ConfigurationError, Interrupted, ModelFileError, StorageError, TinyclsfWarning, TrainingError
+from tinyclsf.errors import (
+    ConfigurationError,
+    Interrupted,
+    ModelFileError,
+    StorageError,
+    TinyclsfWarning,
+    TrainingError,
+    printable,
+)
 from tinyclsf.experiments.building import Built, build
 from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.experiments.resuming import state_to_resume
@@ -28,7 +36,6 @@ from tinyclsf.machine.signals import SignalReceived, StopSignals, stopped_by
 from tinyclsf.machine.storage import remove_torn
 from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import best_of
-from tinyclsf.pictures.folders import printable
 from tinyclsf.registry.options import Setting
 from tinyclsf.registry.plugins import blamed_on, own_version
 from tinyclsf.runs.checkpoints import CHECKPOINT
