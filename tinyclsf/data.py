@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from tinyclsf.errors import DataError, shape_as_text
+from tinyclsf.machine.arguments import naming_arguments
 from tinyclsf.metrics import Labelled
 from tinyclsf.modules import Preprocess
 
@@ -24,6 +25,7 @@ class Images(TensorDataset):
     Raises: DataError if the shapes, types or lengths are others.
     """
 
+    @naming_arguments
     def __init__(self, x: Tensor, y: Tensor, paths: Sequence[str] | None = None) -> None:
         if x.ndim != 4 or x.dtype not in (torch.uint8, torch.float32):
             raise DataError(
@@ -82,6 +84,9 @@ class Splits:
                 raise DataError(f"the {split} split of the data is empty; wanted at least one image")
             if isinstance(dataset, Images):
                 _check_split(split, dataset, self.classes, self.image_shape)
+
+
+Splits.__init__ = naming_arguments(Splits.__init__)  # type: ignore[method-assign]
 
 
 def fingerprint(splits: Splits) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tinyclsf.errors import DataError
+from tinyclsf.machine.arguments import naming_arguments
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,6 +60,7 @@ def best_of(history: Sequence[Epoch]) -> Epoch | None:
     return max(history, key=quality, default=None)
 
 
+@naming_arguments
 def accuracy(out: Tensor, yb: Tensor) -> Tensor:
     """The share of rows whose largest output is the label's.
 

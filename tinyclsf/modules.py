@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from tinyclsf.machine.arguments import naming_arguments
+
 
 class Lambda(nn.Module):
     """A function as a layer, for use inside `nn.Sequential`.
@@ -32,6 +34,7 @@ class Preprocess(nn.Module):
     mean: Tensor
     std: Tensor
 
+    @naming_arguments
     def __init__(self, mean: float | Sequence[float] = 0.0, std: float | Sequence[float] = 255.0) -> None:
         super().__init__()
         # Buffers, so that the scaling is saved, loaded and moved with the weights.
@@ -52,6 +55,7 @@ class Classifier(nn.Sequential):
     preprocess: nn.Module
     network: nn.Module
 
+    @naming_arguments
     def __init__(
         self,
         preprocess: nn.Module,

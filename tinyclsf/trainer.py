@@ -20,6 +20,7 @@ from tinyclsf.loop.state_checks import check_state
 from tinyclsf.loop.steps import MovingAverage, Steps, check_trainable
 from tinyclsf.loop.training_loss import not_finite
 from tinyclsf.machine import distributed
+from tinyclsf.machine.arguments import naming_arguments
 from tinyclsf.machine.devices import choose_device, choose_memory_format, choose_precision, computing_in, moved, place
 from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import Epoch, labelled, loss_of
@@ -73,6 +74,7 @@ class Trainer:
     Raises: ConfigurationError if the device is not there, a value is out of its range, or the model cannot be trained so.
     """
 
+    @naming_arguments
     def __init__(
         self,
         model: nn.Module,
@@ -149,6 +151,7 @@ class Trainer:
         """Whether no gradient waits for a step, so that `state_dict` says all."""
         return self._steps.pending == 0
 
+    @naming_arguments
     def fit(self, epochs: int, train_dl: Batches, valid_dl: Batches, *, resume: Mapping[str, Any] | None = None) -> list[Epoch]:
         """Train for some epochs, validate after each, and return a row of figures for every epoch.
 
@@ -188,6 +191,7 @@ class Trainer:
         """End training after the present step, or epoch where that has ended, or before `fit` the next one at its start."""
         self.stopping = True
 
+    @naming_arguments
     def evaluate(self, dl: Batches) -> Evaluation:
         """The loss and accuracy over a loader's (xb, yb), each sample counted once; of several processes over all of theirs.
 
@@ -196,6 +200,7 @@ class Trainer:
         self._set_mode(training=False)
         return evaluate(self.evaluated_model, self.loss_func, dl, self.device)
 
+    @naming_arguments
     def predict(self, dl: Batches) -> Predictions:
         """The logits for a loader's (xb, yb), in its order, with the labels it gave.
 

@@ -17,12 +17,14 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
 from tinyclsf.batches.loaders import loader
+from tinyclsf.machine.arguments import naming_arguments
 from tinyclsf.metrics import Epoch, check_labels_of_loss, has_labels, hits, labelled, loss_of, weighted_mean
 
 LossFunc = Callable[[Tensor, Tensor], Tensor]
 Batches = Iterable[Any]  # of (xb, yb); a DataLoader, a WrappedDataLoader, a list
 
 
+@naming_arguments
 def loss_batch(
     model: nn.Module, loss_func: LossFunc, xb: Tensor, yb: Tensor, opt: Optimizer | None = None, *, where: str = "the batch"
 ) -> tuple[float, int]:
@@ -43,6 +45,7 @@ def loss_batch(
     return value, len(xb)
 
 
+@naming_arguments
 def fit(
     epochs: int,
     model: nn.Module,
@@ -96,6 +99,7 @@ def _validate(model: nn.Module, loss_func: LossFunc, valid_dl: Batches, epoch: i
     return loss, None if math.isnan(accuracy) else accuracy
 
 
+@naming_arguments
 def get_data(train_ds: Dataset[Any], valid_ds: Dataset[Any], bs: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
     """A shuffled loader for training, and one for validation with batches twice as large, as it keeps no gradients."""
     return loader(train_ds, bs, shuffle=True), loader(valid_ds, bs * 2)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from tests.support.messages import message
-from tinyclsf.errors import ConfigurationError, DataError
+from tinyclsf.errors import ConfigurationError, DataError, printable
 from tinyclsf.plugin import Images, Splits
 from tinyclsf_plugins.datasets import idx as idx_module
 from tinyclsf_plugins.datasets.idx import idx, read_idx, read_images, read_labels
@@ -297,7 +297,7 @@ def test_a_gzip_file_larger_than_the_limit_is_refused(file: Path, monkeypatch: p
     ],
 )
 def test_a_path_that_is_no_readable_file_is_named(tmp_path: Path, name: str, expected: str) -> None:
-    assert message(lambda: read_images(tmp_path / name)) == expected.format(tmp_path / name)
+    assert message(lambda: read_images(tmp_path / name)) == expected.format(printable(tmp_path / name))
 
 
 def test_an_empty_name_in_the_present_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from tinyclsf.analysis.significance import SIGNIFICANT, McNemar, holm, mcnemar, p_as_text
 from tinyclsf.errors import ConfigurationError, ModelFileError
 from tinyclsf.loop.evaluation import Predictions
-from tinyclsf.machine.arguments import as_path, check_type
+from tinyclsf.machine.arguments import as_path, check_type, naming_arguments
 from tinyclsf.machine.storage import StrPath
 from tinyclsf.metrics import Epoch, Score, best_of, quality
 from tinyclsf.runs.config_file import ConfigFile, read_run_config
@@ -78,6 +78,7 @@ def differing(configs: Sequence[ConfigFile]) -> list[dict[str, Any]]:
     return [{name: each[name] for name in names if name in each} for each in found]
 
 
+@naming_arguments
 def compare(folders: Sequence[StrPath]) -> Comparison:
     """Compare runs by what their folders hold, without building a model.
 

@@ -26,6 +26,7 @@ from tinyclsf.drawing.style import (
     show_windows,
 )
 from tinyclsf.errors import ConfigurationError, DataError
+from tinyclsf.machine.arguments import naming_arguments
 from tinyclsf.machine.storage import StrPath
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _LARGE = 100  # pixels a side: more are drawn smoothly, fewer as squares
 _FLATTEST, _TALLEST = 0.25, 4.0  # height of a picture by its width
 
 
+@naming_arguments
 def show_samples(
     images: Any,
     labels: Any,
