@@ -103,4 +103,5 @@ STRESS = [pytest.param(range(start, start + 2000), marks=pytest.mark.stress) for
 
 @pytest.mark.parametrize("mutants", [range(300), *STRESS], ids=lambda seeds: f"{seeds.start}-{seeds.stop}")
 def test_odd_files_of_a_run_end_in_a_sentence(mutants: range, runs: Path, cli: Any) -> None:
-    assert [fault for seed in mutants for fault in faults_of(seed, runs, cli)] == []
+    faults = [fault for seed in mutants for fault in faults_of(seed, runs, cli)]
+    assert not faults, "\n".join(faults)

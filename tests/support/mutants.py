@@ -125,7 +125,7 @@ def _odd_array(array: Any, rng: random.Random) -> Any:
 def _arrays(path: Path, rng: random.Random) -> str:
     with np.load(path) as found:
         arrays: dict[str, Any] = dict(found)
-    name = rng.choice(list(arrays))
+    name = rng.choice(sorted(arrays))
     if rng.random() < 0.1:
         del arrays[name]
     else:
@@ -158,7 +158,7 @@ def _weights(path: Path, rng: random.Random) -> str:
     with safetensors.safe_open(path, "pt") as file:
         notes = file.metadata()
     tensors = safetensors.torch.load(path.read_bytes())
-    name = rng.choice([*tensors, "notes"])
+    name = rng.choice([*sorted(tensors), "notes"])
     if name == "notes":
         notes = {"epoch": rng.choice(["", "1", "-1", "9" * 30, "a"])}
     elif rng.random() < 0.15:

@@ -11,8 +11,8 @@ from typing import Any
 
 from tinyclsf.errors import HungUp, Interrupted, Terminated
 
-# Windows has no SIGHUP, which is sent where a terminal or a session of ssh is closed.
-_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+# A terminal or a session of ssh that is closed sends SIGHUP, on Windows SIGBREAK.
+_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 
 class SignalReceived(KeyboardInterrupt):

@@ -84,7 +84,10 @@ def load_model(folder: StrPath, network: nn.Module | None = None) -> Classifier:
     if network is None:
         network = _build(path / CARD, card)
     state = read_weights(weights)
-    mean, std = ([0.0] * state[name].numel() if name in state else 0.0 for name in ("preprocess.mean", "preprocess.std"))
+    per_channel = [
+        name in state and state[name].numel() == card.image_shape[0] for name in ("preprocess.mean", "preprocess.std")
+    ]
+    mean, std = ([0.0] * card.image_shape[0] if each else 0.0 for each in per_channel)
     model = Classifier(Preprocess(mean, std), network, card.classes, card.image_shape, card.white)
     _fill(model, state, weights)
     return model.eval()
