@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +49,13 @@ def find_pictures(folder: Path) -> Tree:
     Hidden files and folders are passed over; a DataWarning says what else is not used.
     Raises: DataError if there are fewer than two classes, one has no picture, or the splits have different ones.
     """
-    if not os.path.isdir(folder):
+    try:
+        is_folder = stat.S_ISDIR(os.stat(folder).st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        is_folder = False
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+    if not is_folder:
         found = f"{printable(folder)} is a file" if os.path.exists(folder) else f"there is no folder {printable(folder)}"
         raise DataError(f"{found}; wanted a folder that has a folder of pictures for each class")
     sources = _split_folders(folder) if _has_splits(folder) else {"train": folder}

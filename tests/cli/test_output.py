@@ -9,6 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tinyclsf.cli.console import Watch
 from tinyclsf.cli.output import Output, columns, document
 from tinyclsf.metrics import Epoch
 
@@ -53,3 +56,8 @@ def test_no_text_steers_a_terminal_but_the_content_of_a_file_is_as_it_is() -> No
 
 def test_columns_are_as_wide_as_what_is_shown() -> None:
     assert columns([("a\tb", "1"), ("abcde", "2")], indent="") == ["a\\tb   1", "abcde  2"]
+
+
+def test_no_warning_steers_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    Watch("none").warn("red \x1b[31m")
+    assert capsys.readouterr().err == "warning: red \\x1b[31m\n"

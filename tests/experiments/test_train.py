@@ -127,12 +127,14 @@ def test_other_data_does_not_go_on() -> None:
 def test_weights_are_scored_as_those_of_their_epoch() -> None:
     run = tinyclsf.train(one_layer, data=small_splits(), epochs=1, run="r", watcher=Watcher())
     save_weights(run.model, run.folder / "model.safetensors", notes={"epoch": "2"})  # killed after it, before its checkpoint
+    before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
     with pytest.raises(ModelFileError) as error:
         tinyclsf.train(one_layer, data=small_splits(), resume="r", watcher=Watcher())
     assert str(error.value) == (
         "runs/r/model.safetensors holds the weights of epoch 2, and the best epoch is 1; "
         "train epoch 2 once more with tinyclsf fit --resume runs/r --epochs 2"
     )
+    assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
     again = tinyclsf.train(one_layer, data=small_splits(), resume="r", epochs=2, watcher=Watcher())
     assert [row.epoch for row in again.history] == [1, 2]
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torchvision.datasets import ImageFolder  # type: ignore[import-untyped]
 
 from tests.support.forking import Forks
+from tests.support.messages import message
 from tinyclsf import Images, Splits
 from tinyclsf.batches.loaders import loader
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning
@@ -390,6 +391,11 @@ def test_fit_gives_the_same_figures_in_memory_and_streamed(
         document = result.document
         found.append([document["held_out"], [{**row, "seconds": 0} for row in document["history"]]])
     assert found[0] == found[1]
+
+
+def test_a_name_that_the_system_cannot_look_for_is_no_missing_folder(tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 300)
+    assert message(lambda: image_folder(data_dir=folder)) == f"cannot read the folder {folder}: File name too long"
 
 
 def test_wrong_folders_end_with_exit_code_3(plant: Plant, cli: Any) -> None:

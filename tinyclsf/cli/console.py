@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from tinyclsf.errors import TinyclsfWarning
+from tinyclsf.errors import TinyclsfWarning, printable
 from tinyclsf.machine.progress import listening
 from tinyclsf.runs.folder import is_occupied
 
@@ -64,7 +64,7 @@ class Watch:
     def warn(self, message: str) -> None:
         """Print a warning, whatever is shown or not, and keep it."""
         self.warnings.append(message)
-        self.console.print(Text("warning: ", style="yellow").append(message, style="default"))
+        self.console.print(Text("warning: ", style="yellow").append(printable(message), style="default"))
 
     def work(self, what: str, done: int, total: int) -> None:
         """Show how far work on the data has come: a bar on a terminal, elsewhere a line as it begins; and a line as it ends."""

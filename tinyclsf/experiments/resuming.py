@@ -14,8 +14,11 @@ from tinyclsf.errors import ConfigurationError, ModelFileError, TinyclsfWarning
 from tinyclsf.experiments.building import Built
 from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.loop.state_checks import check_state
+from tinyclsf.machine import launch
+from tinyclsf.metrics import Epoch, best_of
 from tinyclsf.runs.checkpoints import CHECKPOINT, PREVIOUS, load_checkpoint
-from tinyclsf.runs.models import WEIGHTS, load_weights
+from tinyclsf.runs.folder import is_there
+from tinyclsf.runs.models import WEIGHTS, load_weights, weights_epoch
 
 
 def state_to_resume(experiment: Experiment, built: Built) -> dict[str, Any] | None:
@@ -43,11 +46,26 @@ def state_to_resume(experiment: Experiment, built: Built) -> dict[str, Any] | No
             built.trainer.take_up(state)  # before anything in the folder is touched
         except ModelFileError as error:
             raise ModelFileError(f"run {folder} cannot go on from its checkpoint: {error}") from error
+        best = best_of(built.trainer.history)
+        if best is not None and len(built.trainer.history) == built.settings["epochs"].value:
+            check_kept(folder, best)  # as no more training will make it right
     return state
 
 
+def check_kept(folder: Path, best: Epoch) -> None:
+    """Hold the weights that a run keeps to its best epoch, from which a kill between two files can part them.
+
+    Raises: ModelFileError if they are of another one.
+    """
+    if (kept := weights_epoch(folder / WEIGHTS)) not in (None, best.epoch):
+        raise ModelFileError(
+            f"{folder / WEIGHTS} holds the weights of epoch {kept}, and the best epoch is {best.epoch}; "
+            f"train epoch {kept} once more with {launch.command()} fit --resume {folder} --epochs {kept}"
+        )
+
+
 def _newest_state(folder: Path) -> dict[str, Any] | None:
-    if not (folder / CHECKPOINT).exists() and not (folder / PREVIOUS).exists():
+    if not is_there(folder / CHECKPOINT) and not is_there(folder / PREVIOUS):
         _warn(f"{folder} has no checkpoint yet, so its training begins anew")
         return None
     checkpoint = load_checkpoint(folder)

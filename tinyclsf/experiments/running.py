@@ -16,18 +16,10 @@ from typing import Any
 import torch
 
 from tinyclsf.batches.loaders import loader
-from tinyclsf.errors import (
-    ConfigurationError,
-    Interrupted,
-    ModelFileError,
-    StorageError,
-    TinyclsfWarning,
-    TrainingError,
-    printable,
-)
+from tinyclsf.errors import ConfigurationError, Interrupted, StorageError, TinyclsfWarning, TrainingError, printable
 from tinyclsf.experiments.building import Built, build
 from tinyclsf.experiments.experiment import Experiment
-from tinyclsf.experiments.resuming import state_to_resume
+from tinyclsf.experiments.resuming import check_kept, state_to_resume
 from tinyclsf.experiments.watching import Watcher, position
 from tinyclsf.loop.evaluation import score
 from tinyclsf.machine import distributed, launch
@@ -52,7 +44,7 @@ from tinyclsf.runs.folder import (
     write_predictions,
     write_state,
 )
-from tinyclsf.runs.models import CARD, WEIGHTS, load_weights, save_card, weights_epoch
+from tinyclsf.runs.models import CARD, WEIGHTS, load_weights, save_card
 from tinyclsf.runs.trained_run import TrainedRun
 
 
@@ -160,11 +152,7 @@ def _score(built: Built, folder: Path, signals: StopSignals) -> None:
     where = f"scoring the {name} images, with batches of {batch_size}"
     with _ending("after training, before the model was scored", folder), translated(lambda: where):
         signals.release()
-        if (kept := weights_epoch(folder / WEIGHTS)) not in (None, best.epoch):
-            raise ModelFileError(
-                f"{folder / WEIGHTS} holds the weights of epoch {kept}, and the best epoch is {best.epoch}; "
-                f"train epoch {kept} once more with {launch.command()} fit --resume {folder} --epochs {kept}"
-            )
+        check_kept(folder, best)
         load_weights(trainer.evaluated_model, folder / WEIGHTS)
         predictions = trainer.predict(loader(dataset, batch_size))
         signals.hold()  # the rest takes no time, and a run that is done was not stopped

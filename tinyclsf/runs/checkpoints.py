@@ -12,7 +12,7 @@ import torch
 from tinyclsf.errors import ModelFileError
 from tinyclsf.machine.arguments import as_path
 from tinyclsf.machine.storage import StrPath, remove_torn, write_whole
-from tinyclsf.runs.folder import reading
+from tinyclsf.runs.folder import is_there, reading
 
 VERSION = 1
 CHECKPOINT = "checkpoint.pt"
@@ -47,7 +47,7 @@ def load_checkpoint(folder: StrPath) -> Checkpoint:
     try:
         return Checkpoint(_read(path), None)
     except ModelFileError as newest:
-        if not previous.exists():
+        if not is_there(previous):
             raise
         try:
             return Checkpoint(_read(previous), f"{newest}; going on from the one before, {previous}")
