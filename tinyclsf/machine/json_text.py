@@ -49,11 +49,6 @@ def json_type(value: object) -> str:
     return words.get(type(value), "a number")
 
 
-def is_text(value: object) -> TypeGuard[str]:
-    """Whether a value from a file is text that UTF-8 holds."""
-    return isinstance(value, str) and value.encode(errors="replace").decode() == value
-
-
 def is_whole(value: object, least: int = 0, most: int = _LARGEST_WHOLE) -> TypeGuard[int]:
     """Whether a value from a file is a whole number in these limits."""
     return type(value) is int and least <= value <= most

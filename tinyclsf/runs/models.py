@@ -14,7 +14,7 @@ from torch import Tensor, contiguous_format, nn
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, shape_as_text
 from tinyclsf.machine.arguments import as_path, check_type
-from tinyclsf.machine.json_text import is_number, is_text, is_whole
+from tinyclsf.machine.json_text import is_number, is_whole
 from tinyclsf.machine.storage import StrPath, write_json, write_whole
 from tinyclsf.modules import Classifier, Preprocess
 from tinyclsf.registry.options import REQUIRED, read_options
@@ -114,7 +114,7 @@ def read_card(folder: Path) -> Card:
         raise ModelFileError(f"{path} has format {found['format']} and this tinyclsf reads {FORMAT}; upgrade tinyclsf")
     classes, shape, white, plugin = (found[name] for name in Card._fields)
     named = isinstance(plugin, dict) and isinstance(plugin.get("name"), str) and isinstance(plugin.get("options"), dict)
-    texts = isinstance(classes, list) and all(map(is_text, classes))
+    texts = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
     sizes = isinstance(shape, list) and len(shape) == 3 and all(is_whole(size, 1) for size in shape)
     for name, holds, wanted in (
         ("classes", texts and classes, "a list of texts"),
