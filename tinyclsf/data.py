@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zlib
 from collections.abc import Mapping, Sequence, Sized
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from tinyclsf.errors import DataError, shape_as_text
 from tinyclsf.machine.arguments import naming_arguments
@@ -79,7 +80,13 @@ class Splits:
         return ("valid", self.valid) if self.test is None else ("test", self.test)
 
     def __post_init__(self) -> None:
-        for split, dataset in self.by_name.items():
+        if len(self.classes) == 0 or not all(isinstance(name, str) for name in self.classes):
+            raise DataError(f"the classes of the data are {self.classes!r}; wanted the name of each as text")
+        if not 0 < self.white < math.inf:
+            raise DataError(f"white of the data is {self.white!r}; wanted a number above 0")
+        for split, dataset in {"train": self.train, "valid": self.valid, **self.by_name}.items():
+            if not isinstance(dataset, (Sized, IterableDataset)):
+                raise DataError(f"the {split} split of the data is {dataset!r}; wanted a data set with a length, or a stream")
             if isinstance(dataset, Sized) and len(dataset) == 0:
                 raise DataError(f"the {split} split of the data is empty; wanted at least one image")
             if isinstance(dataset, Images):

@@ -27,7 +27,7 @@ from tinyclsf.machine.devices import choose_device
 from tinyclsf.machine.signals import SignalReceived, StopSignals, stopped_by
 from tinyclsf.machine.storage import remove_torn
 from tinyclsf.machine.torch_errors import translated
-from tinyclsf.metrics import best_of
+from tinyclsf.metrics import best_of, loss_of
 from tinyclsf.registry.options import Setting
 from tinyclsf.registry.plugins import blamed_on, own_version
 from tinyclsf.runs.checkpoints import CHECKPOINT
@@ -78,7 +78,7 @@ def carry_out(
             clear_state(folder)  # what it said of an earlier end is void from here on
             for each in (*RUN_FILES, CARD, WEIGHTS):
                 remove_torn(folder / each)
-            with _recorded(folder), _blamed_network(experiment, built):
+            with _recorded(folder), _blamed(experiment, built):
                 with _ending("before training began", folder):
                     watcher.on_built(experiment, built)
                     write_config(folder, _config(experiment, built, command))
@@ -110,7 +110,7 @@ def _follow(experiment: Experiment, device: torch.device, source: str, signals: 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TinyclsfWarning)  # the first one has said it
         built, state = _prepare(experiment, device, folder, source, Watcher(), signals)
-    with _recorded(folder), _blamed_network(experiment, built):
+    with _recorded(folder), _blamed(experiment, built):
         _train(built, state, folder, signals)
     distributed.any_of(False)
     return _opened(folder, built)
@@ -201,16 +201,22 @@ def _ending(where: str, folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _blamed_network(experiment: Experiment, built: Built) -> Iterator[None]:
-    """Blame on the model's plugin what came out of its network, as the frames that an error went through tell."""
+def _blamed(experiment: Experiment, built: Built) -> Iterator[None]:
+    """Blame on a plugin what came out of its network or its data, as the frames that an error went through tell."""
     try:
         yield
     except Exception as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         networks = built.model.network, built.trainer.evaluated_model.network
-        callees = [frame.f_locals.get("self") for frame, _ in traceback.walk_tb(error.__traceback__)]
-        if not any(callee is network for callee in callees for network in networks):
+        if any(frame.f_locals.get("self") is network for frame in frames for network in networks):
+            blame = blamed_on(experiment.model.plugin, "failed in its forward pass")
+        elif any(frame.f_code is loss_of.__code__ and not isinstance(frame.f_locals["out"], torch.Tensor) for frame in frames):
+            blame = blamed_on(experiment.model.plugin, "gave something other than a tensor of logits")
+        elif any(frame.f_globals["__name__"].startswith(("tinyclsf.batches", "torch.utils.data")) for frame in frames):
+            blame = blamed_on(experiment.data.plugin, "failed to give a batch")
+        else:
             raise
-        with blamed_on(experiment.model.plugin, "failed in its forward pass"):
+        with blame:
             raise
 
 

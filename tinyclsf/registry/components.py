@@ -7,14 +7,17 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import IterableDataset
 
-from tinyclsf.data import Splits
-from tinyclsf.errors import ConfigurationError, PluginError
+from tinyclsf.data import Images, Splits
+from tinyclsf.errors import ConfigurationError, DataError, PluginError
 from tinyclsf.machine.randomness import without_trace
+from tinyclsf.metrics import Labelled
 from tinyclsf.modules import Classifier
 from tinyclsf.recipes import Recipe
 from tinyclsf.registry.options import REQUIRED, Setting, read_options
@@ -114,7 +117,17 @@ def build_splits(component: Component) -> Splits:
     Raises: PluginError if the plugin fails or returns no Splits; DataError as the plugin says.
     """
     with _with_gradients(component.plugin), blamed_on(component.plugin, "failed"):
-        return check_result(component.plugin, component.factory(**component.values), Splits)
+        splits = check_result(component.plugin, component.factory(**component.values), Splits)
+    for name, dataset in splits.by_name.items():
+        if not isinstance(dataset, (Images, IterableDataset)):
+            with without_trace(), blamed_on(component.plugin, f"failed to give the first image of its {name} split"):
+                x, y = dataset[0]
+                label = index(y)
+            if not isinstance(x, torch.Tensor) or tuple(x.shape) != tuple(splits.image_shape):
+                found = f"of shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else f"a {type(x).__name__}"
+                raise DataError(f"image 0 of the {name} split is {found}; wanted a tensor of shape {tuple(splits.image_shape)}")
+            Labelled(torch.tensor([label]), len(splits.classes)).check(f"the {name} split")
+    return splits
 
 
 def build_model(component: Component, splits: Splits) -> Classifier:
@@ -129,9 +142,10 @@ def build_model(component: Component, splits: Splits) -> Classifier:
     model = Classifier(splits.preprocess, network, splits.classes, shape, splits.white)
     with blamed_on(component.plugin, f"failed on images {shape}"), torch.no_grad():
         out = model.eval()(torch.zeros(2, *shape))
-    if not isinstance(out, torch.Tensor) or out.shape != (2, num_classes) or not out.is_floating_point():
+    dense = isinstance(out, torch.Tensor) and out.layout == torch.strided
+    if not dense or out.shape != (2, num_classes) or not out.is_floating_point():
         found = type(out).__name__
-        if isinstance(out, torch.Tensor):
+        if dense:
             found = f"shape {tuple(out.shape)}" if out.is_floating_point() else f"type {out.dtype}"
         raise PluginError(
             f"{full_name(component.plugin)} gave outputs of {found} for 2 images; wanted logits of shape (2, {num_classes})"
