@@ -42,7 +42,8 @@ class Broken(Dataset):
     def __len__(self):
         return 3
     def __getitem__(self, row):
-        raise AssertionError("the model predicts already")
+        assert row == 0, "the model predicts already"
+        return torch.zeros(1, 28, 28, dtype=torch.uint8), 0
 
 def agreed():
     return made(lambda test: Images(test.x, load_model("runs/first")(test.x).argmax(1)))
