@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset, Subset
+from torch.utils.data import Dataset, Subset
 
+from tests.support.streams import Stream
 from tinyclsf import Images, Preprocess, Splits
 from tinyclsf.data import differences, fingerprint
 from tinyclsf.errors import DataError
-
-
-class Stream(IterableDataset[Any]):
-    """Five samples in an order of their own, without a length."""
-
-    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
-        return ((torch.tensor([float(i)]), i) for i in (4, 2, 0, 1, 3))
 
 
 def images(n: int = 4, *, label: int = 0) -> Images:
@@ -107,7 +100,7 @@ def test_splits_refuse_a_part_that_does_not_fit(part: str, dataset: Dataset[Any]
 
 def test_splits_take_what_fits() -> None:
     assert splits(test=images(label=1)).test is not None
-    assert splits(image_shape=[1, 2, 3], train=Stream()).test is None
+    assert splits(image_shape=[1, 2, 3], train=Stream(images())).test is None
 
 
 def test_a_fingerprint_is_of_sizes_classes_shape_and_every_number() -> None:
@@ -169,7 +162,7 @@ def test_files_that_one_fingerprint_alone_tells_of_are_no_difference() -> None:
 
 
 def test_a_fingerprint_of_data_that_is_not_in_memory_has_its_sizes_alone() -> None:
-    found = fingerprint(splits(train=Stream(), valid=Subset(images(), [1, 2]), test=Subset(images(), [0])))
+    found = fingerprint(splits(train=Stream(images()), valid=Subset(images(), [1, 2]), test=Subset(images(), [0])))
     assert found == {
         "train": None,
         "valid": 2,

@@ -6,17 +6,18 @@ import contextlib
 import gc
 import shutil
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
-from torch.utils.data import IterableDataset, TensorDataset
+from torch.utils.data import TensorDataset
 
+from tests.support.streams import Stream
 from tinyclsf import Epoch, Lambda, Trainer, fit, get_data
 from tinyclsf.errors import ConfigurationError, ModelFileError, TrainingError
 from tinyclsf.trainer import Callback
@@ -222,15 +223,11 @@ def test_callbacks_see_four_moments() -> None:
 
 
 def test_a_stream_has_no_number_of_batches() -> None:
-    class Stream(IterableDataset[tuple[Tensor, Tensor]]):
-        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-            return iter([data[i] for i in range(len(data))])
-
     data = images(70, 0)
     model, opt = begin(Mnist_Logistic)
     recorder = Recorder()
     trainer = Trainer(model, F.cross_entropy, opt, device="cpu", callbacks=[recorder])
-    (row,) = trainer.fit(1, *get_data(Stream(), Stream(), 64))
+    (row,) = trainer.fit(1, *get_data(Stream(data), Stream(data), 64))
     assert recorder.seen[0] == ("start", 1, None)
     assert trainer.evaluate(get_data(data, data, 64)[1]).accuracy == row.valid_accuracy
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,9 +12,10 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from tests.support.messages import message
+from tests.support.streams import Stream
 from tinyclsf import Epoch, Trainer, fit, get_data, loss_batch
 from tinyclsf.errors import DataError
 from tinyclsf.recipes import mse
@@ -188,16 +189,6 @@ def test_targets_that_are_no_labels_have_no_accuracy() -> None:
     (row,) = fit(1, model, F.mse_loss, torch.optim.SGD(model.parameters(), lr=0.01), batches, batches, on_epoch=print)
     assert row.valid_accuracy is None
     assert math.isfinite(row.valid_loss)
-
-
-class Stream(IterableDataset[tuple[Tensor, Tensor]]):
-    """Samples without a length."""
-
-    def __init__(self, dataset: TensorDataset) -> None:
-        self.dataset = dataset
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return iter([self.dataset[i] for i in range(len(self.dataset))])
 
 
 def test_an_iterable_dataset_trains_in_its_own_order(tutorial_fit: Callable[..., list[float]]) -> None:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 
+from tests.support.streams import Stream
 from tinyclsf.analysis.dataset_statistics import describe_data
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError
 from tinyclsf.modules import Preprocess
-
-
-class Stream(IterableDataset[tuple[Tensor, int]]):
-    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
-        return iter([(torch.full((1, 2, 3), 10 * at, dtype=torch.uint8), at % 2) for at in range(5)])
 
 
 class Files(Dataset[tuple[Any, int]]):
@@ -66,23 +60,19 @@ def test_figures_of_the_whole_and_of_the_images() -> None:
 
 
 def test_a_stream_gives_its_first_images() -> None:
-    found = describe_data(make(Stream()), images=3, seed=None)
+    splits = make(Stream([(torch.full((1, 2, 3), 10 * at, dtype=torch.uint8), at % 2) for at in range(5)]))
+    found = describe_data(splits, images=3, seed=None)
     assert (found.sizes, found.counts, found.rows, found.paths) == ({"train": None, "valid": 7}, None, [0, 1, 2], None)
     assert (found.x[:, 0, 0, 0].tolist(), found.y.tolist()) == ([0, 10, 20], [0, 1, 0])
-    assert len(describe_data(make(Stream()), images=9, seed=None).rows) == 5
+    assert len(describe_data(splits, images=9, seed=None).rows) == 5
     with pytest.raises(ConfigurationError) as error:
-        describe_data(make(Stream()))
+        describe_data(splits)
     assert str(error.value) == "the train split is a stream, of which no images can be drawn by a seed; show its first ones"
-
-
-class Nothing(IterableDataset[tuple[Tensor, int]]):
-    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
-        return iter([])
 
 
 def test_a_split_that_cannot_be_shown_is_an_error() -> None:
     with pytest.raises(DataError) as empty:
-        describe_data(make(Nothing()), seed=None)
+        describe_data(make(Stream([])), seed=None)
     assert str(empty.value) == "the train split of the data has no images"
     found = describe_data(make(Files()), images=2, seed=None)
     assert (found.sizes["train"], found.counts, found.paths) == (3, None, ["a.jpg", "b.jpg"])

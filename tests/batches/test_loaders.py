@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
+from tests.support.streams import Stream
 from tinyclsf import Images, WrappedDataLoader
 from tinyclsf.batches.loaders import WholeBatchLoader, batches_from, loader
 
@@ -51,14 +51,8 @@ class Doubled(TensorDataset):
         return x * 2, y
 
 
-class Stream(IterableDataset[Any]):
-    """Five samples in an order of their own, without a length."""
-
-    def __iter__(self) -> Iterator[tuple[Tensor, int]]:
-        return ((torch.tensor([float(i)]), i) for i in (4, 2, 0, 1, 3))
-
-
 X, Y = torch.arange(5.0).reshape(5, 1), torch.arange(5)
+STREAM = Stream([(torch.tensor([float(i)]), i) for i in (4, 2, 0, 1, 3)])
 
 
 @pytest.mark.parametrize(
@@ -67,7 +61,7 @@ X, Y = torch.arange(5.0).reshape(5, 1), torch.arange(5)
         (TensorDataset(X, Y), [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]),
         (Subset(TensorDataset(X, Y), [3, 1, 4]), [3, 1, 4], [3, 1, 4]),
         (Doubled(X, Y), [0, 2, 4, 6, 8], [0, 1, 2, 3, 4]),
-        (Stream(), [4, 2, 0, 1, 3], [4, 2, 0, 1, 3]),
+        (STREAM, [4, 2, 0, 1, 3], [4, 2, 0, 1, 3]),
     ],
     ids=["TensorDataset", "Subset", "Doubled", "Stream"],
 )
@@ -81,7 +75,7 @@ def test_every_kind_of_data_set_is_loaded_in_its_order(dataset: Dataset[Any], xs
 
 
 def test_a_stream_keeps_its_order_where_shuffling_is_asked_for() -> None:
-    assert torch.cat([yb for _, yb in loader(Stream(), 2, shuffle=True)]).tolist() == [4, 2, 0, 1, 3]
+    assert torch.cat([yb for _, yb in loader(STREAM, 2, shuffle=True)]).tolist() == [4, 2, 0, 1, 3]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 5])

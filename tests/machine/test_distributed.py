@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch.utils.data import Dataset, IterableDataset, TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from tests.support.forking import Forked, Forks
+from tests.support.streams import Stream
 from tinyclsf.batches.loaders import loader
 from tinyclsf.batches.sharing import Share
 from tinyclsf.errors import ConfigurationError
@@ -119,13 +120,6 @@ def test_workers_of_processes_draw_other_numbers() -> None:
     assert len(set(chain(*drawn))) == 8
 
 
-class Stream(IterableDataset[Any]):
-    """A data set without a length."""
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(8))
-
-
 def test_what_cannot_be_shared_is_refused() -> None:
     share = Share(0, 4, torch.Generator())
     with pytest.raises(ConfigurationError) as small:
@@ -134,7 +128,7 @@ def test_what_cannot_be_shared_is_refused() -> None:
         "batches of 3 from 1,000 images cannot be shared by 4 processes; give a larger batch size, or fewer processes"
     )
     with pytest.raises(ConfigurationError) as stream:
-        loader(Stream(), 3, share=share)
+        loader(Stream(range(8)), 3, share=share)
     assert str(stream.value) == "a data set that is a stream cannot be shared by several processes; train with one"
 
 

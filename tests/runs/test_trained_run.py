@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,15 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import ConcatDataset, IterableDataset
+from torch.utils.data import ConcatDataset
 
 from tests.support.commands import Cli
+from tests.support.streams import Stream
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, TinyclsfError, TrainingError
 from tinyclsf.modules import Preprocess
 from tinyclsf.runs.folder import read_predictions
 from tinyclsf.runs.trained_run import choose_split, load_run, load_splits, paths_of, predictions_for
-
-
-class Stream(IterableDataset[Any]):
-    """A part of unknown length."""
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
 
 
 @pytest.fixture
@@ -78,7 +71,7 @@ def test_the_splits_of_data(run: Path) -> None:
     assert choose_split(plain, None) == ("valid", digit)
     assert paths_of(ConcatDataset([splits.train, digit])) is None
     with pytest.raises(ConfigurationError, match="a split of the data is a stream, which cannot be joined with others"):
-        choose_split(replace(plain, train=Stream()), "all")
+        choose_split(replace(plain, train=Stream([])), "all")
     for name, message in (
         ("test", "the data has no test split; choose --split valid"),
         ("tset", "there is no split 'tset'; choose one of train, valid, test, all"),
