@@ -18,27 +18,12 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
 from torch.utils.data import TensorDataset
 
 from tests.support.streams import Stream
+from tests.support.training import begin, images, regularised
 from tinyclsf import Epoch, Lambda, Trainer, fit, get_data
 from tinyclsf.errors import ConfigurationError, ModelFileError, TrainingError
 from tinyclsf.trainer import Callback
 from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN
 from tinyclsf_plugins.models.mnist_logistic import Mnist_Logistic
-
-
-def images(n: int, seed: int) -> TensorDataset:
-    generator = torch.Generator().manual_seed(seed)
-    return TensorDataset(torch.rand(n, 784, generator=generator), torch.randint(10, (n,), generator=generator))
-
-
-def begin(make: Callable[[], nn.Module], lr: float = 0.1) -> tuple[nn.Module, torch.optim.Optimizer]:
-    torch.manual_seed(7)
-    model = make()
-    return model, torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
-
-
-def regularised() -> nn.Module:
-    """Layers that do one thing in training and another in evaluation."""
-    return nn.Sequential(nn.Linear(784, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 10))
 
 
 @pytest.mark.parametrize("make", [Mnist_Logistic, Mnist_CNN, regularised])

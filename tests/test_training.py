@@ -12,26 +12,16 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 from tests.support.messages import message
 from tests.support.streams import Stream
+from tests.support.training import begin, images
 from tinyclsf import Epoch, Trainer, fit, get_data, loss_batch
 from tinyclsf.errors import DataError
 from tinyclsf.recipes import mse
 from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN
 from tinyclsf_plugins.models.mnist_logistic import Mnist_Logistic
-
-
-def images(n: int, seed: int) -> TensorDataset:
-    generator = torch.Generator().manual_seed(seed)
-    return TensorDataset(torch.rand(n, 784, generator=generator), torch.randint(10, (n,), generator=generator))
-
-
-def begin(make: Callable[[], nn.Module]) -> tuple[nn.Module, torch.optim.Optimizer]:
-    torch.manual_seed(7)
-    model = make()
-    return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
 
 def parameters(model: nn.Module) -> list[Tensor]:

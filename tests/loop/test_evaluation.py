@@ -7,18 +7,13 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import TensorDataset
 
+from tests.support.training import images
 from tinyclsf import Trainer, get_data
 from tinyclsf.errors import DataError
 from tinyclsf.loop.evaluation import Predictions, evaluate, outputs, predict, score
 
 CPU = torch.device("cpu")
-
-
-def images(n: int) -> TensorDataset:
-    generator = torch.Generator().manual_seed(1)
-    return TensorDataset(torch.rand(n, 20, generator=generator), torch.randint(10, (n,), generator=generator))
 
 
 def regularised() -> nn.Module:
@@ -30,7 +25,7 @@ def regularised() -> nn.Module:
 def test_each_sample_is_counted_once() -> None:
     model = regularised()
     trainer = Trainer(model, F.cross_entropy, torch.optim.SGD(model.parameters(), lr=0.1), device="cpu")
-    data = images(131)
+    data = images(131, 1, 20)
     _, dl = get_data(data, data, 32)
     model.train()
     found = trainer.evaluate(dl)
@@ -50,7 +45,7 @@ def test_each_sample_is_counted_once() -> None:
 
 @pytest.mark.parametrize("sizes", [[1], [3, 1], [2, 2, 5, 1, 9], [1] * 40])
 def test_predictions_are_those_of_all_batches_in_their_order(sizes: list[int]) -> None:
-    x, y = images(sum(sizes)).tensors
+    x, y = images(sum(sizes), 1, 20).tensors
     model = regularised().eval()
     found = predict(model, list(zip(torch.split(x, sizes), torch.split(y, sizes), strict=True)), CPU)
     with torch.no_grad():
@@ -73,7 +68,7 @@ def test_no_gradient_is_kept() -> None:
         assert not out.requires_grad
         return out.sum() * 0 + 2
 
-    x, y = images(4).tensors
+    x, y = images(4, 1, 20).tensors
     found = evaluate(regularised().eval(), loss, [(x, y)], CPU)
     assert (found.loss, found.samples) == (2.0, 4)
     assert all(not out.requires_grad for out, _ in outputs(regularised(), [(x, y)], CPU))

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from tests.support.training import images, regularised
 from tinyclsf import Trainer, get_data
 from tinyclsf.batches.workers import WorkerLoader
 from tinyclsf.callbacks import EarlyStopping, EpochSchedule
@@ -26,12 +27,7 @@ from tinyclsf.runs.keeping import BestModel
 from tinyclsf.runs.models import weights_epoch
 from tinyclsf.trainer import Callback
 
-EPOCHS, BATCHES = 3, 6  # the last batch of an epoch is a short one
-
-
-def images(n: int, seed: int) -> TensorDataset:
-    generator = torch.Generator().manual_seed(seed)
-    return TensorDataset(torch.rand(n, 40, generator=generator), torch.randint(10, (n,), generator=generator))
+PIXELS, EPOCHS, BATCHES = 40, 3, 6  # the last batch of an epoch is a short one
 
 
 class Shaken(Dataset[tuple[Tensor, Tensor]]):
@@ -60,20 +56,20 @@ def shaken(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def in_memory() -> tuple[Any, Any]:
-    return get_data(images(330, 0), images(130, 1), 64)
+    return get_data(images(330, 0, PIXELS), images(130, 1, PIXELS), 64)
 
 
 def own_generator() -> tuple[Any, Any]:
     generator = torch.Generator().manual_seed(3)
-    return DataLoader(images(330, 0), 64, shuffle=True, generator=generator), in_memory()[1]
+    return DataLoader(images(330, 0, PIXELS), 64, shuffle=True, generator=generator), in_memory()[1]
 
 
 def plain_workers() -> tuple[Any, Any]:
-    return DataLoader(Shaken(images(330, 0)), 64, shuffle=True, num_workers=2), in_memory()[1]
+    return DataLoader(Shaken(images(330, 0, PIXELS)), 64, shuffle=True, num_workers=2), in_memory()[1]
 
 
 def own_workers() -> tuple[Any, Any]:
-    found = get_data(ReadByWorkers(images(330, 0)), ReadByWorkers(images(130, 1)), 64)
+    found = get_data(ReadByWorkers(images(330, 0, PIXELS)), ReadByWorkers(images(130, 1, PIXELS)), 64)
     assert all(isinstance(dl, WorkerLoader) for dl in found)
     return found
 
@@ -82,10 +78,6 @@ def seed(number: int) -> None:
     torch.manual_seed(number)
     random.seed(number)
     np.random.seed(number)
-
-
-def network() -> nn.Module:
-    return nn.Sequential(nn.Linear(40, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 10))
 
 
 class StopAt(Callback):
@@ -114,7 +106,7 @@ class StopAt(Callback):
 
 def begin(*callbacks: Callback, **more: Any) -> Trainer:
     seed(1)
-    model = network()
+    model = regularised(PIXELS)
     opt = torch.optim.AdamW(model.parameters(), lr=0.01)
     schedule = OneCycleLR(opt, 0.01, total_steps=EPOCHS * BATCHES)
     return Trainer(model, F.cross_entropy, opt, device="cpu", schedule=schedule, augment=shaken, callbacks=callbacks, **more)
@@ -290,7 +282,7 @@ def test_what_callbacks_know_survives(tmp_path: Path, kind: type[LRScheduler], m
 
 
 def refusal(state: dict[str, Any], **more: Any) -> str:
-    model = more.pop("model", None) or network()
+    model = more.pop("model", None) or regularised(PIXELS)
     opt = torch.optim.AdamW(model.parameters())
     if "schedule" not in more:
         more["schedule"] = OneCycleLR(opt, 0.1, total_steps=9)
