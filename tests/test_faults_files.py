@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
+from tests.support.states import assert_equal
 from tinyclsf.cli.app import main
 from tinyclsf.errors import ModelFileError
 from tinyclsf.runs.checkpoints import load_checkpoint, save_checkpoint
@@ -241,16 +241,6 @@ def test_a_checkpoint_that_is_a_folder(cli: Any, run: Path) -> None:
     assert refused(cli, run) == "cannot read runs/r/checkpoint.pt: Is a directory; wanted the checkpoint of a run"
 
 
-def equal(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor):
-        return one.dtype == other.dtype and torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(equal, one, other))
-    return type(one) is type(other) and bool(one == other)
-
-
 def attempt(run: Path) -> dict[str, Any] | str:
     """The state of a checkpoint, or why it cannot be had."""
     try:
@@ -278,7 +268,7 @@ def test_a_bit_that_flips_is_found_or_changes_nothing(run: Path) -> None:
             assert loaded.startswith(f"{path} is not a whole checkpoint (")
             assert "\n" not in loaded
         else:
-            assert equal(loaded, right), place
+            assert_equal(loaded, right, str(place))
     assert found >= len(places) / 2
 
 
@@ -406,7 +396,7 @@ def test_the_checkpoint_before_takes_the_place_of_one_that_is_broken(cli: Any, t
     result = cli(*RESUME)
     assert (result.code, result.err) == (0, f"warning: {broken}; going on from the one before, runs/r/checkpoint.previous.pt\n")
     assert results(run) == results(trained)
-    assert equal(load_checkpoint(run).state["model"], load_checkpoint(trained).state["model"])
+    assert_equal(load_checkpoint(run).state["model"], load_checkpoint(trained).state["model"])
 
     os.truncate(run / "checkpoint.pt", 1000)
     os.truncate(run / "checkpoint.previous.pt", 1000)

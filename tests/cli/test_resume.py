@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.states import assert_equal
 from tinyclsf.metrics import Epoch
 from tinyclsf.runs.checkpoints import load_checkpoint, save_checkpoint
 from tinyclsf.runs.folder import occupied
@@ -88,24 +89,6 @@ def state(name: str) -> dict[str, Any]:
     found = checkpoint.state
     found["history"] = [row[:-1] for row in found["history"]]
     return found
-
-
-def assert_equal(found: Any, wanted: Any) -> None:
-    """Bit for bit, tensors in whatever holds them too."""
-    assert type(found) is type(wanted)
-    if isinstance(wanted, torch.Tensor):
-        assert found.dtype == wanted.dtype
-        assert torch.equal(found, wanted)
-    elif isinstance(wanted, dict):
-        assert found.keys() == wanted.keys()
-        for key in wanted:
-            assert_equal(found[key], wanted[key])
-    elif isinstance(wanted, (list, tuple)):
-        assert len(found) == len(wanted)
-        for one, other in zip(found, wanted, strict=True):
-            assert_equal(one, other)
-    else:
-        assert found == wanted
 
 
 def assert_same_end(found: str, wanted: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from tests.support.states import assert_equal, through_a_file
 from tests.support.training import images, regularised
 from tinyclsf import Trainer, get_data
 from tinyclsf.batches.workers import WorkerLoader
@@ -112,33 +112,8 @@ def begin(*callbacks: Callback, **more: Any) -> Trainer:
     return Trainer(model, F.cross_entropy, opt, device="cpu", schedule=schedule, augment=shaken, callbacks=callbacks, **more)
 
 
-def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    found: dict[str, Any] = torch.load(file, weights_only=True)
-    return found
-
-
 def without_seconds(rows: list[Any]) -> list[Any]:
     return [tuple(row)[:4] for row in rows]
-
-
-def assert_equal(found: Any, wanted: Any, where: str = "state") -> None:
-    """Hold two states together: every number, and every tensor bit for bit."""
-    if isinstance(wanted, Tensor):
-        assert torch.equal(found, wanted), where
-    elif isinstance(wanted, dict):
-        assert list(found) == list(wanted), where
-        for key in wanted:
-            assert_equal(found[key], wanted[key], f"{where}.{key}")
-    elif isinstance(wanted, (list, tuple)):
-        assert len(found) == len(wanted), where
-        for number, (a, b) in enumerate(zip(found, wanted, strict=True)):
-            assert_equal(a, b, f"{where}.{number}")
-    else:
-        assert type(found) is type(wanted), where
-        assert found == wanted, where
 
 
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 from typing import Any
 
@@ -11,7 +10,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from tinyclsf.machine.randomness import RandomState, random_state, set_random_state
+from tests.support.states import through_a_file
+from tinyclsf.machine.randomness import random_state, set_random_state
 
 CPU, DATA = torch.device("cpu"), TensorDataset(torch.zeros(2))
 
@@ -26,14 +26,6 @@ def draws(generator: torch.Generator | None = None) -> list[Any]:
         np.random.normal(),
         np.random.rand(),
     ]
-
-
-def through_a_file(state: RandomState) -> RandomState:
-    file = io.BytesIO()
-    torch.save(state, file)
-    file.seek(0)
-    found: RandomState = torch.load(file, weights_only=True)
-    return found
 
 
 @pytest.mark.parametrize("own", [False, True])
