@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.runs import listed, results
 from tests.support.states import assert_equal
 from tinyclsf.cli.app import main
 from tinyclsf.errors import ModelFileError
@@ -91,19 +92,8 @@ def files(run: Path) -> dict[str, bytes]:
     }
 
 
-def results(run: Path) -> tuple[Any, ...]:
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    rows = [{**json.loads(line), "seconds": 0} for line in lines]
-    return (run / "model.safetensors").read_bytes(), (run / "predictions.npz").read_bytes(), rows
-
-
 def settings(config: bytes) -> dict[str, Any]:
     return {name: setting["value"] for name, setting in json.loads(config)["settings"].items() if name != "run"}
-
-
-def listed(cli: Any, *args: str) -> tuple[str, int, str | None]:
-    [run] = cli("runs", "--json", *args).document["runs"]
-    return run["state"], run["epochs_done"], run["error"]
 
 
 FULL_AT = [

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from tests.support.forking import Forks
+from tests.support.runs import rows_of
 from tinyclsf.runs.checkpoints import load_checkpoint
 
 # A data set and a callback that send their own process signals at the place that SIGNALS names: "training 2 3:SIGTERM".
@@ -134,11 +135,10 @@ def uninterrupted(server: Server, tmp_path_factory: pytest.TempPathFactory) -> P
 def outcome(run: Path) -> dict[str, Any]:
     """All that a run ends with, but for times."""
     state = load_checkpoint(run).state
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return {
         "weights": (run / "model.safetensors").read_bytes(),
         "predictions": (run / "predictions.npz").read_bytes(),
-        "rows": [{**row, "seconds": None} for row in rows],
+        "rows": rows_of(run),
         "history": [row[:-1] for row in state["history"]],
         "held_out": json.loads((run / "state.json").read_text())["held_out"],
         **{part: plain(state[part]) for part in ("model", "optimizer", "schedule", "random", "steps", "batch")},

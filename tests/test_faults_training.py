@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import safetensors
 import torch
 from PIL import Image
 
+from tests.support.runs import listed, results, rows_of
 from tinyclsf.runs.checkpoints import load_checkpoint
 from tinyclsf_plugins.datasets.image_folder import PictureFiles
 
@@ -82,19 +82,6 @@ def fragile(install: Callable[..., None]) -> None:
     install("frail", FRAGILE, module="frail", models={"fragile": "frail:fragile"})
 
 
-def listed(cli: Any) -> tuple[str, int, str | None]:
-    [run] = cli("runs", "--json").document["runs"]
-    return run["state"], run["epochs_done"], run["error"]
-
-
-def rows(run: Path) -> list[dict[str, Any]]:
-    return [{**json.loads(line), "seconds": 0} for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def results(run: Path) -> tuple[Any, ...]:
-    return (run / "model.safetensors").read_bytes(), rows(run), (run / "predictions.npz").read_bytes()
-
-
 @pytest.mark.parametrize(("failure", "sentence"), FAILURES, ids=[failure for failure, _ in FAILURES])
 def test_a_run_that_fails_keeps_its_best_epoch_and_goes_on(
     cli: Any, monkeypatch: pytest.MonkeyPatch, failure: str, sentence: str
@@ -109,7 +96,7 @@ def test_a_run_that_fails_keeps_its_best_epoch_and_goes_on(
     with safetensors.safe_open(run / "model.safetensors", "pt") as weights:
         assert weights.metadata() == {"epoch": "1"}
         assert all(torch.isfinite(weights.get_tensor(key)).all() for key in weights.keys())  # noqa: SIM118
-    assert rows(run) == rows(Path("whole/r"))[:1]
+    assert rows_of(run) == rows_of(Path("whole/r"))[:1]
     assert len(load_checkpoint(run).state["history"]) == 1
 
     again = cli(*RESUME)  # and the cause is still there

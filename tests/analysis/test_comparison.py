@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,13 @@ import torch
 from scipy.stats import binomtest  # type: ignore[import-untyped]
 from torch.nn import functional as F
 
+from tests.support.runs import write_run
 from tinyclsf.analysis.comparison import compare, differing
 from tinyclsf.errors import ConfigurationError, ModelFileError
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.metrics import Epoch, Score
 from tinyclsf.runs.config_file import ConfigFile, read_run_config
-from tinyclsf.runs.folder import write_config, write_predictions, write_state
+from tinyclsf.runs.folder import write_config, write_state
 
 CONTENT = {"train": 9, "valid": 3, "test": 20, "classes": ["a", "b"], "image_shape": [1, 2, 2], "test_checksum": "0a"}
 LABELS = [0, 1] * 10
@@ -43,17 +43,12 @@ def make_run(
     folder: Path, predicted: Sequence[int] | None, *, split: str = "test", labels: Sequence[int] = LABELS, **settings: Any
 ) -> Path:
     """A run that is done and predicts these classes, or that was stopped."""
-    folder.mkdir(parents=True)
-    write_config(folder, config_of(**settings))
-    row = Epoch(1, 0.5, 0.25, settings.get("lr", 0.5), 2.0)
-    (folder / "metrics.jsonl").write_text(json.dumps(row._asdict()) + "\n")
+    config, rows = config_of(**settings), [Epoch(1, 0.5, 0.25, settings.get("lr", 0.5), 2.0)]
     if predicted is None:
-        write_state(folder, "stopped")
-        return folder
-    logits = F.one_hot(torch.tensor(predicted), 2).float()
-    write_predictions(folder, split, Predictions(logits, torch.tensor(labels)))
-    write_state(folder, "done", held_out=Score(split, len(labels), 0.5, 0.5, (0.25, 0.75)))
-    return folder
+        return write_run(folder, config, rows, state="stopped")
+    predictions = Predictions(F.one_hot(torch.tensor(predicted), 2).float(), torch.tensor(labels))
+    score = Score(split, len(labels), 0.5, 0.5, (0.25, 0.75))
+    return write_run(folder, config, rows, predictions=predictions, state="done", held_out=score)
 
 
 def flipped(*wrong: int) -> list[int]:

@@ -20,6 +20,7 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, confusion_matrix, recall_score, top_k_accuracy_score  # type: ignore[import-untyped]
 
 from tests.support.commands import Cli
+from tests.support.runs import write_run
 from tinyclsf.analysis.report import PageReport, write_report
 from tinyclsf.data import Images
 from tinyclsf.errors import ModelFileError, StorageError
@@ -196,14 +197,7 @@ def by_hand(
     folder: Path, names: list[str], predictions: Predictions, history: Sequence[Epoch] = (), **config: Any
 ) -> PageReport:
     """The report of a run of which there is little more than its predictions."""
-    folder.mkdir(parents=True)
-    write_config(folder, config)
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row._asdict()) + "\n" for row in history))
-    card = {"format": 1, "classes": names, "image_shape": [1, 2, 2], "white": 255.0, "plugin": None}
-    (folder / "model.json").write_text(json.dumps(card))
-    write_predictions(folder, "test", predictions)
-    write_state(folder, "done")
-    return write_report(folder)
+    return write_report(write_run(folder, config, history, classes=names, predictions=predictions, state="done"))
 
 
 def test_many_classes_are_drawn_and_the_worst_come_first(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tests.support.runs import write_run
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.metrics import Epoch, Score, wilson_interval
-from tinyclsf.runs.folder import write_config, write_predictions, write_state
 
 LABELS = [0, 1] * 50
 NOTE = "the tests are of these trained models: one run a setting does not tell its effect from that of the seed"
@@ -22,21 +21,16 @@ def make_run(
     name: str, wrong: int | None, *, root: str = "runs", split: str = "test", options: Any = (), **settings: Any
 ) -> Path:
     """A run that gets so many of the first images wrong, or that was stopped before its first epoch."""
-    folder = Path(root, name)
-    folder.mkdir(parents=True)
     data = {"name": "set", "options": dict(options), "content": {"train": 9, "checksum": "0a"}}
     found = {key: {"value": value, "source": "--x"} for key, value in {"epochs": 2, **settings}.items()}
-    write_config(folder, {"model": {"name": "net", "options": {}}, "data": data, "settings": found})
+    folder, config = Path(root, name), {"model": {"name": "net", "options": {}}, "data": data, "settings": found}
     if wrong is None:
-        write_state(folder, "stopped")
-        return folder
+        return write_run(folder, config, state="stopped")
     rows = Epoch(1, 1.5, 1.25, 0.5, 2.0), Epoch(2, 1.0, 0.75, 1 - wrong / 100, 1000.0)
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row._asdict()) + "\n" for row in rows))
     predicted = torch.tensor([1 - label if number < wrong else label for number, label in enumerate(LABELS)])
-    write_predictions(folder, split, Predictions(F.one_hot(predicted, 2).float(), torch.tensor(LABELS)))
+    predictions = Predictions(F.one_hot(predicted, 2).float(), torch.tensor(LABELS))
     score = Score(split, 100, 0.125, 1 - wrong / 100, wilson_interval(100 - wrong, 100))
-    write_state(folder, "done", held_out=score)
-    return folder
+    return write_run(folder, config, rows, predictions=predictions, state="done", held_out=score)
 
 
 def test_two_runs_side_by_side(cli: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,24 +10,19 @@ import pytest
 import torch
 
 from tests.support.commands import Cli
+from tests.support.runs import write_run
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.metrics import Epoch, wilson_interval
-from tinyclsf.runs.folder import write_config, write_predictions, write_state
 
 
 def make_run(folder: Path, state: Any = "done") -> Path:
     """A run that is right 32 times of 40, and was stopped before it had learned all that it could."""
-    folder.mkdir(parents=True)
-    write_config(folder, {"settings": {"epochs": {"value": 5, "source": "default"}}})
-    card = {"format": 1, "classes": ["cat", "dog"], "image_shape": [1, 2, 2], "white": 255.0, "plugin": None}
-    (folder / "model.json").write_text(json.dumps(card))
     rows = [Epoch(epoch, loss, loss, 0.8, 1.0) for epoch, loss in enumerate((0.9, 0.8, 0.7, 0.6, 0.5), start=1)]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row._asdict()) + "\n" for row in rows))
     labels = torch.arange(40) % 2
     predicted = torch.where(torch.arange(40) < 32, labels, 1 - labels)
-    write_predictions(folder, "test", Predictions(math.log(4) * torch.eye(2)[predicted], labels))  # 80 % sure
-    write_state(folder, state)
-    return folder
+    predictions = Predictions(math.log(4) * torch.eye(2)[predicted], labels)  # 80 % sure
+    config = {"settings": {"epochs": {"value": 5, "source": "default"}}}
+    return write_run(folder, config, rows, classes=["cat", "dog"], predictions=predictions, state=state)
 
 
 EVIDENCE = "from epoch 1 to 5 validation loss fell from 0.9 to 0.5, and validation accuracy went from 80.00 % to 80.00 %"

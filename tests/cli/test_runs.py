@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tinyclsf.metrics import Score
-from tinyclsf.runs.folder import occupied, write_config, write_state
+from tests.support.runs import write_run
+from tinyclsf.metrics import Epoch, Score
+from tinyclsf.runs.folder import occupied, write_state
 
 HELD_OUT = Score("test", 360, 0.125, 0.975, (0.95, 0.99))
 LOOK = """
@@ -24,16 +24,11 @@ print(code, sorted({"torch", "numpy", "rich", "safetensors"} & set(sys.modules))
 
 
 def make_run(name: str, model: str, data: str, day: int, *accuracies: float | None, root: str = "runs") -> Path:
-    folder = Path(root, name)
-    folder.mkdir(parents=True)
     settings = {"epochs": {"value": 5, "source": "recipe"}}
     created = f"2026-01-{day:02}T03:04:05+01:00"
-    write_config(folder, {"created": created, "model": {"name": model}, "data": {"name": data}, "settings": settings})
-    for epoch, accuracy in enumerate(accuracies, 1):
-        row = {"epoch": epoch, "train_loss": 1.0, "valid_loss": 0.5, "valid_accuracy": accuracy, "seconds": 2.0}
-        with (folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
-    return folder
+    config = {"created": created, "model": {"name": model}, "data": {"name": data}, "settings": settings}
+    rows = [Epoch(epoch, 1.0, 0.5, accuracy, 2.0) for epoch, accuracy in enumerate(accuracies, 1)]
+    return write_run(Path(root, name), config, rows or None)
 
 
 def test_the_table_has_a_line_a_run(cli: Any) -> None:

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch.utils.data import Dataset, TensorDataset
 
 from tests.support.forking import Forked, Forks
+from tests.support.runs import rows_of
 from tests.support.streams import Stream
 from tinyclsf.batches.loaders import loader
 from tinyclsf.batches.sharing import Share
@@ -210,13 +211,9 @@ def workers(torchrun: int) -> list[int]:
 
 def until_epochs(started: Forked, run: Path, count: int) -> None:
     deadline = time.monotonic() + 60
-    while not (run / "metrics.jsonl").exists() or len(rows(run)) < count:
+    while not (run / "metrics.jsonl").exists() or len(rows_of(run)) < count:
         assert time.monotonic() < deadline, started.err.read_text()
         time.sleep(0.02)
-
-
-def rows(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -234,11 +231,11 @@ def test_two_processes_train_as_one(together: Path, cli: Any) -> None:
     one, two = Path("runs/one"), together / "runs/two"
     assert os.listdir(two.parent) == ["two"]
     assert sorted(os.listdir(one)) == sorted(os.listdir(two))
-    for alone, shared in zip(rows(one), rows(two), strict=True):
+    for alone, shared in zip(rows_of(one), rows_of(two), strict=True):
         assert shared["train_loss"] == pytest.approx(alone["train_loss"], abs=1e-4)
         assert shared["valid_loss"] == pytest.approx(alone["valid_loss"], abs=1e-4)
         assert shared["valid_accuracy"] == pytest.approx(alone["valid_accuracy"], abs=1.5 / 360)
-    assert rows(two)[-1]["valid_accuracy"] > 0.8
+    assert rows_of(two)[-1]["valid_accuracy"] > 0.8
     config = json.loads((two / "config.json").read_text())["settings"]
     assert (config["processes"], config["device"]) == ({"value": 2, "source": "torchrun"}, {"value": "cpu", "source": "auto"})
     state = torch.load(two / "checkpoint.pt", weights_only=True)
@@ -270,7 +267,7 @@ def test_a_run_that_is_stopped_goes_on_as_if_nothing_had_been(forks: Forks, toge
 
     code, out, err = finish(forks, tmp_path, "fit", "--resume", "two", "--progress", "none")
     assert (code, err, len(re.findall("^best", out, re.MULTILINE))) == (0, "", 1)
-    assert [row["valid_loss"] for row in rows(run)] == [row["valid_loss"] for row in rows(together / "runs/two")]
+    assert [row["valid_loss"] for row in rows_of(run)] == [row["valid_loss"] for row in rows_of(together / "runs/two")]
     weights, wanted = (load_file(folder / "model.safetensors") for folder in (run, together / "runs/two"))
     assert all(torch.equal(weights[name], wanted[name]) for name in wanted)
 
@@ -337,4 +334,4 @@ def test_torchrun_starts_programs_of_its_own(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, *command, *RUN, *more], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["run"] == "runs/two"
-    assert len(rows(tmp_path / "runs" / "two")) == 2
+    assert len(rows_of(tmp_path / "runs" / "two")) == 2

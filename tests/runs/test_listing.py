@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from tests.support.runs import write_run
 from tinyclsf.errors import ConfigurationError, ModelFileError
 from tinyclsf.metrics import Epoch, Score
 from tinyclsf.runs import listing
 from tinyclsf.runs.config_file import read_run_config
-from tinyclsf.runs.folder import occupied, write_config, write_state
+from tinyclsf.runs.folder import occupied, write_state
 from tinyclsf.runs.listing import find_run, list_runs
 
 HOLD = """
@@ -31,12 +31,9 @@ ONE, TWO, THREE = Epoch(1, 0.9, 0.8, 0.5, 1.0), Epoch(2, 0.7, 0.6, 0.75, 1.0), E
 
 
 def make_run(folder: Path, *rows: Epoch, created: str | None = None) -> Path:
-    folder.mkdir(parents=True)
     settings = {"epochs": {"value": 5, "source": "--epochs"}, "lr": {"value": 0.1, "source": "recipe"}}
     config = {"version": 1, "model": {"name": "net", "options": {}}, "data": {"name": "digits", "options": {}}}
-    write_config(folder, {**config, "settings": settings, **({"created": created} if created else {})})
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row._asdict()) + "\n" for row in rows))
-    return folder
+    return write_run(folder, {**config, "settings": settings, **({"created": created} if created else {})}, rows)
 
 
 def test_a_run_is_what_its_files_say(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.messages import message
+from tests.support.runs import write_rows
 from tinyclsf.errors import ModelFileError
 from tinyclsf.metrics import Epoch, Score
 from tinyclsf.runs.folder import write_state
@@ -18,12 +19,6 @@ from tinyclsf.runs.records import Ending, read_ending, read_history
 ONE, TWO = Epoch(1, 0.9, 0.8, 0.5, 1.0), Epoch(2, 0.7, 0.6, None, 1.0)
 SCORE = Score("test", 8, 1.0, 0.5, (0.25, 0.75))
 ODD: list[Any] = [None, True, -1, 2, 1.5, float("nan"), float("inf"), 10**400, "x", [], [0.5], {}]
-
-
-def write_rows(folder: Path, *rows: Epoch) -> Path:
-    path = folder / "metrics.jsonl"
-    path.write_text("".join(json.dumps(row._asdict()) + "\n" for row in rows))
-    return path
 
 
 def test_what_was_written_reads_back(tmp_path: Path) -> None:
