@@ -7,19 +7,18 @@ import functools
 import json
 import os
 import random
-import resource
 import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.support.resources import longest_file
 from tests.support.runs import listed, results
 from tests.support.states import assert_equal
 from tinyclsf.cli.app import main
@@ -71,18 +70,6 @@ SAME = ("--lr", "1e-30")  # no epoch is better than the first, so that its weigh
 @pytest.fixture(autouse=True)
 def full(install: Callable[..., None]) -> None:
     install("filling", FULL, module="filling", callbacks={"full": "filling:Full"})
-
-
-@contextmanager
-def longest_file(size: int | None = None) -> Iterator[None]:
-    """Let no file of this process grow beyond so many bytes, nor beyond what is set inside."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if size is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def files(run: Path) -> dict[str, bytes]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import resource
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from tests.support.resources import longest_file
 from tinyclsf.deployment import export
 from tinyclsf.deployment.export import Export, export_model
 from tinyclsf.deployment.exported_files import blaming_the_file, load_exported
@@ -315,17 +314,6 @@ def test_a_file_that_gives_no_numbers_is_not_kept(make_run: MakeRun, monkeypatch
     monkeypatch.setitem(export._LOADERS, "pt2", lambda path: lambda images: nothing.expand(len(images), 3))
     assert refusal(ModelFileError, run, "pt2").startswith("the pt2 file gives logits that differ from the model's by up to nan")
     assert not (run / "model.pt2").exists()
-
-
-@contextmanager
-def longest_file(size: int) -> Iterator[None]:
-    """Let no file of this process grow beyond so many bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk_leaves_the_old_file_whole(make_run: MakeRun) -> None:

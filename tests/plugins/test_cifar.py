@@ -7,7 +7,6 @@ import hashlib
 import os
 import pickle
 import struct
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from tests.support.commands import Cli
 from tests.support.forking import Forks
 from tests.support.messages import message
+from tests.support.resources import with_peak
 from tinyclsf.errors import DataError
 from tinyclsf.plugin import Images, Splits
 from tinyclsf_plugins.datasets.cifar10 import cifar10
@@ -220,12 +220,7 @@ def test_reading_takes_little_memory_beyond_the_images(tmp_path: Path, rows: tup
     paths = [tmp_path / f"batch {at}" for at in range(len(rows))]
     for path, count in zip(paths, rows, strict=True):
         path.write_bytes(python2(batch_of(count, 1, labels=10)))
-    tracemalloc.start()
-    try:
-        images = read_batches(paths, "labels", 10)
-        _, peak = tracemalloc.get_traced_memory()  # without the images, which PyTorch holds
-    finally:
-        tracemalloc.stop()
+    images, peak = with_peak(lambda: read_batches(paths, "labels", 10))  # without the images, which PyTorch holds
     assert images.x.is_contiguous()
     assert images.x.untyped_storage().nbytes() + peak < 1.2 * images.x.nbytes
 

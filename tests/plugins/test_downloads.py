@@ -12,7 +12,6 @@ import json
 import os
 import pickle
 import platform
-import resource
 import signal
 import socket
 import struct
@@ -34,6 +33,7 @@ from PIL import Image
 
 from tests.support.forking import Forks
 from tests.support.messages import message
+from tests.support.resources import longest_file
 from tinyclsf.machine.progress import listening
 from tinyclsf.plugin import Images, Splits
 from tinyclsf_plugins.datasets import downloads
@@ -402,12 +402,8 @@ def test_a_data_folder_that_cannot_be_made_is_named(tmp_path: Path, site: Site, 
 @pytest.mark.parametrize("name", ["mnist", "cifar10", "torchvision, DTD"])
 def test_a_disk_without_room_is_named(tmp_path: Path, site: Site, publish: Publish, name: str) -> None:
     published = publish(SETS[name](site))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (40, before[1]))
-    try:
+    with longest_file(40):
         found = message(lambda: published.load(data_dir=tmp_path / "new"))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     first = next(iter(site.files))
     why = f"from {site.address}{first} ([Errno {errno.EFBIG}] {os.strerror(errno.EFBIG)})"
     assert found == published.expected(tmp_path / "new", why, DISK)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import math
 import struct
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 import torch
 
 from tests.support.messages import message
+from tests.support.resources import with_peak
 from tinyclsf.errors import ConfigurationError, DataError, printable
 from tinyclsf.plugin import Images, Splits
 from tinyclsf_plugins.datasets import idx as idx_module
@@ -251,12 +251,7 @@ def test_a_wrong_checksum_is_named(file: Path) -> None:
 def test_dimensions_that_overflow_are_refused_before_memory_is_taken(file: Path, zipped: bool) -> None:
     data = content(0x0E, "d", (2**32 - 1, 2**32 - 1, 2**32 - 1), [1.0])
     file.write_bytes(gzip.compress(data, mtime=0) if zipped else data)
-    tracemalloc.start()
-    try:
-        found = message(lambda: read_images(file))
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    found, peak = with_peak(lambda: message(lambda: read_images(file)))
     what = f"the {8 * (2**32 - 1) ** 3:,} bytes of 4,294,967,295x4,294,967,295x4,294,967,295 float64"
     if zipped:
         assert found == f"{file} promises {what}; at most 4,294,967,296 are unpacked, so unzip the file first"
@@ -267,12 +262,7 @@ def test_dimensions_that_overflow_are_refused_before_memory_is_taken(file: Path,
 
 def test_a_gzip_bomb_is_read_no_further_than_its_header_says(file: Path) -> None:
     file.write_bytes(gzip.compress(images(2) + bytes(64 << 20)))
-    tracemalloc.start()
-    try:
-        found = message(lambda: read_images(file))
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
+    found, peak = with_peak(lambda: message(lambda: read_images(file)))
     assert found == f"{file} has more bytes after its header; wanted the 12 bytes of 2x2x3 uint8; fetch it again"
     assert peak < 4 << 20
 

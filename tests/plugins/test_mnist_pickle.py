@@ -6,7 +6,6 @@ import gzip
 import os
 import pickle
 import struct
-import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from tests.support.messages import message
+from tests.support.resources import with_peak
 from tinyclsf.errors import DataError
 from tinyclsf.plugin import Images, Splits
 from tinyclsf_plugins.datasets import mnist_pickle as mnist_pickle_module
@@ -92,15 +92,6 @@ def refusal(content: bytes) -> str:
     assert whole.startswith("FILE ")
     assert whole.endswith(end)
     return whole.removeprefix("FILE ").removesuffix(end)
-
-
-def peak_memory(read: Callable[[], object]) -> int:
-    tracemalloc.start()
-    try:
-        read()
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 def only_arrays(value: Any) -> bool:
@@ -376,12 +367,12 @@ def test_a_small_file_takes_little_memory(content: bytes) -> None:
         with suppress(DataError):
             parse_numpy_pickle(b"\x80\2" + content + b".", "FILE")
 
-    assert peak_memory(read) < 1 << 20
+    assert with_peak(read)[1] < 1 << 20
 
 
 def test_text_takes_no_more_memory_than_its_bytes() -> None:
     content = b"\x80\2" + text("x" * (4 << 20) + "\U0001f600") + b"."
-    assert peak_memory(lambda: refusal(content)) < 1 << 20
+    assert with_peak(lambda: refusal(content))[1] < 1 << 20
 
 
 @pytest.mark.parametrize(
@@ -421,9 +412,9 @@ def test_a_file_larger_than_the_limit_is_read_no_further(file: Path, zipped: boo
     content = bytes(64 << 20)
     file.write_bytes(gzip.compress(content) if zipped else content)
     expected = f"{file} holds more than 100,000 bytes, the most that is read; fetch the real file, of 220 MB"
-    found = []
-    assert peak_memory(lambda: found.append(message(lambda: mnist_pickle(path=file)))) < 4 << 20
-    assert found == [expected]
+    found, peak = with_peak(lambda: message(lambda: mnist_pickle(path=file)))
+    assert found == expected
+    assert peak < 4 << 20
 
 
 X, Y = parts()[1]
