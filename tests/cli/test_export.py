@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from tests.support.commands import Cli
-from tinyclsf import Classifier, Preprocess, load_model, save_model
+from tests.support.runs import write_model
+from tinyclsf import Classifier, Preprocess, load_model
 from tinyclsf.registry.plugins import find, load, own_version
 from tinyclsf.runs.folder import write_config
 
@@ -37,13 +38,10 @@ def make_run(cli: Cli, install: Callable[..., None]) -> Callable[..., Path]:
     install("squares", DATA, module="squares", datasets={"squares": "squares:squares"})
 
     def make(classes: int = 3) -> Path:
-        folder = Path("runs", "first")
-        folder.mkdir(parents=True)
         network = load(find("model", "linear"))((1, 5, 5), classes)
         model = Classifier(Preprocess(), network, [f"class {at}" for at in range(classes)], (1, 5, 5))
-        save_model(model, folder, plugin={"name": "linear", "options": {}})
-        write_config(folder, {"data": {"name": "squares", "options": {"classes": classes}}})
-        return folder
+        data = {"name": "squares", "options": {"classes": classes}}
+        return write_model(Path("runs", "first"), model, "linear", {"data": data})
 
     return make
 

@@ -15,9 +15,9 @@ import torch
 from PIL import Image
 
 from tests.support.commands import Cli
+from tests.support.runs import write_model
 from tinyclsf.modules import Classifier, Preprocess
 from tinyclsf.registry.plugins import find, load
-from tinyclsf.runs.folder import write_config
 from tinyclsf.runs.models import save_model
 
 CLASSES = ["cat", "dog", "guinea pig", "hamster"]
@@ -35,11 +35,8 @@ def make_run(name: str, classes: list[str], dark: list[float], light: list[float
     at_black, at_white = (torch.tensor([math.log(share) for share in shares]) for shares in (dark, light))
     network.linear.bias.data = at_black
     network.linear.weight.data = ((at_white - at_black) / 4)[:, None].repeat(1, 4)
-    folder = Path("runs", name)
-    folder.mkdir(parents=True)
-    save_model(Classifier(Preprocess(), network, classes, (1, 2, 2)), folder, plugin={"name": "linear", "options": {}})
-    write_config(folder, {"settings": {"batch_size": {"value": 2, "source": "recipe"}}})
-    return folder
+    config = {"settings": {"batch_size": {"value": 2, "source": "recipe"}}}
+    return write_model(Path("runs", name), Classifier(Preprocess(), network, classes, (1, 2, 2)), "linear", config)
 
 
 def picture(name: str, grey: int) -> str:

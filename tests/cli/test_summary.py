@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.commands import Cli
+from tests.support.runs import write_model
 from tinyclsf.modules import Classifier, Preprocess
 from tinyclsf.registry.plugins import find, load
-from tinyclsf.runs.folder import write_config
-from tinyclsf.runs.models import save_model
 
 CIFAR_NET = """\
 cifar-net: 3x32x32 to 10 classes
@@ -28,14 +27,9 @@ memory      0.31 MB: input 0.01 MB, forward and backward pass 0.06 MB, parameter
 
 def make_run(name: str) -> Path:
     """A run of a linear model that ends in a softmax, for 3 classes of 1x2x2."""
-    options = {"softmax": True}
-    network = load(find("model", "linear"))((1, 2, 2), 3, **options)
-    folder = Path("runs", name)
-    folder.mkdir(parents=True)
-    plugin = {"name": "linear", "options": options}
-    save_model(Classifier(Preprocess(), network, ["a", "b", "c"], (1, 2, 2)), folder, plugin=plugin)
-    write_config(folder, {})
-    return folder
+    network = load(find("model", "linear"))((1, 2, 2), 3, softmax=True)
+    model = Classifier(Preprocess(), network, ["a", "b", "c"], (1, 2, 2))
+    return write_model(Path("runs", name), model, "linear", {}, softmax=True)
 
 
 def test_a_model_by_its_name(cli: Cli) -> None:

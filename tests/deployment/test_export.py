@@ -16,14 +16,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tests.support.resources import longest_file
+from tests.support.runs import write_model
 from tinyclsf.deployment import export
 from tinyclsf.deployment.export import Export, export_model
 from tinyclsf.deployment.exported_files import blaming_the_file, load_exported
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, PluginError, StorageError, TinyclsfError
 from tinyclsf.modules import Classifier, Preprocess
 from tinyclsf.registry.plugins import find, load, own_version
-from tinyclsf.runs.folder import write_config
-from tinyclsf.runs.models import save_model
 from tinyclsf.runs.trained_run import load_run
 
 KIT = """
@@ -75,14 +74,10 @@ def make_run(install: Callable[..., None], tmp_path: Path) -> MakeRun:
     install("kit", KIT, module="kit", datasets={"unit": "kit:unit"}, models=MODELS)
 
     def make(model: str = "mnist-cnn", **data: Any) -> Path:
-        folder = tmp_path / "run"
-        folder.mkdir()
         torch.manual_seed(0)
         network = load(find("model", model))(SHAPE, 3)
         classifier = Classifier(Preprocess(0.5, 0.25), network, CLASSES, SHAPE, white=1.0)
-        save_model(classifier, folder, plugin={"name": model, "options": {}})
-        write_config(folder, {"data": {"name": "unit", "options": data}})
-        return folder
+        return write_model(tmp_path / "run", classifier, model, {"data": {"name": "unit", "options": data}})
 
     return make
 

@@ -9,7 +9,9 @@ from typing import Any
 
 from tests.support.commands import Cli
 from tinyclsf.metrics import Epoch
+from tinyclsf.modules import Classifier
 from tinyclsf.runs.folder import write_config, write_predictions, write_state
+from tinyclsf.runs.models import save_model
 
 
 def write_rows(folder: Path, *rows: Epoch) -> Path:
@@ -33,6 +35,14 @@ def write_run(
         write_predictions(folder, ending["held_out"].split if "held_out" in ending else "test", predictions)
     if ending:
         write_state(folder, **ending)
+    return folder
+
+
+def write_model(folder: Path, model: Classifier, name: str, config: Any, **options: Any) -> Path:
+    """Make a run with the model of a plugin."""
+    folder.mkdir(parents=True)
+    save_model(model, folder, plugin={"name": name, "options": options})
+    write_config(folder, config)
     return folder
 
 
