@@ -6,7 +6,6 @@ import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,9 +13,10 @@ from PIL import Image
 from torch.utils.data import ConcatDataset
 
 from tests.support.commands import Cli
+from tests.support.messages import message
 from tests.support.streams import Stream
 from tinyclsf.data import Images, Splits
-from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, TinyclsfError, TrainingError
+from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, TrainingError
 from tinyclsf.modules import Preprocess
 from tinyclsf.runs.folder import read_predictions
 from tinyclsf.runs.trained_run import choose_split, load_run, load_splits, paths_of, predictions_for
@@ -34,12 +34,6 @@ def run(cli: Cli) -> Path:
     options = ["--data-dir", "photos", "-d", "size=8", "-d", "channels=1"]
     assert cli("fit", "mnist-logistic", "--data", "image-folder", *options, "--epochs", "2", "--run", "first").code == 0
     return Path("runs", "first")
-
-
-def refusal(kind: type[TinyclsfError], *args: Any, **options: Any) -> str:
-    with pytest.raises(kind) as error:
-        load_splits(*args, **options)
-    return str(error.value)
 
 
 def test_a_run_opens_with_what_it_was_trained_with(run: Path) -> None:
@@ -72,13 +66,13 @@ def test_the_splits_of_data(run: Path) -> None:
     assert paths_of(ConcatDataset([splits.train, digit])) is None
     with pytest.raises(ConfigurationError, match="a split of the data is a stream, which cannot be joined with others"):
         choose_split(replace(plain, train=Stream([])), "all")
-    for name, message in (
+    for name, expected in (
         ("test", "the data has no test split; choose --split valid"),
         ("tset", "there is no split 'tset'; choose one of train, valid, test, all"),
     ):
         with pytest.raises(ConfigurationError) as error:
             choose_split(plain, name)
-        assert str(error.value) == message
+        assert str(error.value) == expected
 
 
 def test_data_that_changed_is_said(run: Path) -> None:
@@ -102,19 +96,19 @@ def test_other_data_has_to_suit_the_model(run: Path) -> None:
         found = replace(found, config=replace(found.config, content=None))
         load_splits(found)  # nor is data that the run says nothing of
     assert (splits.image_shape, splits.test) == ((1, 8, 8), None)  # with the run's options
-    assert refusal(DataError, found, data_dir=Path("others"), options={"size": "9"}) == (
+    assert message(lambda: load_splits(found, data_dir=Path("others"), options={"size": "9"})) == (
         "data set image-folder has images of 1x9x9 and the model takes 1x8x8; give -d options that make it so"
     )
-    assert refusal(DataError, found, data="digits", options={"train_size": "10"}) == (
+    assert message(lambda: load_splits(found, data="digits", options={"train_size": "10"})) == (
         "data set digits does not have the model's 2 classes: it lacks cat, dog and has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, "
         "which the model does not know"
     )
-    assert refusal(ConfigurationError, found, data="digit").startswith("there is no dataset 'digit';")
+    assert message(lambda: load_splits(found, data="digit"), ConfigurationError).startswith("there is no dataset 'digit';")
     found.model.white = 1.0
     stored = "data set image-folder stores white as 255 and the model takes 1; scale its images to that"
-    assert refusal(DataError, found) == stored
+    assert message(lambda: load_splits(found)) == stored
     found.model.classes = ("dog", "cat")
-    assert refusal(DataError, found) == (
+    assert message(lambda: load_splits(found)) == (
         "data set image-folder does not have the model's 2 classes: it has them in another order"
     )
 
@@ -133,8 +127,9 @@ def test_too_little_memory_is_said(run: Path) -> None:
 def test_a_run_that_does_not_say_its_data(run: Path) -> None:
     path = run / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "data": None}))
-    message = "runs/first/config.json does not say what data the run had; wanted data with name and options"
-    assert refusal(ModelFileError, load_run(run)) == message
+    found = load_run(run)
+    expected = "runs/first/config.json does not say what data the run had; wanted data with name and options"
+    assert message(lambda: load_splits(found), ModelFileError) == expected
 
 
 def test_a_run_without_weights(run: Path) -> None:
