@@ -8,10 +8,11 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.commands import Cli, Install, Result
+from tests.support.commands import Cli, Install, Result, write_package
 from tests.support.forking import Forks
 from tinyclsf.cli.app import main
 
@@ -75,16 +76,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     """Install a package that is one module and registers names of it."""
     installed = []
 
-    def make(package: str, code: str, *, module: str, version: str = "1.0", **groups: dict[str, str]) -> None:
-        site = tmp_path / package
-        info = site / f"{package}-{version}.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
-        lines = [f"[tinyclsf.{group}]\n{name} = {target}\n" for group in groups for name, target in groups[group].items()]
-        (info / "entry_points.txt").write_text("".join(lines))
-        (site / f"{module}.py").write_text(code)
+    def make(package: str, code: str, *, module: str, **more: Any) -> None:
+        write_package(tmp_path / package, package, code, module=module, **more)
         installed.append(module)
-        monkeypatch.syspath_prepend(site)
+        monkeypatch.syspath_prepend(tmp_path / package)
 
     yield make
     for module in installed:

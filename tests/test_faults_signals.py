@@ -18,6 +18,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.support.commands import write_package
 from tests.support.forking import Forks
 from tests.support.runs import rows_of
 from tinyclsf.runs.checkpoints import load_checkpoint
@@ -107,13 +108,8 @@ Server = Callable[..., tuple[int, str, str]]
 def server(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> Server:
     """Run `tinyclsf` with the probes installed; `act` is handed its process while it runs."""
     site = tmp_path_factory.mktemp("site")
-    info = site / "probes-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: probes\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[tinyclsf.datasets]\nnoise = probes:noise\n[tinyclsf.callbacks]\nprobe = probes:Probe\n"
-    )
-    (site / "probes.py").write_text(PROBES)
+    callbacks = {"probe": "probes:Probe"}
+    write_package(site, "probes", PROBES, module="probes", datasets={"noise": "probes:noise"}, callbacks=callbacks)
 
     def run(folder: Path, *args: str, signals: str = "", act: Callable[[int], None] = lambda pid: None) -> tuple[int, str, str]:
         folder.mkdir(exist_ok=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import write_package
 from tests.support.forking import Forks
 
 THEIRS = """
@@ -61,12 +62,8 @@ FULL_DISK = "No space left on device"
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a plugin that writes to stdout in every way there is."""
     site = tmp_path_factory.mktemp("site")
-    info = site / "theirs-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
-    groups = "[tinyclsf.models]\ntalks = theirs:talks\n[tinyclsf.callbacks]\nleaves = leaves:Leaves\n"
-    (info / "entry_points.txt").write_text(groups)
-    (site / "theirs.py").write_text(THEIRS)
+    callbacks = {"leaves": "leaves:Leaves"}
+    write_package(site, "theirs", THEIRS, module="theirs", models={"talks": "theirs:talks"}, callbacks=callbacks)
     (site / "leaves.py").write_text(LEAVES)
     return site
 

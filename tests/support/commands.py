@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -25,3 +26,13 @@ class Result:
 
 Cli = Callable[..., Result]
 Install = Callable[..., None]
+
+
+def write_package(site: Path, package: str, code: str, *, module: str, version: str = "1.0", **groups: dict[str, str]) -> None:
+    """Write a package that is one module and registers names of it into a folder of modules."""
+    info = site / f"{package}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+    lines = [f"[tinyclsf.{group}]\n{name} = {target}\n" for group in groups for name, target in groups[group].items()]
+    (info / "entry_points.txt").write_text("".join(lines))
+    (site / f"{module}.py").write_text(code)
