@@ -45,6 +45,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         data = ("--data", "image-folder", "--data-dir", str(root / folder), "-d", f"size={size}", "-d", "channels=1")
         where = ("--runs", str(root), "--run", run, "--progress", "none")
         assert main(["fit", "linear", *data, "--epochs", "1", *where]) == 0
+    tinyclsf.export_model(root / "small", "safetensors", root / "model.safetensors")
     return root
 
 

@@ -46,6 +46,7 @@ def photos(tmp_path: Path) -> None:
             Image.new("L", (18, 20), tone + number).save(tmp_path / "photos" / kind / f"{number}.png")
 
 
+@pytest.mark.stress
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
 @pytest.mark.usefixtures("photos")
 def test_windows_trains_stops_resumes_and_predicts_as_here(root: Path, tmp_path: Path, cli: Any) -> None:

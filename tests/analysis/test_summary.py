@@ -112,7 +112,11 @@ def test_models_without_layers_or_parameters() -> None:
     assert (without.parameters, without.parameter_bytes, without.total_bytes) == (0, 0, 16 + 32)
 
 
-MODELS = [plugin for plugin in plugins("model") if plugin.package == "tinyclsf"]
+MODELS = [
+    pytest.param(plugin, marks=[pytest.mark.stress] * (plugin.name == "vgg"))  # whose 134 million parameters take seconds
+    for plugin in plugins("model")
+    if plugin.package == "tinyclsf"
+]
 
 
 @pytest.mark.parametrize("plugin", MODELS, ids=lambda plugin: plugin.name)

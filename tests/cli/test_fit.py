@@ -191,6 +191,7 @@ def test_two_runs_of_one_command_give_the_same_figures(cli: Any) -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.stress
 def test_digits_are_learnt_in_two_epochs(cli: Any) -> None:
     document = cli("fit", "mnist-cnn", "--epochs", "2", "--json").document
     assert document["held_out"]["accuracy"] >= 0.95
