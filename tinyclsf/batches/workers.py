@@ -23,7 +23,9 @@ from tinyclsf.machine.randomness import draw_seed
 
 # A terminal sends Ctrl-C to the workers too, and SIGHUP as it closes, a batch system SIGTERM: they go on until the parent has
 # saved. Where a process cannot tell who sent a signal, SIGTERM has to end it, as it is what the parent ends it with.
-_FOR_THE_PARENT = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP] if sys.platform == "linux" else [signal.SIGINT]
+_FOR_THE_PARENT = [signal.SIGINT]
+if sys.platform == "linux":
+    _FOR_THE_PARENT += [signal.SIGTERM, signal.SIGHUP]
 
 
 class WorkerLoader(DataLoader[Any]):
