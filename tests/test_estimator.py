@@ -88,7 +88,7 @@ def test_scikit_learn_finds_nothing_to_object_to() -> None:
     assert {each["check_name"] for each in results if each["status"] == "skipped"} <= SKIPPED.keys()
 
 
-@pytest.mark.parametrize("shape", [(-1, 64), (-1, 8, 8), (-1, 1, 8, 8)])
+@pytest.mark.parametrize("shape", [(-1, 64), pytest.param((-1, 8, 8), marks=pytest.mark.stress), (-1, 1, 8, 8)])
 def test_the_small_network_learns_features_and_images(
     digits: tuple[NDArray[Any], NDArray[Any]], shape: tuple[int, ...]
 ) -> None:

@@ -162,6 +162,7 @@ print([len(next(batches)) for batches in waiting])
 """
 
 
+@pytest.mark.stress
 def test_a_program_ends_though_its_loaders_are_still_there() -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", AT_EXIT], capture_output=True, text=True, timeout=60, env=environment)

@@ -122,6 +122,7 @@ def test_what_is_refused(cli: Cli, make_run: Callable[..., Path], args: list[str
     assert (result.code, result.out, result.err) == (code, "", f"error: {message}\n")
 
 
+@pytest.mark.stress
 def test_the_lines_that_use_a_file_fit_the_page(cli: Cli, make_run: Callable[..., Path]) -> None:
     pytest.importorskip("onnxscript", reason="onnxscript is not here: pip install 'tinyclsf[onnx]'")
     make_run()

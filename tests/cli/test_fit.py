@@ -338,6 +338,7 @@ def test_a_diverging_run_ends_with_code_6(cli: Any) -> None:
     assert result.err.startswith("error: the training loss of epoch 1, step 2 is nan at learning rate 1e+38; lower ")
 
 
+@pytest.mark.stress
 def test_ctrl_c_keeps_the_run_and_its_best_weights(forks: Forks, tmp_path: Path) -> None:
     process = forks.start(tmp_path, "fit", "mnist-logistic", "--epochs", "10000", "--run", "long", "-d", "train_size=640")
     deadline = time.monotonic() + 60

@@ -336,6 +336,7 @@ def test_vgg_has_the_layers_and_state_dict_of_torchvisions(depth: Literal[11, 13
         target.load_state_dict(source.state_dict(), assign=True)
 
 
+@pytest.mark.stress
 def test_vgg_computes_what_torchvisions_does() -> None:
     ours = VGG((3, 32, 32), 10, depth=11, batch_norm=True).eval()
     with torch.device("meta"):

@@ -50,7 +50,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "parts": ("linear", "--data", "image-folder", "--epochs", "2", "-d", "size=9", "-d", "channels=1", "--batch-size", "4"),
     "odd": ("linear", "--data", "image-folder", "--epochs", "1", "-d", "size=9", "--batch-size", "4"),
 }
-LONG = ("resnet", "mnist", "cnn", "step", "half", "fraction", "parts")
+LONG = ("resnet", "mnist", "cnn", "step", "half", "parts")
 MNIST = ("mnist-logistic", "--data", "mnist", "--epochs", "1", "--batch-size", "5000")
 # Runs each script as a program of its own, where tinyclsf cannot be imported.
 DRIVER = """
