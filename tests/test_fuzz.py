@@ -71,14 +71,14 @@ def faults_of(seed: int, runs: Path, cli: Any) -> list[str]:
     rng = random.Random(seed)
     odd, good = runs / "odd", digest(runs / "good")
     shutil.copytree(runs / "fine", odd)
-    name = rng.choices(list(READERS), [1 if name == "predictions.npz" else 4 for name in READERS])[0]
+    name = rng.choices(list(READERS), [1 if name == "predictions.npz" else 20 for name in READERS])[0]
     if name == "checkpoint.pt":
         (odd / "checkpoint.previous.pt").unlink()
     what = damaged(odd / name, seed)
     if (odd / "config.json").is_file():
         shutil.copy(odd / "config.json", "odd.json")
     readers = READERS[name]
-    command = rng.choices(readers, [1 if each in DRAWING else 10 for each in readers])[0]
+    command = rng.choices(readers, [1 if each in DRAWING else 40 for each in readers])[0]
     as_json = rng.random() < 0.3
     start = time.monotonic()
     result = cli(*command, *(["--json"] if as_json else []))

@@ -190,6 +190,12 @@ def test_a_card_of_odd_values(folder: Path, changes: dict[str, Any]) -> None:
     assert refusal(folder) == f"FOLDER/model.json: {name} is {json.dumps(value)}; wanted {wanted[name]}; the file is broken"
 
 
+def test_a_white_that_is_a_whole_number_beyond_64_bits(folder: Path) -> None:
+    edit_card(folder, white=2**70)
+    white = load_model(folder, network()).white
+    assert (white, type(white)) == (2.0**70, float)  # a tensor can be multiplied by that, and not by the whole number
+
+
 def test_a_card_for_images_that_no_memory_holds(folder: Path) -> None:
     edit_card(folder, image_shape=[3, 2**20, 2**20])
     sentence = "FOLDER/model.json is for images of 3x1048576x1048576, which are too large; the file is broken"

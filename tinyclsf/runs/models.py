@@ -126,7 +126,7 @@ def read_card(folder: Path) -> Card:
             raise odd_value(path, name, found[name], f"{wanted}; the file is broken")
     if math.prod(shape) > _MOST_VALUES:
         raise ModelFileError(f"{path} is for images of {shape_as_text(shape)}, which are too large; the file is broken")
-    return Card(tuple(classes), tuple(shape), white, plugin)
+    return Card(tuple(classes), tuple(shape), float(white), plugin)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
