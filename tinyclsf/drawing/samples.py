@@ -17,10 +17,10 @@ from tinyclsf.drawing.style import (
     RIGHT,
     WRONG,
     check_path,
+    drawable,
     has_screen,
     look,
     new_figure,
-    printable,
     save_figure,
     shortened,
     show_windows,
@@ -73,11 +73,11 @@ def show_samples(
     true = _class_numbers("label", labels, len(pixels), class_names)
     taken = None if predictions is None else _class_numbers("prediction", predictions, len(pixels), class_names)
     count = min(rows * columns, len(pixels))
-    names = [printable(str(class_names[label])) for label in true[:count]]
+    names = [drawable(str(class_names[label])) for label in true[:count]]
     marks: list[bool | None] = [None] * count
     if taken is not None:
         marks = [bool(right) for right in (taken == true)[:count]]
-        guesses = [printable(str(class_names[guess])) for guess in taken[:count]]
+        guesses = [drawable(str(class_names[guess])) for guess in taken[:count]]
         names = [name if right else f"{guess}\nis {name}" for name, guess, right in zip(names, guesses, marks, strict=True)]
     window = path is None and has_screen()
     figure = draw_samples(pixels[:count], names, columns=columns, marks=marks, white=white, window=window)

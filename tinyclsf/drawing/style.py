@@ -89,7 +89,7 @@ def settle(figure: Figure) -> None:
     figure.set_layout_engine("none")
 
 
-def printable(text: str) -> str:
+def drawable(text: str) -> str:
     """A name as a figure can show it: what cannot be printed is a replacement character."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
@@ -106,7 +106,7 @@ def text_width(text: str, size: float = 9) -> float:
 
 def shortened(text: str, width: float, size: float = 9) -> str:
     """A line of text that is at most so many inches wide, cut with an ellipsis where it has to be."""
-    text = printable(text)
+    text = drawable(text)
     if text_width(text, size) <= width:
         return text
     fits, too_long = 0, len(text)
@@ -164,7 +164,7 @@ def as_svg(figure: Figure) -> str:
     width = root.attrib.pop("width")
     root.attrib.pop("height")
     style = f"max-width: {width}; stroke-linejoin: round; stroke-linecap: butt"
-    root.attrib.update({"width": "100%", "role": "img", "aria-label": printable(str(figure.get_label())), "style": style})
+    root.attrib.update({"width": "100%", "role": "img", "aria-label": drawable(str(figure.get_label())), "style": style})
     return ElementTree.tostring(root, "unicode")
 
 
