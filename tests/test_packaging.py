@@ -42,14 +42,18 @@ def test_the_wheel_holds_both_trees_and_nothing_else(wheel: zipfile.ZipFile) -> 
     names = {name for name in wheel.namelist() if ".dist-info/" not in name}
     wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tinyclsf").rglob("*.py")}
     wanted |= {f"tinyclsf_{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "plugins").rglob("*.py")}
-    files = {"tinyclsf/analysis/report.html", "tinyclsf/scripting/loop.py.jinja"}
+    files = {"tinyclsf/analysis/report.html", "tinyclsf/scripting/loop.py.jinja", "tinyclsf_plugins/datasets/digits.npz"}
     assert names == wanted | files | {"tinyclsf/py.typed", "tinyclsf_plugins/py.typed"}
 
 
 def test_the_metadata_says_what_is_true(wheel: zipfile.ZipFile) -> None:
     (file,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
     metadata = HeaderParser().parsestr(wheel.read(file).decode())
-    assert (metadata["Name"], metadata["License-Expression"], metadata["Requires-Python"]) == ("tinyclsf", "MIT", ">=3.10")
+    assert (metadata["Name"], metadata["License-Expression"], metadata["Requires-Python"]) == (
+        "tinyclsf",
+        "MIT AND CC-BY-4.0",
+        ">=3.10",
+    )
     assert set(metadata.get_all("Provides-Extra", [])) == {"test", "dev", "tensorboard", "onnx"}
     needs = metadata.get_all("Requires-Dist", [])
     assert "torch>=2.10" in needs

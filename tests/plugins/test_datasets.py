@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 from torch import nn
 from torch.nn import functional as F
 
@@ -112,6 +113,12 @@ def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Spli
         return splits
 
     return read
+
+
+def test_the_digits_that_come_along_are_those_of_scikit_learn(root: Path) -> None:
+    with np.load(root / "plugins" / "datasets" / "digits.npz") as file:
+        assert np.array_equal(file["images"], load_digits().images)
+        assert np.array_equal(file["labels"], load_digits().target)
 
 
 def test_this_page_knows_every_data_set() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 # A line on stdin is a job to start, answered by its process, or a process to wait for, answered by its exit code.
 SERVER = """
 import json, os, runpy, signal, sys
-import sklearn.datasets, torch, torch._dynamo
+import torch, torch._dynamo
 import tinyclsf, tinyclsf.cli.app
 
 for name in tinyclsf.__all__:

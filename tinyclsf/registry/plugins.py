@@ -27,10 +27,10 @@ class Plugin:
     _load: Callable[[], Any] = field(repr=False, compare=False)
 
 
-def plugins(kind: Kind) -> list[Plugin]:
-    """All plugins of a kind, by name and package."""
+def plugins(kind: Kind, name: str | None = None) -> list[Plugin]:
+    """The plugins of a kind, by name and package: all of them, or those of one name."""
     found = []
-    for entry in entry_points(group=f"tinyclsf.{kind}s"):
+    for entry in entry_points(group=f"tinyclsf.{kind}s", **({} if name is None else {"name": name})):
         package, package_version = (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")
         found.append(Plugin(kind, entry.name, package, package_version, entry.value, entry.load))
     return sorted(found, key=lambda plugin: (plugin.name, plugin.package or "", plugin.target))
@@ -41,10 +41,9 @@ def find(kind: Kind, name: str) -> Plugin:
 
     Raises: ConfigurationError if there is none; PluginError if two packages registered the name.
     """
-    known = plugins(kind)
-    found = [plugin for plugin in known if plugin.name == name]
+    found = plugins(kind, name)
     if not found:
-        tip = did_you_mean(name, {plugin.name for plugin in known})
+        tip = did_you_mean(name, {plugin.name for plugin in plugins(kind)})
         raise ConfigurationError(f"there is no {kind} '{name}'; 'tinyclsf list {kind}s' shows all", tip=tip)
     if len(found) > 1:
         owners = " and ".join(f"{plugin.package} ({plugin.target})" for plugin in found)
