@@ -90,7 +90,7 @@ SETS: dict[str, tuple[Callable[[Path], None], dict[str, str]]] = {
     "kmnist": (lambda folder: write_idx(folder / "KMNIST" / "raw"), {"valid_size": "10"}),
     "mnist": (lambda folder: write_idx(folder / "MNIST" / "raw"), {"valid_size": "10"}),
     "mnist-pickle": (lambda folder: write_pickle(folder / "mnist.pkl"), {"path": "mnist.pkl"}),
-    "torchvision": (lambda folder: None, {"name": "FakeData"}),
+    "torchvision": (lambda folder: write_idx(folder / "KMNIST" / "raw"), {"name": "KMNIST", "valid_size": "10"}),
 }
 FOLDERS = {"idx": "idx", "image-folder": "photos"}
 each_set = pytest.mark.parametrize("name", sorted(SETS))
