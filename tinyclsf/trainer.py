@@ -239,6 +239,7 @@ class Trainer:
         self._watching = [each for each in self.callbacks if type(each).on_batch_end is not Callback.on_batch_end]
         for xb, yb in self._position.begin_epoch():
             self._train_batch(xb, yb)
+            del xb, yb  # so that the next batch takes its place, which is in the processor's cache
             if self._steps.stopped:
                 return None
         if self._steps.finish():

@@ -11,17 +11,7 @@ from torch import Tensor, nn
 
 from tinyclsf.machine import distributed
 from tinyclsf.machine.devices import moved
-from tinyclsf.metrics import (
-    Score,
-    check_labels_of_loss,
-    has_labels,
-    hits,
-    labelled,
-    loss_of,
-    mean_over,
-    no_samples,
-    wilson_interval,
-)
+from tinyclsf.metrics import Score, check_labels_of_loss, hits, labelled, loss_of, mean_over, no_samples, wilson_interval
 from tinyclsf.training import Batches, LossFunc
 
 
@@ -63,7 +53,7 @@ def evaluate(model: nn.Module, loss_func: LossFunc, dl: Batches, device: torch.d
         counts.append(len(yb))
         targets.append(labelled(out, yb))
         if correct is not None:
-            correct = correct + hits(out, yb) if has_labels(out, yb) else None
+            correct = None if targets[-1] is None else correct + hits(out, yb)
     values = torch.stack(losses).tolist() if losses else []
     for number, (value, each) in enumerate(zip(values, targets, strict=True), start=1):
         check_labels_of_loss(value, each, f"evaluated batch {number}")

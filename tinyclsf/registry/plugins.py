@@ -29,8 +29,8 @@ class Plugin:
 
 def plugins(kind: Kind, name: str | None = None) -> list[Plugin]:
     """The plugins of a kind, by name and package: all of them, or those of one name."""
-    found = []
-    for entry in entry_points(group=f"tinyclsf.{kind}s", **({} if name is None else {"name": name})):
+    entries, found = entry_points(group=f"tinyclsf.{kind}s"), []
+    for entry in entries if name is None else entries.select(name=name):
         package, package_version = (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")
         found.append(Plugin(kind, entry.name, package, package_version, entry.value, entry.load))
     return sorted(found, key=lambda plugin: (plugin.name, plugin.package or "", plugin.target))
