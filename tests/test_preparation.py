@@ -375,7 +375,11 @@ def test_an_option_that_cannot_be_followed_is_named_in_python_and_on_the_command
 
 @pytest.mark.parametrize(
     ("name", "value", "words"),
-    [("normalize", "Unit", "unit|half|stats"), ("normalize", "", "unit|half|stats"), ("split", "last", "auto|stratified|tail")],
+    [
+        ("normalize", "Unit", "unit|half|stats|imagenet"),
+        ("normalize", "", "unit|half|stats|imagenet"),
+        ("split", "last", "auto|stratified|tail"),
+    ],
 )
 def test_a_word_that_there_is_not_is_refused_in_python_too(name: str, value: str, words: str) -> None:
     found = message(lambda: Preparation(**{name: value}), ConfigurationError)  # type: ignore[arg-type]

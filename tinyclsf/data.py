@@ -84,6 +84,12 @@ class Splits:
             raise DataError(f"the classes of the data are {self.classes!r}; wanted the name of each as text")
         if not 0 < self.white < math.inf:
             raise DataError(f"white of the data is {self.white!r}; wanted a number above 0")
+        means = self.preprocess.mean.numel() if isinstance(self.preprocess, Preprocess) else 1
+        if means not in (1, self.image_shape[0]):
+            raise DataError(
+                f"the data is scaled by a mean for each of {means} channels and its images have {self.image_shape[0]}; "
+                "normalize=imagenet is for RGB images: choose another, or -d channels=3 where the data set has that"
+            )
         for split, dataset in {"train": self.train, "valid": self.valid, **self.by_name}.items():
             if not isinstance(dataset, (Sized, IterableDataset)):
                 raise DataError(f"the {split} split of the data is {dataset!r}; wanted a data set with a length, or a stream")

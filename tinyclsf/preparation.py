@@ -16,6 +16,8 @@ from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning
 from tinyclsf.modules import Preprocess
 
+# The mean and deviation of red, green and blue that torchvision's networks were trained with, white being 1.
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _PIECE = 1 << 21  # numbers at a time, where a whole set at once would need its memory twice or more
 
 
@@ -27,11 +29,12 @@ class Preparation:
     `split="tail"` the last ones. Where none of the three is given, a data set is split in its own way.
     `fraction` below 1 keeps the same number of training images of every class, and so no more than the rarest class has of
     each; a smaller fraction lies within a larger one.
-    `normalize` scales to 0..1 ("unit"), to -1..1 ("half"), or by the training images' mean and deviation ("stats").
+    `normalize` scales to 0..1 ("unit"), to -1..1 ("half"), by the training images' mean and deviation ("stats"), or by those of
+    ImageNet ("imagenet"), as pretrained networks expect.
     Raises: ConfigurationError for a value that no data set could follow.
     """
 
-    normalize: Literal["unit", "half", "stats"] = "unit"
+    normalize: Literal["unit", "half", "stats", "imagenet"] = "unit"
     valid_ratio: float | None = None
     valid_size: int | None = None
     split: Literal["auto", "stratified", "tail"] = "auto"
@@ -156,6 +159,8 @@ class Preparation:
             return Preprocess(0.0, white)
         if self.normalize == "half":
             return Preprocess(white / 2, white / 2)
+        if self.normalize == "imagenet":
+            return Preprocess(*([white * each for each in values] for values in IMAGENET))
         pieces = torch.split(images.x, _rows_a_piece(images.x)) if isinstance(images, Images) else images
         count, mean, squares = 0, torch.zeros(()), torch.zeros(())
         for piece in filter(len, pieces):  # merged as in Chan, Golub, LeVeque 1983

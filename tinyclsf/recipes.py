@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -56,12 +57,19 @@ class Recipe:
     patience: int | None = None
 
 
-def recipe(**settings: Any) -> Callable[[Factory], Factory]:
-    """Give a model its recipe: `@recipe(optimizer="sgd", lr=0.1)` above the class or function; see `Recipe` for the names."""
+def recipe(
+    *, data: Mapping[str, Any] | Callable[..., Mapping[str, Any]] = MappingProxyType({}), **settings: Any
+) -> Callable[[Factory], Factory]:
+    """Give a model its recipe: `@recipe(optimizer="sgd", lr=0.1)` above the class or function; see `Recipe` for the names.
+
+    `data` are options of a data set that the model wants, such as `{"size": 224, "normalize": "imagenet"}`, or a function of
+    the model's options that returns them. They hold where the data set has such an option and nobody gives another value.
+    """
     found = Recipe(**settings)
 
     def attach(factory: Factory) -> Factory:
         factory.recipe = found  # type: ignore[attr-defined]
+        factory.data_options = data  # type: ignore[attr-defined]
         return factory
 
     return attach

@@ -129,4 +129,4 @@ def _download(name: str, folder: Path) -> None:
                 raise RuntimeError(f"{file} is missing in the archive or damaged")
         return [scratch / source.base_folder / file for file, _ in files]
 
-    download(name, folder, fetch, layout=source.base_folder)
+    download(name, folder, fetch, otherwise=f"point --data-dir at a folder that holds {source.base_folder}")

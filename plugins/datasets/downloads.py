@@ -35,11 +35,14 @@ _DISK = {
 }
 
 
-def download(what: str, folder: Path, fetch: Callable[[Path], Iterable[Path]], *, layout: str) -> None:
+def download(
+    what: str, folder: Path, fetch: Callable[[Path], Iterable[Path]], *, otherwise: str, where: str = "point --data-dir at"
+) -> None:
     """Let `fetch` download into a scratch folder, and move what it returns, files or folders, into `folder` when all is there.
 
     Two that download at once end with whole files: what is there already is written over, a file at a time.
-    Raises: DataError that names `what`, the folder, the address, the reason, and `layout`, what a folder holds that has it all.
+    Raises: DataError that names `what`, the folder, the address, the reason, and what helps: `otherwise` where nothing comes,
+    and `where` to name another folder.
     """
     made = [each for each in (folder, *folder.parents) if not os.path.exists(each)]
     try:
@@ -52,9 +55,9 @@ def download(what: str, folder: Path, fetch: Callable[[Path], Iterable[Path]], *
             for path in paths:
                 _move(path, folder / path.name)
     except Exception as error:  # what torchvision raises where a file is not what it wants can be anything
-        advice = f"check the network, or point --data-dir at a folder that holds {layout}"
+        advice = f"check the network, or {otherwise}"
         if getattr(error, "errno", None) in _DISK:
-            advice = "point --data-dir at a folder that can be written and has room"
+            advice = f"{where} a folder that can be written and has room"
         address = "" if "://" in str(error) else _address(error)
         # A server's own words may be in it.
         said = printable(f"{what} is not in {folder} and cannot be downloaded{address} {explain_failure(error, advice)}")

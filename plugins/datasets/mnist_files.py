@@ -19,7 +19,9 @@ def mnist_parts(name: str, data_dir: Path) -> tuple[Images, Images]:
     """
     raw = data_dir / name / "raw"
     if not all(os.path.exists(raw / file) for file in FILES):
-        download(name, raw, lambda scratch: _fetch(name, scratch), layout=f"{name}/raw")
+        download(
+            name, raw, lambda scratch: _fetch(name, scratch), otherwise=f"point --data-dir at a folder that holds {name}/raw"
+        )
     # Read here and not by torchvision: without its import, seconds earlier and in 100 MB less.
     return read_pair(raw / FILES[0], raw / FILES[1]), read_pair(raw / FILES[2], raw / FILES[3])
 

@@ -61,7 +61,7 @@ def _opened(name: str, source: Source, data_dir: Path, arguments: Arguments) -> 
             # Its classes raise one of these where files are missing.
             with contextlib.suppress(RuntimeError, FileNotFoundError):
                 return make(data_dir, **arguments, download=False)
-        download(name, data_dir, fetch, layout="it as torchvision lays it out")
+        download(name, data_dir, fetch, otherwise="point --data-dir at a folder that holds it as torchvision lays it out")
         return make(data_dir, **arguments, download=False)
     except DataError:
         raise

@@ -10,19 +10,31 @@ import torch
 from torch import nn
 
 from tinyclsf.plugin import ConfigurationError, did_you_mean, recipe, scripted
+from tinyclsf_plugins.models.pretrained import pretrained_file, pretrained_weights
 from tinyclsf_plugins.models.sizes import shown
 from tinyclsf_plugins.models.weights import load_weights, read_weights
 
 
-@recipe(epochs=5, batch_size=64, optimizer="adam", lr=0.0003)
+def data_options(*, arch: str, pretrained: bool, **others: object) -> dict[str, Any]:
+    """The data that pretrained weights were trained on: their size and scaling."""
+    return {"size": pretrained_weights(arch).transforms().crop_size[0], "normalize": "imagenet"} if pretrained else {}
+
+
+@recipe(epochs=5, batch_size=64, optimizer="adam", lr=0.0003, data=data_options)
 @scripted("tinyclsf_plugins.models.torchvision_script:network")
 def torchvision(
-    image_shape: tuple[int, int, int], num_classes: int, *, arch: str = "resnet18", weights: Path | None = None
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    *,
+    arch: str = "resnet18",
+    pretrained: bool = False,
+    weights: Path | None = None,
 ) -> nn.Module:
     """A classification model of torchvision; `arch` is its name there, such as resnet18, densenet121 or vit_b_16.
 
-    Nothing is downloaded. `weights` is a local state dict (.pt, .pth or .safetensors) to start from: RGB weights are summed
-    for images of one channel, and a head for another number of classes starts fresh, with a warning.
+    pretrained=true begins with torchvision's best weights for it, from ImageNet, which are downloaded once. `weights` is a
+    local state dict (.pt, .pth or .safetensors) to begin with. RGB weights are summed for images of one channel, and the last
+    layer is newly initialised for another number of classes.
     Shapes: x (n, c, h, w) float32, to logits (n, num_classes).
     Raises: ConfigurationError if there is no such model or it cannot take the images; ModelFileError if the weights do not fit.
     Source: torchvision.models.
@@ -43,17 +55,24 @@ def torchvision(
     if arch.startswith("mnasnet"):
         # It refuses a state dict that does not tell its version, and a safetensors file cannot.
         network._load_from_state_dict = functools.partial(nn.Module._load_from_state_dict, network)  # type: ignore[method-assign]
+    if pretrained:
+        weights = pretrained_file(arch)
     if weights is not None:
         load_weights(network, weights)
     return network.train()
 
 
-def check_options(*, arch: str, weights: Path | None) -> None:
-    """Find out before any data is read whether there is such a model, and whether the file of weights is one.
+def check_options(*, arch: str, pretrained: bool, weights: Path | None) -> None:
+    """Find out before any data is read whether there is such a model, and have its file of weights.
 
-    Raises: ConfigurationError if there is no such model, or the file is of another kind; ModelFileError if it cannot be read.
+    Raises: ConfigurationError if there is no such model, or the file is of another kind; ModelFileError if it cannot be read;
+    DataError if it cannot be downloaded.
     """
     _check_arch(arch)
+    if pretrained and weights is not None:
+        raise ConfigurationError("pretrained and weights are both given; give one of them")
+    if pretrained:
+        pretrained_file(arch)
     if weights is not None:
         read_weights(weights)
 

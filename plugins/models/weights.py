@@ -20,17 +20,23 @@ _SHOWN = 3  # of the names in an error
 def load_weights(network: nn.Module, path: Path) -> None:
     """Load a state dict, a .pt, .pth or .safetensors file, into a network for images.
 
-    RGB weights are summed for images of one channel. A head for another number of classes stays fresh, with a DataWarning.
+    RGB weights are summed for images of one channel. A last layer for another number of classes is newly initialised, with a
+    DataWarning.
     Raises: ConfigurationError if the file is of another kind; ModelFileError if it is missing or broken, or does not fit.
     """
-    state, own = read_weights(path), network.state_dict()
+    fill(network, read_weights(path), path)
+
+
+def fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Hand a network the tensors of a file, as `load_weights` does."""
+    own = network.state_dict()
     layers = [name for name, layer in network.named_modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
     _fit_channels(state, own, f"{layers[0]}.weight", path)
     classes = _fit_head(state, own, layers[-1])
     _load(network, state, own, path)
     if classes is not None:
         wanted = len(own[f"{layers[-1]}.weight"])
-        message = f"{path} is for {classes} classes and these images have {wanted}, so the head starts fresh"
+        message = f"{path} is for {classes} classes and these images have {wanted}, so the last layer is newly initialised"
         warnings.warn(DataWarning(message), stacklevel=2)
 
 

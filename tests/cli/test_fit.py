@@ -374,7 +374,7 @@ def test_list_and_info(cli: Any) -> None:
         "labels": "str",
         "test_images": "none or str",
         "test_labels": "none or str",
-        "normalize": "one of unit|half|stats",
+        "normalize": "one of unit|half|stats|imagenet",
         "valid_ratio": "none or float",
         "valid_size": "none or int",
         "split": "one of auto|stratified|tail",
@@ -476,10 +476,11 @@ def test_a_reader_that_closes_early_is_no_error(tmp_path: Path) -> None:
     ("args", "message", "tip"),
     [
         (
-            ("resnet18",),
-            "there is no model 'resnet18'; 'tinyclsf list models' shows all",
-            "did you mean 'torchvision -m arch=resnet18'?",
+            ("resnet81",),
+            "torchvision has no classification model 'resnet81'; wanted one such as resnet18",
+            "did you mean 'resnet18'?",
         ),
+        (("lenet", "--pretrained"), "model lenet has no option 'pretrained'; it takes padding, softmax", None),
         (
             ("mnist-cnn", "--data", "my photos"),
             "there is no dataset 'my photos'; 'tinyclsf list datasets' shows all",

@@ -25,11 +25,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torchvision import models  # type: ignore[import-untyped]
 
 from tests.support.forking import Forks
 from tests.support.messages import message
@@ -44,6 +47,7 @@ from tinyclsf_plugins.datasets.kmnist import kmnist
 from tinyclsf_plugins.datasets.mnist import mnist
 from tinyclsf_plugins.datasets.mnist_files import FILES
 from tinyclsf_plugins.datasets.torchvision import torchvision
+from tinyclsf_plugins.models.torchvision import torchvision as pretrained
 
 Tar = Sequence[tuple[str | tarfile.TarInfo, bytes]]
 
@@ -555,6 +559,7 @@ from pathlib import Path
 from torchvision import datasets
 from tinyclsf_plugins.datasets.cifar10 import cifar10
 from tinyclsf_plugins.datasets.torchvision import torchvision
+from tinyclsf_plugins.models.torchvision import torchvision as pretrained
 for name, attributes in json.loads(sys.argv[2]).items():
     for key, value in attributes.items():
         setattr(getattr(datasets, name), key, value)
@@ -600,3 +605,44 @@ def test_two_that_download_at_once_both_end_with_whole_files(forks: Forks, tmp_p
     assert [process.finish() for process in both] == [(0, "", "")] * 2
     assert tree(tmp_path) == published[0].files | published[1].files
     assert len(site.asked) == 8
+
+
+@pytest.fixture
+def weights(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the pretrained weights of squeezenet1_1 are kept, which the site has; ImageNet has 4 classes here."""
+    torch.manual_seed(0)
+    content = io.BytesIO()
+    torch.save(models.squeezenet1_1(num_classes=4).state_dict(), content)
+    name = f"squeezenet-{hashlib.sha256(content.getvalue()).hexdigest()[:8]}.pth"
+    site.files[name] = content.getvalue()
+    published = SimpleNamespace(DEFAULT=SimpleNamespace(url=site.address + name))
+    monkeypatch.setattr(models, "get_model_weights", lambda arch: published)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return tmp_path / "torch" / "hub" / "checkpoints" / name
+
+
+def test_pretrained_weights_are_downloaded_once(site: Site, weights: Path) -> None:
+    for channels in (3, 1):
+        network = pretrained((channels, 64, 64), 4, arch="squeezenet1_1", pretrained=True)
+        first = torch.load(weights)["features.0.weight"]
+        wanted = first if channels == 3 else first.sum(1, keepdim=True)
+        assert torch.equal(network.state_dict()["features.0.weight"], wanted)
+        site.files.clear()
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ("comes backwards", "(what came from URL is cut short or damaged: its checksum is wrong)"),
+        ("is absent", "from URL (HTTP Error 404: Not Found)"),
+        ("hangs up", "(what came from URL is cut short or damaged: its checksum is wrong)"),
+    ],
+)
+def test_pretrained_weights_that_cannot_be_had(site: Site, weights: Path, fault: str, why: str) -> None:
+    site.fault, site.faulty = fault, weights.name
+    found = message(lambda: pretrained((3, 64, 64), 4, arch="squeezenet1_1", pretrained=True))
+    assert found.replace(site.address + weights.name, "URL") == (
+        f"the file of pretrained weights {weights.name} is not in {weights.parent} and cannot be downloaded {why}; "
+        "check the network, or put URL there by hand"
+    )
+    assert not weights.parent.exists()

@@ -413,7 +413,7 @@ def test_weights_of_another_data_set_start_a_network_for_grey_images(tmp_path: P
     with pytest.warns(DataWarning) as warned:
         ours = torchvision((1, 33, 32), 4, weights=path)
     assert [str(each.message) for each in warned] == [
-        f"{path} is for 7 classes and these images have 4, so the head starts fresh"
+        f"{path} is for 7 classes and these images have 4, so the last layer is newly initialised"
     ]
     assert torch.equal(ours.state_dict()["conv1.weight"][:, 0], theirs.conv1.weight.sum(dim=1))
     assert ours.get_parameter("fc.weight").shape == (4, 512)

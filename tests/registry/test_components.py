@@ -150,3 +150,33 @@ def test_a_bad_option_of_the_model_is_found_before_any_data_is_read(option: str,
     result = cli("fit", "torchvision", "-m", option, "--data", "image-folder", "--data-dir", "nowhere")
     assert (result.out, result.err.partition("; did")[0].splitlines()[0]) == ("", f"error: {message}")
     assert result.code in (2, 4)
+
+
+WANTING = """
+from torch import nn
+from tinyclsf.plugin import recipe
+
+def wanted(*, large):
+    return {"size": 96 if large else 32, "normalize": "imagenet", "unknown": 1}
+
+@recipe(data=wanted)
+def net(image_shape, num_classes, *, large: bool = False):
+    return nn.Linear(1, 1)
+"""
+
+
+def test_a_model_says_what_data_it_wants(install: Install) -> None:
+    install("kit", WANTING, module="kit", models={"net": "kit:net"})
+    wanted = load_component(find("model", "net"), {"large": "true"}).data_options
+    data = load_component(find("dataset", "image-folder"), {"size": "64"}, wanted=wanted, data_dir=".")
+    assert given(data, "size", "normalize") == [(64, "-d"), ("imagenet", "recipe")]
+    again = load_component(find("dataset", "image-folder"), {}, saved={"normalize": "unit"}, wanted=wanted, data_dir=".")
+    assert given(again, "size", "normalize") == [(96, "recipe"), ("unit", "default")]
+
+
+def test_an_architecture_of_torchvision_is_a_model_by_its_name() -> None:
+    component = load_component(find("model", "resnet34"), {})
+    assert component.described()["name"] == "resnet34"
+    assert given(component, "arch") == [("resnet34", "default")]
+    assert component.recipe == load_component(find("model", "torchvision"), {}).recipe
+    assert find("model", "vgg").target == "tinyclsf_plugins.models.vgg:VGG"

@@ -57,7 +57,7 @@ def check(
     from tinyclsf.registry.options import Setting
 
     model_part = load_component(plugins[0], model_options)
-    data_part = load_component(plugins[1], data_options, data_dir=data_dir)
+    data_part = load_component(plugins[1], data_options, wanted=model_part.data_options, data_dir=data_dir)
     settings = resolve(model_part.recipe, {} if loss is None else {"loss": Setting(loss, "--loss")})
     loss_func = make_loss(settings["loss"].value, **arguments_of(settings, "loss"))
     with Watch("auto") as watch:

@@ -88,6 +88,9 @@ def _before_a_run(resume: str | None) -> Iterator[None]:
 @option("--data-dir", help=DATA_DIR, **DIRECTORY)
 @option("-d", "data_options", help="An option of the data set; 'tinyclsf info NAME' shows them.", **KEY_VALUE)
 @option("-m", "model_options", help="An option of the model; 'tinyclsf info MODEL' shows them.", **KEY_VALUE)
+@option(
+    "--pretrained", is_flag=True, default=None, help="Begin with weights trained on other images, where the model has some."
+)
 @_setting("epochs", "N", "Passes over the training data.")
 @_setting("batch_size", "N", "Images a step; validation takes twice as many.")
 @_setting("augment", "NAMES", _AUGMENT)

@@ -61,7 +61,8 @@ def describe(request: Request) -> Experiment:
     config, resumed = request.config, request.resumed
     model = load_component(request.model, request.model_options, saved=_saved(config.model, request.model))
     saved = _saved(config.data, request.data)
-    data = load_component(request.data, request.data_options, saved=saved, data_dir=request.data_dir)
+    wanted = model.data_options
+    data = load_component(request.data, request.data_options, saved=saved, wanted=wanted, data_dir=request.data_dir)
     layers = _saved_settings(config, resumed), request.settings
     settings = resolve(model.recipe, *layers, owner=full_name(request.model))
     named = {each.name: each for each in config.callbacks}

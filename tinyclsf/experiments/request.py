@@ -30,11 +30,6 @@ if TYPE_CHECKING:
     DataFactory = Callable[..., Splits]
 
 DATA = "digits"
-# How names begin that torchvision has for its models: its import, which would tell all of them, takes seconds.
-_FAMILIES = (
-    *("alexnet", "convnext", "densenet", "efficientnet", "googlenet", "inception", "maxvit", "mnasnet", "mobilenet", "regnet"),
-    *("resnet", "resnext", "shufflenet", "squeezenet", "swin", "vgg", "vit", "wide_resnet"),
-)
 PYTHON = "Python"  # where a choice comes from that is neither a flag's nor a file's
 
 
@@ -43,7 +38,7 @@ class Asked(Choices, total=False):
 
     `data` is a name, `Splits`, or a function that returns them. `data_dir` is where its files are or go. Options are by their
     names, those of callbacks by NAME.KEY. `callbacks` are names of plugins, or callbacks. `config` is the `config.json` that
-    what is left out comes from.
+    what is left out comes from. `pretrained` is short for the model's option of that name.
     """
 
     data: str | Splits | DataFactory | None
@@ -53,6 +48,7 @@ class Asked(Choices, total=False):
     callbacks: Sequence[str | Callback]
     callback_options: Mapping[str, Any]
     config: str | Path | None
+    pretrained: bool
 
 
 _NO_SETTINGS = set(Asked.__annotations__) - set(KINDS)
@@ -85,6 +81,7 @@ class Request:
         if "config" in asked:
             raise ConfigurationError("an experiment is not taken from another config file; describe a new one with config")
         now: dict[str, Any] = {name: asked[name] for name in ("callbacks", "data_dir") if name in asked}
+        asked = _with_pretrained(asked)
         options = {"model_options": model is None, "data_options": "data" not in asked, "callback_options": True}
         for name, kept in options.items():
             given: Mapping[str, Any] = asked.get(name, {})  # type: ignore[assignment]  # as `Asked` says
@@ -112,6 +109,7 @@ def make_request(
     Raises: ConfigurationError for a name that is not there, a choice that cannot be, or a config file that cannot be used.
     """
     _check_types(asked)
+    asked = _with_pretrained(asked)
     settings = _settings_of(asked, source_of)
     path = asked.get("config") if resume is None else resume / "config.json"
     config = ConfigFile() if path is None else read_config_file(as_path("config", path))
@@ -149,6 +147,12 @@ def _check_types(asked: Mapping[str, Any]) -> None:
         as_path("data_dir", asked["data_dir"])
 
 
+def _with_pretrained(asked: Asked) -> Asked:
+    if "pretrained" not in asked:
+        return asked
+    return {**asked, "model_options": {**asked.get("model_options", {}), "pretrained": asked["pretrained"]}}
+
+
 def _named(config: ConfigFile, what: Literal["model", "data"], given: Setting) -> Setting:
     """The model or data that was given, else the name that a config file has for it."""
     found: Named | None = getattr(config, what)
@@ -171,12 +175,7 @@ def _settings_of(asked: Mapping[str, Any], source_of: Callable[[str], str]) -> d
 def _find_model(model: str | ModelFactory) -> Plugin:
     """A model by its name, or a callable of (image_shape, num_classes) as if it were a plugin."""
     if isinstance(model, str):
-        try:
-            return find("model", model)
-        except ConfigurationError as error:
-            if model.startswith(_FAMILIES):
-                error.tip = f"did you mean 'torchvision -m arch={model}'?"
-            raise
+        return find("model", model)
     if not callable(model) or (hasattr(model, "forward") and not isinstance(model, type)):
         raise ConfigurationError(
             f"model is of type {type(model).__name__}; wanted a name, or what makes a network of (image_shape, num_classes)"

@@ -52,6 +52,13 @@ class Component:
             )
         return found
 
+    @property
+    def data_options(self) -> dict[str, Any]:
+        """The options of a data set that a model's recipe names."""
+        found = attribute_of(self.factory, "data_options") or {}
+        with blamed_on(self.plugin, "failed to say what data it wants"):
+            return dict(found(**self.values) if callable(found) else found)
+
     def described(self) -> dict[str, Any]:
         """The component as JSON, with the values of all its options, so that it can be built again."""
         options = {key: _saved(value) for key, value in self.values.items()}
@@ -71,11 +78,13 @@ def load_component(
     given: Mapping[str, Any],
     *,
     saved: Mapping[str, Any] | None = None,
+    wanted: Mapping[str, Any] | None = None,
     data_dir: str | os.PathLike[str] | None = None,
 ) -> Component:
     """Import a plugin, resolve its options, and let it check them: given, else saved by another run, else its own defaults.
 
-    Options are text, as on the command line, or values. A `data_dir` without a default is $TINYCLSF_DATA, else
+    Options are text, as on the command line, or values. Those `wanted` by a model's recipe come before the defaults, where the
+    plugin has them. A `data_dir` without a default is $TINYCLSF_DATA, else
     ~/.cache/tinyclsf. A `check_options` that is attached to the plugin is called with all options.
     Raises: PluginError if the plugin cannot be imported or fails; ConfigurationError for an option that it does not have or
     that is not of its type; what `check_options` raises.
@@ -86,11 +95,14 @@ def load_component(
     known = options_of(plugin.kind, plugin.name, factory)
     uses_data_dir = plugin.kind == "dataset" and "data_dir" in known
     saved_dir = saved.pop("data_dir", None) if uses_data_dir else None
-    values = read_options(plugin.kind, plugin.name, known, {**saved, **given})
+    recipe = {name: value for name, value in (wanted or {}).items() if name in known and name not in saved}
+    values = read_options(plugin.kind, plugin.name, known, {**recipe, **saved, **given})
     options = {name: Setting(option.default, "default") for name, option in known.items() if option.default is not REQUIRED}
     for name, value in values.items():
         if name in given:
             options[name] = Setting(value, f"-{plugin.kind[0]}")
+        elif name in recipe:
+            options[name] = Setting(value, "recipe")
         elif name not in options or value != options[name].value:
             options[name] = Setting(value, "config")
     if data_dir is not None:

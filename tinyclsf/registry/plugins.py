@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import entry_points, version
 from typing import Any, Literal, TypeVar
 
@@ -13,6 +14,11 @@ from tinyclsf.errors import ConfigurationError, PluginError, TinyclsfError, did_
 Result = TypeVar("Result")
 Kind = Literal["dataset", "model", "callback"]
 KINDS: tuple[Kind, ...] = ("dataset", "model", "callback")
+# How names begin that torchvision has for its models: its import, which would tell all of them, takes seconds.
+_ARCHITECTURES = (
+    *("alexnet", "convnext", "densenet", "efficientnet", "googlenet", "inception", "maxvit", "mnasnet", "mobilenet", "regnet"),
+    *("resnet", "resnext", "shufflenet", "squeezenet", "swin", "vgg", "vit", "wide_resnet"),
+)
 
 
 @dataclass(frozen=True)
@@ -37,11 +43,13 @@ def plugins(kind: Kind, name: str | None = None) -> list[Plugin]:
 
 
 def find(kind: Kind, name: str) -> Plugin:
-    """The plugin of that name.
+    """The plugin of that name; an architecture of torchvision that no plugin is named after is model torchvision with it.
 
     Raises: ConfigurationError if there is none; PluginError if two packages registered the name.
     """
     found = plugins(kind, name)
+    if not found and kind == "model" and name.startswith(_ARCHITECTURES):
+        found = [_architecture(plugin, name) for plugin in plugins(kind, "torchvision")]
     if not found:
         tip = did_you_mean(name, {plugin.name for plugin in plugins(kind)})
         raise ConfigurationError(f"there is no {kind} '{name}'; 'tinyclsf list {kind}s' shows all", tip=tip)
@@ -49,6 +57,10 @@ def find(kind: Kind, name: str) -> Plugin:
         owners = " and ".join(f"{plugin.package} ({plugin.target})" for plugin in found)
         raise PluginError(f"{kind} '{name}' is registered twice, by {owners}; uninstall one of the packages")
     return found[0]
+
+
+def _architecture(plugin: Plugin, arch: str) -> Plugin:
+    return replace(plugin, name=arch, _load=lambda: partial(plugin._load(), arch=arch))
 
 
 def given_plugin(kind: Kind, factory: Callable[..., Any], *, name: str | None = None) -> Plugin:

@@ -184,8 +184,9 @@ def _build(path: Path, card: Card) -> nn.Module:
         found = find("model", plugin["name"])
         factory = load(found)
         known = options_of("model", plugin["name"], factory)
-        # A file that a network may be begun from, such as weights to start with: what it held is in the saved weights now.
+        # What a network may be begun from, a file or pretrained weights: what was in those is in the saved weights now.
         begun_from = {key for key, option in known.items() if Path in option.alternatives and option.default is not REQUIRED}
+        begun_from.add("pretrained")
         saved = {key: value for key, value in completed(factory, plugin["options"]).items() if key not in begun_from}
         options = read_options("model", plugin["name"], known, saved)
     except ConfigurationError as error:
