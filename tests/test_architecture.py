@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = (
     ("errors",),
     ("machine",),
-    ("metrics", "modules"),
+    ("metrics", "modules", "finetuning"),
     ("augment", "data", "preparation"),
     ("pictures", "batches", "recipes", "registry"),
     ("training", "loop"),

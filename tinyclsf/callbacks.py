@@ -1,9 +1,11 @@
-"""Callbacks that steer training: when it ends, and which learning rate an epoch has."""
+"""Callbacks that steer training: when it ends, which learning rate an epoch has, and when what is frozen is trained too."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from tinyclsf.errors import ConfigurationError
@@ -53,3 +55,28 @@ class EpochSchedule(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         load_numbers(self.schedule, state)
+
+
+class Unfreeze(Callback):
+    """Train frozen parameters too, after some epochs without them.
+
+    parameters: those that are frozen until then.
+    after: how many epochs.
+    Raises: ConfigurationError if after is below 1.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter], after: int) -> None:
+        if after < 1:
+            raise ConfigurationError(f"after is {after}; wanted at least 1 epoch")
+        self.parameters = list(parameters)
+        self.after = after
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self._unfreeze(len(trainer.history))
+
+    def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
+        self._unfreeze(row.epoch)
+
+    def _unfreeze(self, done: int) -> None:
+        for parameter in self.parameters:
+            parameter.requires_grad_(done >= self.after)

@@ -35,7 +35,8 @@ class Recipe:
     """The settings that a model is trained with where nobody says otherwise.
 
     lr, momentum and weight_decay belong to its optimizer; gamma, step_size and plateau_patience to its schedule;
-    label_smoothing to its loss: there None leaves a value to those. None for clip_norm, ema_decay or patience is without it.
+    label_smoothing to its loss: there None leaves a value to those. None for clip_norm, ema_decay, patience or unfreeze_after
+    is without it. backbone_lr is a share of lr; weight decay is for all parameters, or without biases and norms for "weights".
     """
 
     epochs: int = 5
@@ -55,6 +56,10 @@ class Recipe:
     clip_norm: float | None = None
     ema_decay: float | None = None
     patience: int | None = None
+    freeze: str = "none"
+    unfreeze_after: int | None = None
+    backbone_lr: float = 1.0
+    decayed: str = "all"
 
 
 def recipe(
@@ -152,7 +157,7 @@ def options_with_defaults(what: Literal["optimizer", "schedule", "loss"], name: 
     return {key: parameter.default for key, parameter in parameters.items() if parameter.default is not parameter.empty}
 
 
-def make_optimizer(name: str, parameters: Iterable[torch.nn.Parameter], **arguments: float) -> Optimizer:
+def make_optimizer(name: str, parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], **arguments: float) -> Optimizer:
     """An optimizer of `torch.optim` by its name.
 
     Raises: ConfigurationError if there is no such optimizer, or PyTorch refuses the arguments or parameters.

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from tinyclsf.batches.loaders import batches_of, on_device
+from tinyclsf.finetuning import put_in_training
 from tinyclsf.loop.evaluation import Evaluation, Predictions, evaluate, predict, until
 from tinyclsf.loop.position import Position, check_epochs
 from tinyclsf.loop.state import callback_states, load_callback_states, load_states, states_of
@@ -69,6 +70,7 @@ class Trainer:
         is evaluated and kept.
     callbacks: called in this order at each of their moments.
 
+    A part of the model whose parameters are all frozen, by `requires_grad_(False)`, stays in evaluation mode.
     With "contiguous" and every extra off, training on the CPU ends with the very parameters of `fit`. No step waits for its
     loss: losses and hits stay on the device until they are read.
     Raises: ConfigurationError if the device is not there, a value is out of its range, or the model cannot be trained so.
@@ -289,6 +291,8 @@ class Trainer:
         for module in (self.model, self.evaluated_model, self.loss_func):
             if isinstance(module, nn.Module):
                 module.train(training)
+        if training:
+            put_in_training(self.model)
 
     def _stateful(self) -> dict[str, Any]:
         of_steps = {"optimizer": self.opt, "schedule": self.schedule, "scaler": self._steps.scaler}

@@ -17,6 +17,10 @@ OTHERS = {
     "clip_norm": (None, "default"),
     "ema_decay": (None, "default"),
     "patience": (None, "default"),
+    "freeze": ("none", "default"),
+    "unfreeze_after": (None, "default"),
+    "backbone_lr": (1.0, "default"),
+    "decayed": ("all", "default"),
     "seed": (0, "default"),
     "precision": ("auto", "default"),
     "compile": (False, "default"),
@@ -57,6 +61,9 @@ def test_a_recipe_comes_before_defaults() -> None:
         **OTHERS,
         "augment": ("none", "recipe"),
         "accumulate": (1, "recipe"),
+        "freeze": ("none", "recipe"),
+        "backbone_lr": (1.0, "recipe"),
+        "decayed": ("all", "recipe"),
     }
 
 

@@ -234,7 +234,7 @@ Publish = Callable[[Published], Published]
 @pytest.fixture
 def publish(monkeypatch: pytest.MonkeyPatch) -> Publish:
     """Have torchvision take the site for the home of a set."""
-    from torchvision import datasets  # type: ignore[import-untyped]
+    from torchvision import datasets
 
     def change(found: Published) -> Published:
         for name, attributes in found.changes.items():

@@ -62,7 +62,14 @@ class _Command(click.Command):
                 formatter.write_dl(records)
 
 
-_SECTIONS = {"data": "Data and model", "epochs": "Training", "device": "Computing", "resume": "Run", "progress": "Output"}
+_SECTIONS = {
+    "data": "Data and model",
+    "pretrained": "Fine-tuning",
+    "epochs": "Training",
+    "device": "Computing",
+    "resume": "Run",
+    "progress": "Output",
+}
 _AUGMENT = "Random changes of training images: flip, crop, affine, cutout, mixup, cutmix; or several: flip,crop. [none]"
 _EMA = "Evaluate and keep a moving average of the weights, of which this share stays at each step: 0.999. [none]"
 _PRECISION = "auto, float32, bfloat16 or float16. [auto: bfloat16 on CUDA that has it, else float32]"
@@ -91,6 +98,9 @@ def _before_a_run(resume: str | None) -> Iterator[None]:
 @option(
     "--pretrained", is_flag=True, default=None, help="Begin with weights trained on other images, where the model has some."
 )
+@_setting("freeze", "WHAT", "backbone: train the last layer alone. [none]")
+@_setting("unfreeze_after", "N", "Train the frozen backbone too after N epochs. [never]")
+@_setting("backbone_lr", "X", "Learning rate of the backbone, as a share of --lr. [1]")
 @_setting("epochs", "N", "Passes over the training data.")
 @_setting("batch_size", "N", "Images a step; validation takes twice as many.")
 @_setting("augment", "NAMES", _AUGMENT)
@@ -98,6 +108,7 @@ def _before_a_run(resume: str | None) -> Iterator[None]:
 @_setting("lr", "X", "Learning rate; with a schedule, its highest.")
 @_setting("momentum", "X", "Momentum, where the optimizer has it.")
 @_setting("weight_decay", "X", "Weight decay, where the optimizer has it.")
+@_setting("decayed", "WHAT", "What weight decay is for: all, or weights without biases and norms. [all]")
 @_setting("schedule", "NAME", "none, cosine, one-cycle, step, exponential or plateau.")
 @_setting("gamma", "X", "step, exponential, plateau: factor on the lr.")
 @_setting("step_size", "N", "step: epochs from one step to the next.")

@@ -30,7 +30,10 @@ from tinyclsf.trainer import Trainer
 _COLUMN = 30  # a longer value, a path for one, runs over the column of sources
 _BAR = 24  # leaves room for the ^C that a terminal shows, which would break the line and keep it from being cleared
 # Settings that most runs leave as they are: one row for all of those.
-_RARE = ("accumulate", "clip_norm", "ema_decay", "patience", "compile", "checkpoint_every")
+_RARE = (
+    *("accumulate", "clip_norm", "ema_decay", "patience", "compile", "checkpoint_every"),
+    *("freeze", "unfreeze_after", "backbone_lr", "decayed"),
+)
 
 
 class FitWatch(Watch, Watcher):
@@ -109,13 +112,18 @@ def settings_rows(experiment: Experiment, built: Built) -> list[tuple[str, str, 
     sizes = ", ".join(_size(name, getattr(splits, name)) for name in ("train", "valid", "test"))
     shape = shape_as_text(splits.image_shape)
     parameters = sum(parameter.numel() for parameter in built.model.parameters())
+    trained = sum(parameter.numel() for parameter in built.model.parameters() if parameter.requires_grad)
+    counted = f"{parameters:,} parameters"
+    if trained < parameters:
+        how = "once, before the first epoch" if built.computed_once else "in every epoch"
+        counted += f", of which {trained:,} are trained; the frozen part is computed {how}"
     rows = [
         ("data", data.plugin.name, request.data_source),
         *_option_rows(data.options),
         ("", f"{sizes}; {len(splits.classes)} classes; {shape}", ""),
         ("model", model.plugin.name, request.model_source),
         *_option_rows(model.options),
-        ("", f"{parameters:,} parameters", ""),
+        ("", counted, ""),
     ]
     for callback in experiment.callbacks:
         rows += [("callback", callback.plugin.name, ""), *_option_rows(callback.options)]

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import Dataset
 
 from tinyclsf.analysis.checks import quick_check
 from tinyclsf.batches.loaders import batches_of, loader
 from tinyclsf.batches.sharing import Share
-from tinyclsf.callbacks import EarlyStopping, EpochSchedule
+from tinyclsf.callbacks import EarlyStopping, EpochSchedule, Unfreeze
 from tinyclsf.data import Splits, fingerprint
 from tinyclsf.errors import ConfigurationError, DataError, TinyclsfWarning
 from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.experiments.settings import Settings, arguments_of
+from tinyclsf.finetuning import freeze_backbone, head_of, parameter_groups
+from tinyclsf.loop.features import OnFeatures, features_of
 from tinyclsf.machine import distributed
 from tinyclsf.machine.devices import choose_memory_format, choose_precision
 from tinyclsf.machine.randomness import seed_all
@@ -44,6 +47,7 @@ class Built:
     train_dl: Any
     valid_dl: Any
     settings: Settings
+    computed_once: bool  # what the frozen backbone makes of the images
 
 
 def build(experiment: Experiment, device: torch.device, folder: Path, run: Setting, watching: Sequence[Callback]) -> Built:
@@ -71,7 +75,9 @@ def build(experiment: Experiment, device: torch.device, folder: Path, run: Setti
     batch_size = settings["batch_size"].value
     if isinstance(splits.train, Sized):
         _check_last_batch(model, len(splits.train), batch_size)
-    train_dl, valid_dl = _loaders(splits, batch_size)
+    frozen = _frozen(model, settings)
+    trained, train, valid = _on_features(model, splits, settings, device) or (model, splits.train, splits.valid)
+    train_dl, valid_dl = _loaders(train, valid, batch_size)
     settings = _settled(settings, model, device) | {"run": run}
     if distributed.size() > 1:
         settings["processes"] = Setting(distributed.size(), "torchrun")
@@ -79,8 +85,35 @@ def build(experiment: Experiment, device: torch.device, folder: Path, run: Setti
         resumed, before = experiment.request.resumed, experiment.request.config.found_out
         # A run that was begun before there was a warm-up goes on without.
         settings["ema_warmup"] = Setting(resumed is None or before.get("ema_warmup", False), "default")
-    trainer = _trainer(model, loss_func, settings, device, batches_of(train_dl), folder, [*asked_for, *watching])
-    return Built(splits, content, model, trainer, train_dl, valid_dl, settings)
+    if settings["unfreeze_after"].value is not None:
+        asked_for.append(Unfreeze(frozen, settings["unfreeze_after"].value))
+    trainer = _trainer(trained, loss_func, settings, device, batches_of(train_dl), folder, [*asked_for, *watching])
+    return Built(splits, content, model, trainer, train_dl, valid_dl, settings, trained is not model)
+
+
+def _frozen(model: Classifier, settings: Settings) -> list[torch.nn.Parameter]:
+    """The parameters that are not trained, or not yet.
+
+    Raises: ConfigurationError if the settings do not go together, or the model has no head and backbone.
+    """
+    after, size = settings["unfreeze_after"].value, distributed.size()
+    if after is not None and (settings["freeze"].value == "none" or size > 1):
+        found = "needs --freeze backbone" if size == 1 else f"does not work with {size} processes"
+        raise ConfigurationError(f"--unfreeze-after {found}; leave it out")
+    return freeze_backbone(model.network) if settings["freeze"].value == "backbone" else []
+
+
+def _on_features(
+    model: Classifier, splits: Splits, settings: Settings, device: torch.device
+) -> tuple[Classifier, Dataset[Any], Dataset[Any]] | None:
+    """What is trained, and on what, where a frozen backbone has to see each image only once; else None."""
+    changes = settings["unfreeze_after"].value is not None or settings["augment"].value != "none"
+    in_full = isinstance(splits.train, Sized) and isinstance(splits.valid, Sized)
+    if settings["freeze"].value == "none" or changes or not in_full or distributed.size() > 1:
+        return None
+    head, batch_size = head_of(model.network), 2 * settings["batch_size"].value
+    train, valid = (features_of(model, head, dataset, batch_size, device) for dataset in (splits.train, splits.valid))
+    return None if train is None or valid is None else (OnFeatures(model, head), train, valid)
 
 
 def _settled(settings: Settings, model: Classifier, device: torch.device) -> Settings:
@@ -121,13 +154,13 @@ def _check_last_batch(model: Classifier, images: int, batch_size: int) -> None:
         ) from error
 
 
-def _loaders(splits: Splits, batch_size: int) -> tuple[Any, Any]:
+def _loaders(train: Dataset[Any], valid: Dataset[Any], batch_size: int) -> tuple[Any, Any]:
     if distributed.size() == 1:
-        return get_data(splits.train, splits.valid, batch_size)
+        return get_data(train, valid, batch_size)
     generator = torch.Generator()
     generator.set_state(torch.get_rng_state())  # all have the same one now: they go on in the order of a single process
     share = Share(distributed.rank(), distributed.size(), generator)
-    loaders = loader(splits.train, batch_size, shuffle=True, share=share), loader(splits.valid, 2 * batch_size, share=share)
+    loaders = loader(train, batch_size, shuffle=True, share=share), loader(valid, 2 * batch_size, share=share)
     # All have the same weights; what they draw from now on, as for augmentation, is each one's own.
     seed_all(int(torch.randint(2**32, (share.size,))[share.rank]))
     return loaders
@@ -143,7 +176,13 @@ def _trainer(
     watching: Sequence[Callback],
 ) -> Trainer:
     value = {name: setting.value for name, setting in settings.items()}
-    opt = make_optimizer(value["optimizer"], model.parameters(), **arguments_of(settings, "optimizer"))
+    arguments = arguments_of(settings, "optimizer")
+    parameters: Any = model.parameters()
+    if (value["backbone_lr"], value["decayed"]) != (1, "all"):
+        parameters = parameter_groups(
+            model.network, arguments["lr"], backbone_lr=value["backbone_lr"], decayed=value["decayed"]
+        )
+    opt = make_optimizer(value["optimizer"], parameters, **arguments)
     steps = None if batches is None else -(-batches // value["accumulate"])
     schedule = make_schedule(value["schedule"], opt, value["epochs"], steps, **arguments_of(settings, "schedule"))
     by_epoch = schedule is not None and value["schedule"] in STEPPED_BY_EPOCH

@@ -154,7 +154,8 @@ def _score(built: Built, folder: Path, signals: StopSignals) -> None:
         signals.release()
         check_kept(folder, best)
         load_weights(trainer.evaluated_model, folder / WEIGHTS)
-        predictions = trainer.predict(loader(dataset, batch_size))
+        known = built.computed_once and name == "valid"
+        predictions = trainer.predict(built.valid_dl if known else loader(dataset, batch_size))
         signals.hold()  # the rest takes no time, and a run that is done was not stopped
         write_predictions(folder, name, predictions)
         held_out = score(name, predictions, trainer.loss_func)

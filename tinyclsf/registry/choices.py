@@ -47,6 +47,10 @@ class Choices(TypedDict, total=False):
     clip_norm: Annotated[float | None, _ABOVE_0]
     ema_decay: Annotated[float | None, _INSIDE]
     patience: Annotated[int | None, COUNT]
+    freeze: Literal["none", "backbone"]
+    unfreeze_after: Annotated[int | None, COUNT]
+    backbone_lr: Annotated[float, _ABOVE_0]
+    decayed: Literal["all", "weights"]
     seed: Annotated[int, _SEED]
     precision: Literal["auto", "float32", "bfloat16", "float16"]
     compile: bool

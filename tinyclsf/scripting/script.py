@@ -242,6 +242,12 @@ def _settings_of(run: TrainedRun) -> dict[str, Any]:
 def _check_possible(settings: dict[str, Any]) -> None:
     if settings.get("processes", 1) > 1:
         raise ConfigurationError("the run was trained by several processes, which a plain script cannot repeat")
+    if (
+        settings.get("freeze", "none") != "none"
+        or settings.get("backbone_lr", 1) != 1
+        or settings.get("decayed", "all") != "all"
+    ):
+        raise ConfigurationError("the run trained parts of its network in different ways, which the script cannot do yet")
     if settings["precision"] == "float16":
         raise ConfigurationError(
             "the run was trained in float16, with losses scaled as it went; a plain script cannot repeat that"

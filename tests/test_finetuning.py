@@ -1,0 +1,173 @@
+"""Fine-tuning: what a head is, what stands still while it learns, and how fast each part learns."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision import models  # type: ignore[import-untyped]
+
+import tinyclsf
+from tests.support.messages import message
+from tinyclsf.errors import ConfigurationError
+from tinyclsf.experiments.watching import Watcher
+from tinyclsf.finetuning import freeze_backbone, head_of, parameter_groups
+from tinyclsf.runs.models import read_weights
+from tinyclsf.trainer import Callback, Trainer
+
+
+class Small(nn.Sequential):
+    """A network with batch norm and dropout in its backbone, and dropout beside its last layer."""
+
+    def __init__(self, num_classes: int = 10) -> None:
+        backbone = nn.Sequential(nn.Conv2d(1, 6, 5, 2), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(0.5), nn.Flatten())
+        super().__init__(backbone, nn.Sequential(nn.Dropout(0.5), nn.Linear(864, num_classes)))
+
+
+@pytest.mark.parametrize(
+    ("arch", "head"),
+    [
+        ("resnet18", "fc"),
+        ("efficientnet_b0", "classifier"),
+        ("mobilenet_v3_small", "classifier.3"),
+        ("vgg11", "classifier.6"),
+        ("vit_b_32", "heads"),
+        ("googlenet", "fc"),
+    ],
+)
+def test_the_head_is_the_last_layer_and_what_has_no_parameters_beside_it(arch: str, head: str) -> None:
+    with torch.device("meta"):
+        network = models.get_model(arch, num_classes=10, **({"init_weights": False} if arch == "googlenet" else {}))
+    assert head_of(network) == head
+
+
+def test_a_network_names_its_head_itself() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 6, 5), nn.Conv2d(6, 10, 24), nn.Flatten())
+    found = message(lambda: head_of(network), ConfigurationError)
+    assert found.startswith("network Sequential has no linear layer that could be its head; ")
+    network.head_name = "1"  # type: ignore[assignment]
+    assert head_of(network) == "1"
+    freeze_backbone(network)
+    assert [parameter.requires_grad for parameter in network.parameters()] == [False, False, True, True]
+
+
+def test_groups_have_their_rates_and_decay() -> None:
+    network = Small()
+    kernel, bias, scale, shift, weight, last = network.parameters()
+    groups = parameter_groups(network, 0.1, backbone_lr=0.5, decayed="weights")
+    assert [list(map(id, group.pop("params"))) for group in groups] == [
+        list(map(id, each)) for each in ([weight], [last], [kernel], [bias, scale, shift])
+    ]
+    assert groups == [{"lr": 0.1}, {"lr": 0.1, "weight_decay": 0.0}, {"lr": 0.05}, {"lr": 0.05, "weight_decay": 0.0}]
+    assert len(parameter_groups(nn.Linear(2, 2), 0.1, decayed="weights")) == 2  # which needs no head
+
+
+class Modes(Callback):
+    """Notes which modules train."""
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        self.training = {name for name, module in trainer.model.named_modules() if module.training}
+
+
+def test_what_is_frozen_stands_still() -> None:
+    network, modes = Small(), Modes()
+    freeze_backbone(network)
+    before = {name: value.clone() for name, value in network[0].state_dict().items()}
+    batches = [(torch.randn(8, 1, 28, 28), torch.randint(10, (8,)))]
+    opt = torch.optim.SGD(network.parameters(), lr=0.1, weight_decay=0.1)
+    Trainer(network, F.cross_entropy, opt, device="cpu", callbacks=[modes]).fit(2, batches, batches)
+    assert all(torch.equal(before[name], value) for name, value in network[0].state_dict().items())
+    assert modes.training == {"", "1", "1.0", "1.1"}
+
+
+def small(image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+    return Small(num_classes)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def train(run: str, model: Any = small, **options: Any) -> dict[str, Tensor]:
+    settings: Any = {"epochs": 3, "freeze": "backbone", "optimizer": "sgd", "lr": 0.1, "watcher": Watcher(), **options}
+    tinyclsf.train(model, data_options={"train_size": 320}, run=run, **settings)
+    return read_weights(Path("runs", run, "model.safetensors"))
+
+
+def plain(image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+    """Without dropout, whose random numbers differ with what is computed."""
+    network = Small(num_classes)
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return network
+
+
+def test_a_backbone_that_is_computed_once_gives_what_one_in_each_epoch_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    forward = nn.Conv2d.forward
+    monkeypatch.setattr(nn.Conv2d, "forward", lambda self, x: seen.append(len(x)) or forward(self, x))  # type: ignore[func-returns-value]
+    monkeypatch.setattr("tinyclsf.experiments.building.quick_check", lambda *arguments: [])  # which looks at some images
+    once = train("once", model=plain)
+    assert sum(size for size in seen if size > 2) == 320 + 360 + 360, "each image of train, valid and test, one time"
+    monkeypatch.setattr("tinyclsf.experiments.building._on_features", lambda *arguments: None)
+    each = train("each", model=plain)
+    assert once.keys() == each.keys()
+    for name in once:
+        torch.testing.assert_close(once[name], each[name])
+    one, other = (json.loads(Path("runs", run, "state.json").read_text())["held_out"] for run in ("once", "each"))
+    assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
+
+
+class Stop(Callback):
+    """Stops after the first epoch."""
+
+    def on_epoch_end(self, trainer: Trainer, row: tinyclsf.Epoch) -> None:
+        trainer.stop()
+
+
+@pytest.mark.parametrize("options", [{}, {"unfreeze_after": 1}, {"augment": "flip", "backbone_lr": 0.1, "ema_decay": 0.9}])
+def test_a_resumed_run_ends_with_the_same_weights(options: Any) -> None:
+    whole = train("whole", **options)
+    train("resumed", **options, callbacks=[Stop()])
+    tinyclsf.train(small, resume="resumed", watcher=Watcher())
+    resumed = read_weights(Path("runs/resumed/model.safetensors"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_backbone_is_trained_from_an_epoch_on() -> None:
+    first = "network.0.0.weight"
+    begun, frozen = train("begun", epochs=1)[first], train("frozen", epochs=2)[first]
+    assert torch.equal(begun, frozen)
+    assert not torch.equal(begun, train("later", epochs=2, unfreeze_after=1)[first])
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (("lenet", "--unfreeze-after", "2"), "--unfreeze-after needs --freeze backbone; leave it out"),
+        (("mnist-logistic", "--freeze", "backbone"), "network Mnist_Logistic has no backbone: its head is all that it has; "),
+        (("mnist-cnn", "--backbone-lr", "0.1"), "network Mnist_CNN has no linear layer that could be its head; "),
+        (("lenet", "--freeze", "head"), "invalid value for '--freeze': it is 'head'; wanted one of none, backbone"),
+    ],
+)
+def test_what_does_not_go_together_is_a_sentence(cli: Any, args: tuple[str, ...], expected: str) -> None:
+    result = cli("fit", *args, "-d", "train_size=64", "--epochs", "1", "--progress", "none")
+    assert result.code == 2
+    assert result.err.startswith(f"error: {expected}")
+
+
+def test_the_header_counts_what_is_trained(cli: Any) -> None:
+    result = cli("fit", "lenet", "--freeze", "backbone", "-d", "train_size=64", "--epochs", "1")
+    assert re.search(
+        r"5,142 parameters, of which 2,570 are trained; the frozen part is computed once, before the first", result.err
+    )
+    result = cli("fit", "lenet", "--freeze", "backbone", "-d", "train_size=64", "--epochs", "1", "--augment", "flip")
+    assert "of which 2,570 are trained; the frozen part is computed in every epoch" in result.err

@@ -1,0 +1,77 @@
+"""Fine-tuning: which part of a network is its head, what of it is frozen, and how fast each part learns."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from torch import nn
+
+from tinyclsf.errors import ConfigurationError
+
+
+def head_of(network: nn.Module) -> str:
+    """The name of the part that gives the logits; all other parameters are the backbone.
+
+    It is what the network's own attribute `head_name` says, else the last linear layer, with what has no parameters beside it.
+    Raises: ConfigurationError if there is no such part, or no parameter outside it.
+    """
+    linear = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
+    name = getattr(network, "head_name", None) or (linear[-1] if linear else None)
+    kind = type(network).__name__
+    if not isinstance(name, str) or name not in dict(network.named_modules()):
+        raise ConfigurationError(
+            f"network {kind} has no linear layer that could be its head; leave out what tells head and backbone apart, "
+            "or have the network name its head in an attribute head_name"
+        )
+    own = _identities(network.get_submodule(name))
+    while "." in name and _identities(network.get_submodule(name.rpartition(".")[0])) == own:
+        name = name.rpartition(".")[0]
+    if _identities(network) == own:
+        raise ConfigurationError(
+            f"network {kind} has no backbone: its head is all that it has; leave out --freeze and --backbone-lr"
+        )
+    return name
+
+
+def freeze_backbone(network: nn.Module) -> list[nn.Parameter]:
+    """Leave only the head to be trained; the parameters that were frozen by this are returned.
+
+    Raises: ConfigurationError if the network has no head and backbone.
+    """
+    head = _identities(network.get_submodule(head_of(network)))
+    frozen = [each for each in network.parameters() if id(each) not in head and each.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    return frozen
+
+
+def parameter_groups(
+    network: nn.Module, lr: float, *, backbone_lr: float = 1.0, decayed: Literal["all", "weights"] = "all"
+) -> list[dict[str, Any]]:
+    """The parameters as an optimizer takes them in groups: head and backbone, each with its learning rate.
+
+    lr: the learning rate of the head.
+    backbone_lr: that of the backbone, as a share of the head's.
+    decayed: what weight decay is for; "weights" leaves out biases and what norms have.
+    Raises: ConfigurationError if the network has no head and backbone, and these shall learn at two rates.
+    """
+    head = _identities(network.get_submodule(head_of(network))) if backbone_lr != 1 else _identities(network)
+    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
+    for parameter in network.parameters():
+        in_head, decays = id(parameter) in head, decayed == "all" or parameter.ndim > 1
+        options = {"lr": lr * (1 if in_head else backbone_lr), **({} if decays else {"weight_decay": 0.0})}
+        groups.setdefault((not in_head, not decays), {"params": [], **options})["params"].append(parameter)
+    return [groups[key] for key in sorted(groups)]  # the head first, whose rate is the one that is shown
+
+
+def put_in_training(module: nn.Module) -> None:
+    """Put in training mode what is trained: in a frozen part batch norm stands still and nothing is dropped."""
+    trained = {parameter.requires_grad for parameter in module.parameters()}
+    module.train(True in trained)
+    if len(trained) == 2:
+        for child in module.children():
+            put_in_training(child)
+
+
+def _identities(module: nn.Module) -> set[int]:
+    return {id(parameter) for parameter in module.parameters()}
