@@ -29,6 +29,7 @@ from tinyclsf.preparation import Preparation, prepared, stratified
 from tinyclsf.recipes import recipe
 from tinyclsf.registry.scripted import ScriptReader, as_source, scripted
 from tinyclsf.runs.lines import LineEachEpoch
+from tinyclsf.runs.state_dicts import load_weights, read_state_dict
 from tinyclsf.trainer import Callback, Trainer
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "did_you_mean",
     "is_named_as_picture",
     "join_names",
+    "load_weights",
     "loader",
     "pictures_in",
     "prepared",
@@ -62,6 +64,7 @@ __all__ = [
     "random_affine",
     "read_folder",
     "read_picture",
+    "read_state_dict",
     "recipe",
     "scripted",
     "shape_as_text",

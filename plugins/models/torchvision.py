@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from tinyclsf.plugin import ConfigurationError, did_you_mean, recipe, scripted
+from tinyclsf.plugin import ConfigurationError, did_you_mean, load_weights, read_state_dict, recipe, scripted
 from tinyclsf_plugins.models.pretrained import pretrained_file, pretrained_weights
 from tinyclsf_plugins.models.sizes import shown
-from tinyclsf_plugins.models.weights import load_weights, read_weights
 
 
 def data_options(*, arch: str, pretrained: bool, **others: object) -> dict[str, Any]:
@@ -74,7 +73,7 @@ def check_options(*, arch: str, pretrained: bool, weights: Path | None) -> None:
     if pretrained:
         pretrained_file(arch)
     if weights is not None:
-        read_weights(weights)
+        read_state_dict(weights)
 
 
 torchvision.check_options = check_options  # type: ignore[attr-defined]

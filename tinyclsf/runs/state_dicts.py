@@ -1,4 +1,4 @@
-"""Weights from a local file, for a network whose channels and classes may be others than the file's."""
+"""A state dict from anywhere, for a network whose channels and classes may be others than the file's."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from tinyclsf.plugin import ConfigurationError, DataWarning, ModelFileError, join_names
+from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, join_names
 
 _AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # second heads that only helped GoogLeNet and Inception to train
 _SHOWN = 3  # of the names in an error
@@ -24,12 +23,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
     DataWarning.
     Raises: ConfigurationError if the file is of another kind; ModelFileError if it is missing or broken, or does not fit.
     """
-    fill(network, read_weights(path), path)
-
-
-def fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """Hand a network the tensors of a file, as `load_weights` does."""
-    own = network.state_dict()
+    state, own = read_state_dict(path), network.state_dict()
     layers = [name for name, layer in network.named_modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
     _fit_channels(state, own, f"{layers[0]}.weight", path)
     classes = _fit_head(state, own, layers[-1])
@@ -40,7 +34,7 @@ def fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
         warnings.warn(DataWarning(message), stacklevel=2)
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a .pt, .pth or .safetensors file by name, on the CPU.
 
     Raises: ConfigurationError if the file is of another kind; ModelFileError if it is missing, broken or no state dict.
@@ -50,6 +44,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     found: Any
     try:
         if path.suffix == ".safetensors":
+            import safetensors.torch  # which importing tinyclsf.plugin need not wait for
+
             found = safetensors.torch.load(path.read_bytes())
         else:
             with path.open("rb") as file:
