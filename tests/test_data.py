@@ -98,6 +98,13 @@ def test_splits_refuse_a_part_that_does_not_fit(part: str, dataset: Dataset[Any]
     assert (str(error.value), error.value.tip) == (message.format(part), None)
 
 
+@pytest.mark.parametrize("fit", ["middle", None])
+def test_splits_refuse_a_way_to_fit_that_there_is_not(fit: Any) -> None:
+    with pytest.raises(DataError) as error:
+        splits(fit=fit)
+    assert str(error.value) == f"fit of the data is {fit!r}; wanted one of crop|pad|stretch"
+
+
 def test_splits_take_what_fits() -> None:
     assert splits(test=images(label=1)).test is not None
     assert splits(image_shape=[1, 2, 3], train=Stream(images())).test is None

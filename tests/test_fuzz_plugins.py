@@ -114,6 +114,7 @@ DATA = {
     "shape-of-text": "fine_splits(image_shape='abc')",
     "white-zero": "fine_splits(white=0)",
     "white-nan": "fine_splits(white=math.nan)",
+    "fit": "fine_splits(fit='middle')",
     "no-train": "fine_splits(train=None)",
     "train-of-lists": "fine_splits(train=[1, 2, 3])",
     "train-of-pairs": "fine_splits(train=[(torch.zeros(1, 4, 4), 0)] * 9)",

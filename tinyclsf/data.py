@@ -7,7 +7,7 @@ import os
 import zlib
 from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 from tinyclsf.errors import DataError, shape_as_text
 from tinyclsf.machine.arguments import naming_arguments
 from tinyclsf.metrics import Labelled
-from tinyclsf.modules import Preprocess
+from tinyclsf.modules import Fit, Preprocess
 
 
 class Images(TensorDataset):
@@ -55,7 +55,8 @@ class Splits:
     """What a dataset plugin gives: the splits of a data set and what a model needs to know of it.
 
     Shapes: each split yields x (c, h, w) = image_shape and y in 0..len(classes)-1; `preprocess` turns a batch of x as stored
-    into float32 (n, c, h, w). A split whose images are files may have their `paths`, in its order.
+    into float32 (n, c, h, w). A split whose images are files may have their `paths`, in its order; `fit` is how they became
+    squares.
     Units: `white` is what white is stored as: 255 for uint8.
     Raises: DataError if a split is empty, differs from image_shape, or has a label without a class.
     """
@@ -67,6 +68,7 @@ class Splits:
     image_shape: tuple[int, int, int]
     preprocess: Preprocess
     white: float = 255.0
+    fit: Fit = "crop"
 
     @property
     def by_name(self) -> dict[str, Dataset[Any]]:
@@ -84,6 +86,8 @@ class Splits:
             raise DataError(f"the classes of the data are {self.classes!r}; wanted the name of each as text")
         if not 0 < self.white < math.inf:
             raise DataError(f"white of the data is {self.white!r}; wanted a number above 0")
+        if self.fit not in get_args(Fit):
+            raise DataError(f"fit of the data is {self.fit!r}; wanted one of {'|'.join(get_args(Fit))}")
         means = self.preprocess.mean.numel() if isinstance(self.preprocess, Preprocess) else 1
         if means not in (1, self.image_shape[0]):
             raise DataError(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from tinyclsf.machine.arguments import naming_arguments
+
+Fit = Literal["crop", "pad", "stretch"]  # how a picture becomes a square, as `read_picture` does it
 
 
 class Lambda(nn.Module):
@@ -48,6 +51,7 @@ class Preprocess(nn.Module):
 class Classifier(nn.Sequential):
     """Preprocessing and a network as the one model that is trained, saved, evaluated and used.
 
+    `fit` is how the pictures that it was trained on became squares; those that it predicts do so too.
     Shapes: x (n, *image_shape) as the data set stores it, to logits (n, len(classes)).
     Units: `white` is what white is stored as: a pixel of 0..255 is stored as pixel * white / 255.
     """
@@ -63,6 +67,7 @@ class Classifier(nn.Sequential):
         classes: Sequence[str],
         image_shape: Sequence[int],
         white: float = 255.0,
+        fit: Fit = "crop",
     ) -> None:
         super().__init__()
         self.preprocess = preprocess
@@ -70,3 +75,4 @@ class Classifier(nn.Sequential):
         self.classes = tuple(classes)
         self.image_shape = tuple(image_shape)
         self.white = white
+        self.fit = fit

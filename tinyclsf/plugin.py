@@ -21,7 +21,7 @@ from tinyclsf.errors import (
 from tinyclsf.machine.progress import tell_progress
 from tinyclsf.machine.storage import storing
 from tinyclsf.metrics import Epoch
-from tinyclsf.modules import Lambda, Preprocess
+from tinyclsf.modules import Fit, Lambda, Preprocess
 from tinyclsf.pictures.decoding import Decoding, decode_pictures, processor_count
 from tinyclsf.pictures.folders import FolderContent, is_named_as_picture, pictures_in, read_folder
 from tinyclsf.pictures.picture import PictureError, read_picture
@@ -39,6 +39,7 @@ __all__ = [
     "DataWarning",
     "Decoding",
     "Epoch",
+    "Fit",
     "FolderContent",
     "Images",
     "Lambda",

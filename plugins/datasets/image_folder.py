@@ -23,6 +23,7 @@ from tinyclsf.plugin import (
     DataError,
     DataWarning,
     Decoding,
+    Fit,
     Images,
     PictureError,
     Preparation,
@@ -50,15 +51,17 @@ def image_folder(
     data_dir: Path | None = None,
     size: int = 64,
     channels: Literal[1, 3] = 3,
+    fit: Fit = "crop",
     in_memory: Literal["auto", True, False] = "auto",
     skip_bad: bool = False,
 ) -> Splits:
     """Pictures in data_dir/CLASS, or in data_dir/train/CLASS with valid (or val) and test beside train.
 
-    Each is scaled to `size`, the middle square of it. Without a valid folder a fifth of the training pictures validates, or
-    as many as are asked for; split="tail" takes the last ones of each class by name. Where the pixels need more than half of
-    the free memory, workers decode the files batch by batch; in_memory=true or false decides it. skip_bad=true leaves out
-    what cannot be read.
+    Each becomes a square of `size`: fit="crop" takes the middle square of it, "pad" the whole, in the middle of black, and
+    "stretch" the whole without its proportions. Without a valid folder a fifth of the training pictures validates, or as many
+    as are asked for; split="tail" takes the last ones of each class by name. Where the pixels need more than half of the free
+    memory, workers decode the files batch by batch; in_memory=true or false decides it. skip_bad=true leaves out what cannot
+    be read.
     Shapes: x (n, channels, size, size) uint8 in 0..255; y (n,) int64, the class's place among the sorted names of folders.
     Raises: DataError if the folders are laid out otherwise, or a picture cannot be read; ConfigurationError without data_dir,
     if size is below 1, or a split is asked for where there is a valid folder.
@@ -75,15 +78,16 @@ def image_folder(
     splits = _divided(prepare, tree.splits)
     paths = [path for split in splits.values() for path in split.paths]
     out = _room(len(paths), channels, size, in_memory)
-    decoding = decode_pictures(paths, size, channels, out)
+    decoding = decode_pictures(paths, size, channels, out, fit=fit)
     _report_twins(decoding, splits)
     if decoding.reasons:
         _report_unreadable(decoding, skip_bad)
         splits = _without_unreadable(decoding, splits, tree.classes)
     shape = channels, size, size
-    datasets = {name: PictureFiles(split, shape) for name, split in splits.items()} if out is None else _in_memory(splits, out)
+    files = {name: PictureFiles(split, shape, fit) for name, split in splits.items()}
+    datasets = files if out is None else _in_memory(splits, out)
     train, valid, test = datasets["train"], datasets["valid"], datasets.get("test")
-    return Splits(train, valid, test, tree.classes, shape, prepare.scaling(_pieces(train, shape)))
+    return Splits(train, valid, test, tree.classes, shape, prepare.scaling(_pieces(train, shape)), fit=fit)
 
 
 def check_options(*, data_dir: Path | None, **others: object) -> Path:
@@ -105,8 +109,8 @@ class PictureFiles(Dataset[tuple[Tensor, int]]):
 
     loader_workers = min(processor_count(), 8)
 
-    def __init__(self, files: Files, image_shape: tuple[int, int, int]) -> None:
-        self.files = files
+    def __init__(self, files: Files, image_shape: tuple[int, int, int], fit: Fit) -> None:
+        self.files, self.fit = files, fit
         self.paths = files.paths
         self.channels, self.size, _ = image_shape
 
@@ -116,7 +120,7 @@ class PictureFiles(Dataset[tuple[Tensor, int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         path = self.paths[index]
         try:
-            pixels = read_picture(path, self.size, self.channels)
+            pixels = read_picture(path, self.size, self.channels, self.fit)
         except PictureError as error:
             raise DataError(f"{printable(path)} cannot be read any more: {error}; mend it, or start again without it") from None
         return torch.from_numpy(pixels), self.files.labels[index]

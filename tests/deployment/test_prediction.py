@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.support.commands import Cli
+from tinyclsf.data import Images
 from tinyclsf.deployment import prediction
 from tinyclsf.deployment.prediction import predict_files
 from tinyclsf.errors import ConfigurationError
@@ -45,7 +46,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_files_prediction_is_that_of_evaluation(cli: Cli) -> None:
+@pytest.mark.parametrize("fit", ["crop", "pad", "stretch"])
+def test_a_files_prediction_is_that_of_evaluation(cli: Cli, fit: str) -> None:
     random = np.random.default_rng(0)
     for kind in ("cat", "dog"):
         Path("photos", kind).mkdir(parents=True)
@@ -53,16 +55,22 @@ def test_a_files_prediction_is_that_of_evaluation(cli: Cli) -> None:
             height, width = random.integers(8, 40, 2)
             pixels = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
             save(f"photos/{kind}/{at}.{('jpg', 'png', 'bmp')[at % 3]}", pixels)
-    options = ["--data-dir", "photos", "-d", "size=16", "-d", "normalize=stats", "--epochs", "1", "--run", "first"]
-    assert cli("fit", "mnist-cnn", "--data", "image-folder", *options).code == 0
+    options = ["--data-dir", "photos", "-d", "size=16", "-d", "normalize=stats", "-d", f"fit={fit}", "--epochs", "1"]
+    assert cli("fit", "mnist-cnn", "--data", "image-folder", *options, "--run", "first").code == 0
     run = load_run("runs/first")
-    paths = paths_of(choose_split(load_splits(run), "valid")[1])
+    valid = choose_split(load_splits(run), "valid")[1]
+    paths = paths_of(valid)
     _, saved = read_predictions(run.folder)
     assert paths is not None
     assert len(paths) == len(saved.labels) == 8
     found = probabilities(run.model, *paths, batch_size=3)
     torch.testing.assert_close(found, saved.logits.softmax(dim=1), rtol=0, atol=1e-5)
     assert torch.equal(found.argmax(1), saved.logits.argmax(1))
+    seen: list[Tensor] = []
+    run.model.preprocess.register_forward_hook(lambda _, args, __: seen.append(args[0]))
+    probabilities(run.model, *paths)
+    assert isinstance(valid, Images)
+    assert torch.equal(seen[0], valid.x)
 
 
 def test_pixels_are_given_as_the_data_set_stores_them(here: Path) -> None:

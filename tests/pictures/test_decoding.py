@@ -16,6 +16,7 @@ from PIL import Image
 
 from tinyclsf.errors import DataError
 from tinyclsf.machine import progress
+from tinyclsf.modules import Fit
 from tinyclsf.pictures import decoding
 from tinyclsf.pictures.decoding import decode_pictures
 from tinyclsf.pictures.picture import read_picture
@@ -59,14 +60,14 @@ def files(tmp_path: Path) -> list[str]:
 BAD = {3: "empty file", 30: "not a picture, or broken from its first bytes on", 39: "no such file or directory"}
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_processes_put_every_picture_into_its_row(files: list[str], started: Started, channels: int) -> None:
+@pytest.mark.parametrize(("channels", "fit"), [(1, "crop"), (3, "pad"), (3, "stretch")])
+def test_processes_put_every_picture_into_its_row(files: list[str], started: Started, channels: int, fit: Fit) -> None:
     out = np.empty((40, channels, 5, 5), np.uint8)
-    found = decode_pictures(files, 5, channels, out)
+    found = decode_pictures(files, 5, channels, out, fit=fit)
     assert len(started) == 2
     assert found.reasons == BAD
     for row in set(range(40)) - set(BAD):
-        np.testing.assert_array_equal(out[row], read_picture(files[row], 5, channels))
+        np.testing.assert_array_equal(out[row], read_picture(files[row], 5, channels, fit))
     assert [process.poll() is not None for process in started] == [True, True]
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 from torchvision.transforms import functional as F  # type: ignore[import-untyped]
 
+from tinyclsf.modules import Fit
 from tinyclsf.pictures.picture import PictureError, picture_endings, read_picture
 
 
@@ -57,6 +58,31 @@ def test_the_middle_is_cut_out_and_where_nothing_is_scaled_nothing_is_blurred() 
     np.testing.assert_array_equal(read_picture(saved(high), 5, 3), high[2:7].transpose(2, 0, 1))
 
 
+@pytest.mark.parametrize(
+    ("shape", "size", "scaled", "at"),
+    [
+        ((20, 60), 30, (30, 10), (0, 10)),
+        ((7, 4), 10, (6, 10), (2, 0)),
+        ((4, 7), 7, (7, 4), (0, 1)),
+        ((2, 302), 4, (4, 1), (0, 1)),
+        ((9, 9), 9, (9, 9), (0, 0)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_whole_picture_is_put_on_black_or_stretched(
+    shape: tuple[int, int], size: int, scaled: tuple[int, int], at: tuple[int, int], channels: int
+) -> None:
+    image = Image.fromarray(noise(*shape, channels))
+    square = Image.new(image.mode, (size, size), "black")
+    square.paste(image.resize(scaled, Image.Resampling.BILINEAR, reducing_gap=3), at)
+    stretched = image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3)
+    fits: dict[Fit, Image.Image] = {"pad": square, "stretch": stretched}
+    for fit, right in fits.items():
+        pixels = np.asarray(right).reshape(size, size, channels).transpose(2, 0, 1)
+        np.testing.assert_array_equal(read_picture(saved(image), size, channels, fit), pixels)
+
+
 @pytest.mark.parametrize(("height", "width", "size"), [(30, 60, 10), (80, 40, 64), (7, 7, 3), (1, 1, 4), (302, 2, 3)])
 def test_scaling_is_that_of_torchvision(height: int, width: int, size: int) -> None:
     pixels = noise(height, width)
@@ -71,9 +97,16 @@ def test_a_large_photograph_is_scaled_as_well_in_a_fraction_of_the_time() -> Non
         image = Image.open(io.BytesIO(photo)).resize((96, 64), Image.Resampling.BILINEAR)
         return np.asarray(image)[:, 16:80].transpose(2, 0, 1)
 
-    difference = np.abs(read_picture(photo, 64, 3).astype(int) - in_full())
-    assert difference.mean() < 0.5
-    assert difference.max() < 5
+    def check_as_good(found: NDArray[np.uint8], right: NDArray[np.uint8]) -> None:
+        difference = np.abs(found.astype(int) - right)
+        assert difference.mean() < 0.5
+        assert difference.max() < 5
+
+    check_as_good(read_picture(photo, 64, 3), in_full())
+    for fit, height in (("pad", 64), ("stretch", 96)):
+        image = Image.open(io.BytesIO(photo)).resize((96, height), Image.Resampling.BILINEAR)
+        top = (96 - height) // 2
+        check_as_good(read_picture(photo, 96, 3, fit)[:, top : top + height], np.asarray(image).transpose(2, 0, 1))  # type: ignore[arg-type]
     ours = min(timeit.repeat(lambda: read_picture(photo, 64, 3), number=1, repeat=3))
     decoding_alone = min(timeit.repeat(lambda: Image.open(io.BytesIO(photo)).load(), number=1, repeat=3))
     assert ours < decoding_alone / 1.3

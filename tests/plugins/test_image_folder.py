@@ -337,6 +337,25 @@ def test_streamed_pictures_are_those_in_memory(plant: Plant) -> None:
         torch.testing.assert_close(std, x.std(dim=(0, 2, 3), correction=0), rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_picture_becomes_a_square_as_asked(plant: Plant, in_memory: bool) -> None:
+    photos = plant(train__a=0, train__b=0, valid__a=1, valid__b=1)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8))
+    for name in "ab":
+        image.save(photos / f"train/{name}/wide.png")
+    padded = Image.new("RGB", (4, 4), "black")
+    padded.paste(image.resize((4, 3), Image.Resampling.BILINEAR), (0, 0))
+    stretched = image.resize((4, 4), Image.Resampling.BILINEAR)
+    for fit, right in (("crop", image.crop((1, 0, 5, 4))), ("pad", padded), ("stretch", stretched)):
+        splits = read(photos, fit=fit, in_memory=in_memory)
+        xb, _ = next(iter(loader(splits.train, 2)))
+        assert torch.equal(xb, torch.from_numpy(np.array(right)).permute(2, 0, 1).expand(2, 3, 4, 4))
+        assert splits.fit == fit
+    default = read(photos, in_memory=in_memory)
+    assert default.fit == "crop"
+    assert torch.equal(next(iter(loader(default.train, 2)))[0], next(iter(loader(read(photos, fit="crop").train, 2)))[0])
+
+
 def test_a_channel_that_is_the_same_everywhere_is_not_scaled(plant: Plant) -> None:
     photos = plant(a=0, b=0)
     for at in range(4):

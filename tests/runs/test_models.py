@@ -29,7 +29,7 @@ def network() -> nn.Module:
 
 
 def classifier() -> Classifier:
-    model = Classifier(Preprocess([100.0, 50.0], [255.0, 7.0]), network(), CLASSES, SHAPE, white=0.5)
+    model = Classifier(Preprocess([100.0, 50.0], [255.0, 7.0]), network(), CLASSES, SHAPE, white=0.5, fit="pad")
     return model.to(memory_format=torch.channels_last)
 
 
@@ -65,7 +65,7 @@ def test_a_model_comes_back_bit_for_bit(tmp_path: Path, given: bool) -> None:
     save_model(model, tmp_path, plugin=None if given else CNN)
     found = load_model(str(tmp_path), network() if given else None)
     assert not found.training
-    assert (found.classes, found.image_shape, found.white) == (CLASSES, SHAPE, 0.5)
+    assert (found.classes, found.image_shape, found.white, found.fit) == (CLASSES, SHAPE, 0.5, "pad")
     right = model.state_dict()
     assert list(found.state_dict()) == list(right)
     assert all(torch.equal(value, right[key]) for key, value in found.state_dict().items())
@@ -179,15 +179,24 @@ def test_a_card_that_is_no_text_at_all(folder: Path, content: bytes) -> None:
         {"plugin": "mnist-cnn"},
         {"plugin": {"name": "mnist-cnn"}},
         {"plugin": {"name": 3, "options": {}}},
+        {"fit": "middle"},
+        {"fit": None},
     ],
     ids=str,
 )
 def test_a_card_of_odd_values(folder: Path, changes: dict[str, Any]) -> None:
     wanted = {"classes": "a list of texts", "image_shape": "channels, height and width", "white": "a number above 0"}
-    wanted["plugin"] = "an object with name and options, or null"
+    wanted |= {"plugin": "an object with name and options, or null", "fit": "one of crop|pad|stretch"}
     edit_card(folder, **changes)
     [(name, value)] = changes.items()
     assert refusal(folder) == f"FOLDER/model.json: {name} is {json.dumps(value)}; wanted {wanted[name]}; the file is broken"
+
+
+def test_a_card_from_before_there_were_ways_to_fit_is_of_crops(folder: Path) -> None:
+    card = json.loads((folder / "model.json").read_text())
+    assert card.pop("fit") == "pad"
+    (folder / "model.json").write_text(json.dumps(card))
+    assert load_model(folder, network()).fit == "crop"
 
 
 def test_a_white_that_is_a_whole_number_beyond_64_bits(folder: Path) -> None:

@@ -96,7 +96,7 @@ def _predictions(
         with within("predicting pictures", start, len(paths)):
             # A folder or device is not opened: an empty name is no file's.
             names = ["" if row in known else path for row, path in enumerate(files)]
-            failed = decode_pictures(names, size, channels, pixels).reasons | known
+            failed = decode_pictures(names, size, channels, pixels, fit=model.fit).reasons | known
         rows = torch.tensor([row for row in range(len(files)) if row not in failed], dtype=torch.int64)
         probabilities = torch.empty(len(files), len(model.classes))
         batches = ((_as_stored(pixels, each, model.white), each) for each in torch.split(rows, batch_size) if len(each))

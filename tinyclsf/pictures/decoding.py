@@ -18,7 +18,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from threading import Thread
-from typing import IO
+from typing import IO, TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from numpy.typing import NDArray
 from tinyclsf.errors import DataError
 from tinyclsf.machine.progress import tell_progress
 from tinyclsf.pictures.picture import PictureError, read_file, read_picture
+
+if TYPE_CHECKING:
+    from tinyclsf.modules import Fit
 
 _SAMPLE = 16  # pictures that are decoded here first, to see how long one takes
 _STARTUP_SECONDS = 0.25  # what a process takes before its first picture
@@ -46,6 +49,7 @@ class Decoding:
     files: Sequence[str]
     size: int
     channels: int
+    fit: Fit
     out: NDArray[np.uint8] | None
     digests: NDArray[np.uint64]
     reasons: dict[int, str] = field(default_factory=dict)
@@ -54,7 +58,7 @@ class Decoding:
         """Decode one picture in this process."""
         try:
             data = read_file(self.files[row])
-            pixels = read_picture(data, self.size, self.channels)
+            pixels = read_picture(data, self.size, self.channels, self.fit)
         except PictureError as error:
             self.reasons[row] = str(error)
             return
@@ -63,14 +67,16 @@ class Decoding:
             self.out[row] = pixels
 
 
-def decode_pictures(files: Sequence[str], size: int, channels: int, out: NDArray[np.uint8] | None = None) -> Decoding:
-    """Decode pictures into the rows of `out`, or without it only try whether they can be read.
+def decode_pictures(
+    files: Sequence[str], size: int, channels: int, out: NDArray[np.uint8] | None = None, *, fit: Fit = "crop"
+) -> Decoding:
+    """Decode pictures into the rows of `out` as `read_picture` does, or without it only try whether they can be read.
 
     As many processes as there are processors share the work, where it is worth starting them.
     Shapes: out (n, channels, size, size).
     Raises: DataError if a process dies over it.
     """
-    decoding = Decoding(files, size, channels, out, np.zeros(len(files), np.uint64))
+    decoding = Decoding(files, size, channels, fit, out, np.zeros(len(files), np.uint64))
     done, next_word = 0, 0.0
     with contextlib.closing(_decode_all(decoding)) as counts:  # so that the processes end even where a listener raises
         for count in counts:
@@ -91,14 +97,15 @@ def processor_count() -> int:
 
 def serve() -> None:
     """The life of a decoding process: chunks of file names come on stdin; pixels, digests and reasons go to stdout."""
-    size, channels, keep = (int(word) for word in sys.argv[1:])
+    size, channels, keep = (int(word) for word in sys.argv[1:4])
+    fit = cast("Fit", sys.argv[4])
     requests = sys.stdin.buffer
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)  # what a library prints must not get among the pixels
         while head := requests.read(4):
             files = [os.fsdecode(name) for name in requests.read(int.from_bytes(head, "little")).split(b"\0")]
             out = np.zeros((len(files), channels, size, size), np.uint8) if keep else None
-            decoding = Decoding(files, size, channels, out, np.zeros(len(files), np.uint64))
+            decoding = Decoding(files, size, channels, fit, out, np.zeros(len(files), np.uint64))
             for row in range(len(files)):
                 decoding.decode(row)
             reasons = b"\0".join(decoding.reasons.get(row, "").encode() for row in range(len(files)))
@@ -175,7 +182,7 @@ def _decode_in_processes(decoding: Decoding, chunks: Sequence[range], processes:
 
 def _start(decoding: Decoding, log: IO[bytes]) -> subprocess.Popen[bytes]:
     program = _PROGRAM.format(ascii([folder for folder in sys.path if isinstance(folder, str)]))
-    words = (decoding.size, decoding.channels, int(decoding.out is not None))
+    words = (decoding.size, decoding.channels, int(decoding.out is not None), decoding.fit)
     return subprocess.Popen(
         [sys.executable, "-c", program, *map(str, words)],
         bufsize=0,

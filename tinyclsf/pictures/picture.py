@@ -8,27 +8,32 @@ from __future__ import annotations
 import os
 import stat
 import warnings
+from collections.abc import Callable
 from functools import cache
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+if TYPE_CHECKING:
+    from tinyclsf.modules import Fit
+
 # Pillow only recognises these by name, or starts another program to draw them.
 _NOT_DRAWN = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 _FIRST = ("JPEG", "PNG", "GIF", "BMP", "PPM")  # tried first, as importing all the others takes longer than decoding a picture
-_GAP = 3  # scaling in two steps, the first one rough and to three times the size, cannot be told from scaling in one
 
 
 class PictureError(Exception):
     """Why a picture cannot be read, in a few words and without its name."""
 
 
-def read_picture(source: str | os.PathLike[str] | bytes, size: int, channels: int) -> NDArray[np.uint8]:
-    """The middle square of a picture, given as a path or as the bytes of a file, scaled to `size` by `size` pixels.
+def read_picture(source: str | os.PathLike[str] | bytes, size: int, channels: int, fit: Fit = "crop") -> NDArray[np.uint8]:
+    """A picture, given as a path or as the bytes of a file, as a square of `size` by `size` pixels.
 
+    fit="crop" takes the middle square; "pad" scales the whole picture to fit and puts it in the middle of black, as Keras does;
+    "stretch" scales the whole picture without keeping its proportions.
     It is turned as its EXIF data say, transparent parts are laid over white, and an animation gives its first frame. Whole
     numbers of 16 bits become 8; floats are taken to end at 1, 255 or 65,535, whichever is the first that holds all of them.
     Shapes: (channels, size, size); channels is 1 for grey or 3 for red, green and blue.
@@ -41,7 +46,7 @@ def read_picture(source: str | os.PathLike[str] | bytes, size: int, channels: in
         warnings.simplefilter("ignore")  # Pillow's, of odd metadata; that a picture is too large is checked below
         try:
             with _opened(data) as image:
-                return _pixels(image, size, channels)
+                return _pixels(image, size, channels, fit)
         except PictureError:
             raise
         except UnidentifiedImageError:
@@ -89,13 +94,15 @@ def _opened(data: bytes) -> ImageFile.ImageFile:
         return Image.open(BytesIO(data), formats=_formats())
 
 
-def _pixels(image: ImageFile.ImageFile, size: int, channels: int) -> NDArray[np.uint8]:
+def _pixels(image: ImageFile.ImageFile, size: int, channels: int, fit: Fit) -> NDArray[np.uint8]:
     width, height = image.size
     if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
         raise PictureError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels")
-    image.draft(None, (_GAP * size, _GAP * size))  # a large JPEG is decoded at a half, a quarter or an eighth
+    # A large JPEG is decoded at a half, a quarter or an eighth; below, a large picture is scaled in two steps, the first one
+    # rough. Down to three times the size neither can be told from scaling at once.
+    image.draft(None, (3 * size, 3 * size))
     image.load()
-    square = _square(_as_8_bit(_upright(image), "RGB" if channels == 3 else "L"), size)
+    square = SQUARES[fit](_as_8_bit(_upright(image), "RGB" if channels == 3 else "L"), size)
     return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1).copy()
 
 
@@ -133,13 +140,28 @@ def _scaled_to_255(values: NDArray[Any]) -> NDArray[np.uint8]:
     return (values * (255 / white)).clip(0, 255).round().astype(np.uint8)
 
 
-def _square(image: Image.Image, size: int) -> Image.Image:
-    width, height = image.size
-    side = min(width, height)
-    if width == height == size:
-        return image
-    left, top = (width - side) / 2, (height - side) / 2
+def cropped(image: Image.Image, size: int) -> Image.Image:
+    """The middle square of a picture, scaled to `size` by `size` pixels."""
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
     if side == size:  # only the edges are cut off: whole pixels, so that nothing is blurred
         left, top = int(left), int(top)
     box = (left, top, left + side, top + side)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=_GAP)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box, reducing_gap=3)
+
+
+def padded(image: Image.Image, size: int) -> Image.Image:
+    """A whole picture, scaled to fit into `size` by `size` pixels, in the middle of black."""
+    width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
+    square = Image.new(image.mode, (size, size))
+    scaled = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3)
+    square.paste(scaled, ((size - width) // 2, (size - height) // 2))
+    return square
+
+
+def stretched(image: Image.Image, size: int) -> Image.Image:
+    """A whole picture, scaled to `size` by `size` pixels without keeping its proportions."""
+    return image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3)
+
+
+SQUARES: dict[Fit, Callable[[Image.Image, int], Image.Image]] = {"crop": cropped, "pad": padded, "stretch": stretched}

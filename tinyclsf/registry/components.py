@@ -151,7 +151,7 @@ def build_model(component: Component, splits: Splits) -> Classifier:
     blame = blamed_on(component.plugin, f"failed for {num_classes} classes of images {shape}")
     with _with_gradients(component.plugin), blame:
         network = check_result(component.plugin, component.factory(shape, num_classes, **component.values), torch.nn.Module)
-    model = Classifier(splits.preprocess, network, splits.classes, shape, splits.white)
+    model = Classifier(splits.preprocess, network, splits.classes, shape, splits.white, splits.fit)
     with blamed_on(component.plugin, f"failed on images {shape}"), torch.no_grad():
         out = model.eval()(torch.zeros(2, *shape))
     dense = isinstance(out, torch.Tensor) and out.layout == torch.strided

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import safetensors
 import safetensors.torch
@@ -16,7 +16,7 @@ from tinyclsf.errors import ConfigurationError, ModelFileError, shape_as_text
 from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.machine.json_text import is_number, is_whole
 from tinyclsf.machine.storage import StrPath, write_json, write_whole
-from tinyclsf.modules import Classifier, Preprocess
+from tinyclsf.modules import Classifier, Fit, Preprocess
 from tinyclsf.registry.options import REQUIRED, read_options
 from tinyclsf.registry.plugins import blamed_on, check_result, find, load
 from tinyclsf.registry.signatures import completed, options_of
@@ -35,6 +35,7 @@ class Card(NamedTuple):
     image_shape: tuple[int, ...]
     white: float
     plugin: dict[str, Any] | None
+    fit: Fit = "crop"  # cards from before have none, and were of nothing else
 
 
 def save_model(model: Classifier, folder: StrPath, *, plugin: Mapping[str, Any] | None = None) -> None:
@@ -58,6 +59,7 @@ def save_card(model: Classifier, folder: Path, *, plugin: Mapping[str, Any] | No
         "classes": list(model.classes),
         "image_shape": list(model.image_shape),
         "white": model.white,
+        "fit": model.fit,
         "plugin": None if plugin is None else dict(plugin),
     }
     write_json(folder / CARD, card)
@@ -88,7 +90,7 @@ def load_model(folder: StrPath, network: nn.Module | None = None) -> Classifier:
         name in state and state[name].numel() == card.image_shape[0] for name in ("preprocess.mean", "preprocess.std")
     ]
     mean, std = ([0.0] * card.image_shape[0] if each else 0.0 for each in per_channel)
-    model = Classifier(Preprocess(mean, std), network, card.classes, card.image_shape, card.white)
+    model = Classifier(Preprocess(mean, std), network, card.classes, card.image_shape, card.white, card.fit)
     _fill(model, state, weights)
     return model.eval()
 
@@ -107,12 +109,12 @@ def read_card(folder: Path) -> Card:
     Raises: ModelFileError if it is missing, broken or of a newer format.
     """
     path = folder / CARD
-    found = read_json(path, "wanted a run folder with a trained model", "a model")
+    found = {**Card._field_defaults, **read_json(path, "wanted a run folder with a trained model", "a model")}
     if {"format", *Card._fields} - set(found):
         raise ModelFileError(f"{path} lacks format, classes, image_shape, white or plugin; it is not a model's")
     if found["format"] != FORMAT:
         raise ModelFileError(f"{path} has format {found['format']} and this tinyclsf reads {FORMAT}; upgrade tinyclsf")
-    classes, shape, white, plugin = (found[name] for name in Card._fields)
+    classes, shape, white, plugin, fit = (found[name] for name in Card._fields)
     named = isinstance(plugin, dict) and isinstance(plugin.get("name"), str) and isinstance(plugin.get("options"), dict)
     texts = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
     sizes = isinstance(shape, list) and len(shape) == 3 and all(is_whole(size, 1) for size in shape)
@@ -121,12 +123,13 @@ def read_card(folder: Path) -> Card:
         ("image_shape", sizes, "channels, height and width"),
         ("white", is_number(white) and white > 0, "a number above 0"),
         ("plugin", plugin is None or named, "an object with name and options, or null"),
+        ("fit", fit in get_args(Fit), f"one of {'|'.join(get_args(Fit))}"),
     ):
         if not holds:
             raise odd_value(path, name, found[name], f"{wanted}; the file is broken")
     if math.prod(shape) > _MOST_VALUES:
         raise ModelFileError(f"{path} is for images of {shape_as_text(shape)}, which are too large; the file is broken")
-    return Card(tuple(classes), tuple(shape), float(white), plugin)
+    return Card(tuple(classes), tuple(shape), float(white), plugin, fit)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
