@@ -25,6 +25,7 @@ from tinyclsf.modules import Fit, Lambda, Preprocess
 from tinyclsf.pictures.decoding import Decoding, decode_pictures, processor_count
 from tinyclsf.pictures.folders import FolderContent, is_named_as_picture, pictures_in, read_folder
 from tinyclsf.pictures.picture import PictureError, read_picture
+from tinyclsf.pictures.picture_source import picture_source
 from tinyclsf.preparation import Preparation, prepared, stratified
 from tinyclsf.recipes import recipe
 from tinyclsf.registry.scripted import ScriptReader, as_source, scripted
@@ -58,6 +59,7 @@ __all__ = [
     "join_names",
     "load_weights",
     "loader",
+    "picture_source",
     "pictures_in",
     "prepared",
     "printable",

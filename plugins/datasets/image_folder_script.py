@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tinyclsf.plugin import ScriptReader, as_source
+from tinyclsf.plugin import Fit, ScriptReader, as_source, picture_source
 
 
 def reader(
-    content: Mapping[str, Any], *, data_dir: Path, size: int, channels: int, seed: int, **others: object
+    content: Mapping[str, Any], *, data_dir: Path, size: int, channels: int, fit: Fit, seed: int, **others: object
 ) -> ScriptReader | None:
     """With Pillow, all pictures at once; None where they were not held in memory."""
     if content["train_checksum"] is None:
@@ -18,39 +18,17 @@ def reader(
     has_splits = (data_dir / "train").is_dir() and any(each.is_dir() for each in (data_dir / "train").iterdir())
     folders = {"train": "train", "valid": "val" if (data_dir / "val").is_dir() else "valid", "test": "test"}
     splits = {name: folder for name, folder in folders.items() if has_splits and (data_dir / folder).is_dir()}
-    mode, shape = ("RGB", "SIZE, SIZE, 3") if channels == 3 else ("L", "SIZE, SIZE, 1")
     code = f'''
-from pathlib import Path
-
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from tinyclsf.plugin import stratified
 
 DATA = Path({as_source(str(data_dir))})
-SIZE = {size}  # pixels
 {_on_lines([as_source(name) for name in content["classes"]], "CLASSES = ")}
 
-
-def read_picture(path: Path) -> Tensor:
-    """The middle square of a picture, {"in colour" if channels == 3 else "in grey"}: ({channels}, SIZE, SIZE) uint8."""
-    with Image.open(path) as image:
-        image.draft(None, (3 * SIZE, 3 * SIZE))  # a large JPEG is decoded at a half, a quarter or an eighth
-        image = ImageOps.exif_transpose(image)  # turned as the camera was held
-        if image.has_transparency_data:
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-        image = image.convert("{mode}")
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    if side == SIZE:  # nothing is scaled then, and whole pixels are cut off
-        left, top = int(left), int(top)
-    box = (left, top, left + side, top + side)
-    square = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR, box=box, reducing_gap=3)
-    return torch.from_numpy(np.array(square).reshape({shape})).permute(2, 0, 1)
-
+{picture_source(size, channels, fit)}
 
 def read_folder(folder: Path) -> tuple[Tensor, Tensor]:
     """All pictures in folder/CLASS, class after class and by name, with the numbers of their classes."""
@@ -58,7 +36,7 @@ def read_folder(folder: Path) -> tuple[Tensor, Tensor]:
     for label, name in enumerate(CLASSES):
         for path in sorted((folder / name).rglob("*"), key=str):
             if path.suffix.lower() in Image.registered_extensions():
-                pictures.append(read_picture(path))
+                pictures.append(torch.from_numpy(read_picture(path)))
                 labels.append(label)
     return torch.stack(pictures), torch.tensor(labels)
 

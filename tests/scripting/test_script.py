@@ -47,6 +47,8 @@ RUNS: dict[str, tuple[str, ...]] = {
     "single-step": ("mnist-cnn", "-d", "train_size=64", "--epochs", "1"),  # of a one-cycle schedule
     "fraction": ("mnist-cnn", *DIGITS, "-d", "fraction=0.5"),
     "pictures": ("torch-clsf", "--data", "image-folder", "--epochs", "2", "-d", "size=12", "--batch-size", "4"),
+    "padded": ("linear", "--data", "image-folder", "--epochs", "1", "-d", "size=9", "-d", "fit=pad"),
+    "stretched": ("linear", "--data", "image-folder", "--epochs", "1", "-d", "size=9", "-d", "fit=stretch"),
     "parts": ("linear", "--data", "image-folder", "--epochs", "2", "-d", "size=9", "-d", "channels=1", "--batch-size", "4"),
     "odd": ("linear", "--data", "image-folder", "--epochs", "1", "-d", "size=9", "--batch-size", "4"),
 }
@@ -102,7 +104,7 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         write_pictures(root / "parted" / part, ("RGB", "L"))
     odd = write_pictures(root / "strange", ("L",))
     Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20) * 100).save(odd / "cat" / "deep.png")
-    folders = {"pictures": photos, "parts": root / "parted", "odd": odd}
+    folders = {"pictures": photos, "padded": photos, "stretched": photos, "parts": root / "parted", "odd": odd}
     mnist = os.environ.get("TINYCLSF_DATA")
     names = [*RUNS, "mnist"] if mnist and Path(mnist, "MNIST", "raw", "train-images-idx3-ubyte").exists() else [*RUNS]
     if "not stress" in request.config.option.markexpr:

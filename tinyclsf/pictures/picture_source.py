@@ -1,0 +1,37 @@
+"""How a picture file becomes pixels, as source that needs NumPy and Pillow alone."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+from tinyclsf.pictures.picture import SQUARES
+
+if TYPE_CHECKING:
+    from tinyclsf.modules import Fit
+
+
+def picture_source(size: int, channels: int, fit: Fit) -> str:
+    """Python with a function `read_picture(path)`, which does what ours does to pictures of 8 bits."""
+    square = SQUARES[fit]
+    mode, colour = ("RGB", "in colour") if channels == 3 else ("L", "in grey")
+    return f'''from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+SIZE = {size}  # pixels
+
+
+{inspect.getsource(square)}
+
+def read_picture(path: str | Path) -> np.ndarray:
+    """A picture as a square, {colour}: ({channels}, SIZE, SIZE) uint8."""
+    with Image.open(path) as image:
+        image.draft(None, (3 * SIZE, 3 * SIZE))  # a large JPEG is decoded at a half, a quarter or an eighth
+        image = ImageOps.exif_transpose(image)  # turned as the camera was held
+        if image.has_transparency_data:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+        square = {square.__name__}(image.convert("{mode}"), SIZE)
+    return np.array(square).reshape(SIZE, SIZE, {channels}).transpose(2, 0, 1)
+'''
