@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.support.commands import Cli
 from tests.support.runs import write_model
 from tinyclsf import Classifier, Preprocess, load_model
+from tinyclsf.pictures.picture_source import picture_source
 from tinyclsf.registry.plugins import find, load, own_version
 from tinyclsf.runs.folder import write_config
 
@@ -25,11 +28,14 @@ def squares(*, classes: int = 3):
     data = Images((y * 20).to(torch.uint8).view(24, 1, 1, 1).expand(24, 1, 5, 5).contiguous(), y)
     return Splits(data, data, None, tuple(f"class {at}" for at in range(classes)), (1, 5, 5), Preprocess())
 """
-USAGE = [
-    "import tinyclsf, torch",
-    "images = torch.zeros(8, 1, 5, 5, dtype=torch.uint8)  # yours go here",
-    "logits = tinyclsf.load_exported('runs/first/export.safetensors')(images)",
-]
+USAGE = f"""import tinyclsf, torch
+{picture_source(5, 1, "crop")}
+
+images = read_picture("photo.jpg")[None]  # yours go here
+model = tinyclsf.load_exported('runs/first/export.safetensors')
+logits = model(torch.from_numpy(images))
+classes = model.classifier.classes
+print([classes[index] for index in logits.argmax(1)])"""
 
 
 @pytest.fixture
@@ -46,23 +52,28 @@ def make_run(cli: Cli, install: Callable[..., None]) -> Callable[..., Path]:
     return make
 
 
-def test_what_goes_in_and_comes_out_and_how_to_use_it(cli: Cli, make_run: Callable[..., Path]) -> None:
+def test_what_goes_in_and_comes_out_and_how_to_use_it(
+    cli: Cli, make_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     run = make_run()
     result = cli("export", "first", "--to", "safetensors")
     assert (result.code, result.err) == (0, "")
     path = run / "export.safetensors"
-    *rows, title, first, second, third, last = result.out.splitlines()
-    assert rows == [
+    rows, _, rest = result.out.partition("\nin Python\n")
+    assert rows.splitlines() == [
         "input    images: uint8 (n, 1, 5, 5), pixels 0..255",
         "output   logits: float32 (n, 3)",
         "classes  class 0, class 1 and class 2; the file's metadata holds them",
         "checked  on 24 valid images: largest difference 0.0e+00 of 1.0e-04 allowed, all classes equal",
     ]
-    assert (title, last) == ("in Python", f"{path}: safetensors, {path.stat().st_size / 1e6:.2f} MB")
-    assert [line.removeprefix("  ") for line in (first, second, third)] == USAGE
+    *usage, last = rest.splitlines()
+    assert last == f"{path}: safetensors, {path.stat().st_size / 1e6:.2f} MB"
+    assert dedent("\n".join(usage)) == USAGE
+    Image.new("L", (7, 9), 100).save("photo.jpg")
     found: dict[str, Any] = {}
-    exec("\n".join(line.removeprefix("  ") for line in (first, second, third)), found)
-    assert torch.equal(found["logits"], load_model(run)(torch.zeros(8, 1, 5, 5)))
+    exec(USAGE, found)
+    assert torch.equal(found["logits"], load_model(run)(torch.full((1, 1, 5, 5), 100)))
+    assert capsys.readouterr().out == f"['class {found['logits'].argmax()}']\n"
 
 
 def test_the_document(cli: Cli, make_run: Callable[..., Path]) -> None:
@@ -82,7 +93,7 @@ def test_the_document(cli: Cli, make_run: Callable[..., Path]) -> None:
         "output": {"name": "logits", "type": "float32", "shape": ["n", 3]},
         "classes": ["class 0", "class 1", "class 2"],
         "checked": {"images": 24, "split": "valid", "max_difference": 0.0, "tolerance": 1e-4, "same_classes": 24},
-        "usage": "\n".join(USAGE),
+        "usage": USAGE,
         "versions": {"tinyclsf": own_version(), "torch": torch.__version__},
     }
 
@@ -100,7 +111,8 @@ def test_many_classes_are_cut_short_and_lost_data_is_told(cli: Cli, make_run: Ca
     assert lines[2].endswith("class 8, class 9 and 1 more; the file's metadata holds them")
     assert lines[3].startswith("checked  on 256 random images: ")
     assert lines[-1].startswith("it's.safetensors: safetensors, ")
-    exec("\n".join(line.removeprefix("  ") for line in lines[5:8]), {})
+    Image.new("L", (5, 5)).save("photo.jpg")
+    exec(dedent("\n".join(lines[5:-1])), {})
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -21,7 +23,8 @@ from tinyclsf.deployment import export
 from tinyclsf.deployment.export import Export, export_model
 from tinyclsf.deployment.exported_files import blaming_the_file, load_exported
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, PluginError, StorageError, TinyclsfError
-from tinyclsf.modules import Classifier, Preprocess
+from tinyclsf.modules import Classifier, Fit, Preprocess
+from tinyclsf.pictures.picture import read_picture
 from tinyclsf.registry.plugins import find, load, own_version
 from tinyclsf.runs.trained_run import load_run
 
@@ -94,11 +97,11 @@ def by_hand(run: Path, pixels: Tensor) -> Tensor:
 
 def check_used_as_it_says(exported: Export, run: Path) -> None:
     """The lines that show how to use a file give the model's logits."""
-    first, second, *others = exported.usage.splitlines()
+    *begun, model = exported.usage.partition("# yours go here")
     found: dict[str, Any] = {}
-    exec(first + "\n" + second, found)
+    exec("".join(begun), found)
     found["images"] += 7
-    exec("\n".join(others), found)
+    exec(model, found)
     right = by_hand(run, torch.full((8, *SHAPE), 7, dtype=torch.uint8))
     torch.testing.assert_close(torch.as_tensor(found["logits"]), right, rtol=1e-5, atol=1e-5)
 
@@ -125,6 +128,7 @@ CARD = {
     "classes": list(CLASSES),
     "image_shape": list(SHAPE),
     "white": 1.0,
+    "fit": "crop",
     "plugin": {"name": "mnist-cnn", "options": {}},
     "input": "images: uint8 (n, 2, 7, 7), pixels 0..255",
     "output": "logits (n, 3), one for each class in the order of classes",
@@ -181,6 +185,38 @@ def test_safetensors_of_an_opened_run(make_run: MakeRun) -> None:
     found = load_exported(str(exported.path))
     assert (found.training, found.classifier.classes) == (False, CLASSES)
     torch.testing.assert_close(found(PIXELS), by_hand(run, PIXELS), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("to", "fit"), [("safetensors", "crop"), ("pt2", "pad"), ("onnx", "stretch")])
+def test_the_usage_sees_a_picture_as_training_did_and_names_its_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], to: str, fit: Fit
+) -> None:
+    if to == "onnx":
+        pytest.importorskip("onnxscript", reason="onnxscript is not here: pip install 'tinyclsf[onnx]'")
+    torch.manual_seed(0)
+    network = load(find("model", "linear"))((3, 8, 8), 2)
+    classifier = Classifier(Preprocess(), network, CLASSES[:2], (3, 8, 8), fit=fit)
+    run = write_model(tmp_path / "run", classifier, "linear", {"data": {"name": "none", "options": {}}})
+    with pytest.warns(DataWarning):
+        usage = export_model(run, to).usage
+    runtime = {"onnx": "json, onnxruntime", "pt2": "json, torch", "safetensors": "tinyclsf, torch"}[to]
+    assert [line for line in usage.splitlines() if "import" in line] == [
+        *(f"import {runtime}", "from pathlib import Path", "import numpy as np", "from PIL import Image, ImageOps")
+    ]
+    monkeypatch.chdir(tmp_path)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    colours = np.random.default_rng(0).integers(0, 256, (5, 3, 4), dtype=np.uint8)
+    Image.fromarray(colours[..., :3]).resize((90, 150), Image.Resampling.BICUBIC).save("photo.jpg", exif=turned)
+    Image.fromarray(colours).save("clear.png")
+    for name in ("photo.jpg", "clear.png"):
+        found: dict[str, Any] = {}
+        exec(usage.replace("photo.jpg", name), found)
+        images = read_picture(name, 8, 3, fit)[None]
+        np.testing.assert_array_equal(found["images"], images)
+        with torch.no_grad():
+            expected = CLASSES[classifier(torch.from_numpy(images)).argmax()]
+        assert capsys.readouterr().out == f"['{expected}']\n"
 
 
 @pytest.mark.parametrize(("to", "size", "checked"), [("safetensors", 300, 256), ("pt2", 1, 1)])

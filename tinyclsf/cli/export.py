@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 import click
@@ -56,9 +57,8 @@ def _text(exported: Export) -> str:
         ("checked", _checked(exported.checked)),
     ]
     what = exported.format if exported.opset is None else f"{exported.format}, opset {exported.opset}"
-    usage = [f"  {line}" for line in exported.usage.splitlines()]
     file = f"{exported.path}: {what}, {exported.bytes / 1e6:.2f} MB"
-    return "\n".join([*columns(rows, indent=""), "in Python", *usage, file])
+    return "\n".join([*columns(rows, indent=""), "in Python", indent(exported.usage, "  "), file])
 
 
 def _checked(check: Check) -> str:

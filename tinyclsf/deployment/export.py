@@ -27,10 +27,12 @@ from tinyclsf.deployment.exported_files import (
     write_pt2,
     write_safetensors,
 )
+from tinyclsf.deployment.prediction import takes_pictures
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, TinyclsfError
 from tinyclsf.machine.arguments import as_path
 from tinyclsf.machine.storage import StrPath, check_target, write_whole
-from tinyclsf.modules import Classifier
+from tinyclsf.modules import Classifier, Fit
+from tinyclsf.pictures.picture_source import picture_source
 from tinyclsf.registry.plugins import own_version
 from tinyclsf.runs.models import CARD, FORMAT, WEIGHTS, read_card
 from tinyclsf.runs.trained_run import TrainedRun, choose_split, load_run, load_splits
@@ -38,6 +40,26 @@ from tinyclsf.runs.trained_run import TrainedRun, choose_split, load_run, load_s
 FILES = {"onnx": "model.onnx", "pt2": "model.pt2", "safetensors": "export.safetensors"}
 _WRITERS: dict[str, Callable[..., int | None]] = {"onnx": write_onnx, "pt2": write_pt2, "safetensors": write_safetensors}
 _LOADERS: dict[str, Callable[[Path], Any]] = {"onnx": load_onnx, "pt2": load_pt2, "safetensors": load_exported}
+_USES = {
+    "onnx": (
+        "json, onnxruntime",
+        """model = onnxruntime.InferenceSession({path})
+logits = model.run(["logits"], {{"images": images}})[0]
+classes = json.loads(model.get_modelmeta().custom_metadata_map["classes"])""",
+    ),
+    "pt2": (
+        "json, torch",
+        """card = {{"card.json": ""}}
+logits = torch.export.load({path}, extra_files=card).module()(torch.from_numpy(images))
+classes = json.loads(card["card.json"])["classes"]""",
+    ),
+    "safetensors": (
+        "tinyclsf, torch",
+        """model = tinyclsf.load_exported({path})
+logits = model(torch.from_numpy(images))
+classes = model.classifier.classes""",
+    ),
+}
 _ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 _CHECKED_IMAGES = 256
 _CHECKED_VALUES = 1 << 23  # pixel values in all, so that large images in large networks take no minutes
@@ -64,6 +86,7 @@ class Export:
     bytes: int
     classes: tuple[str, ...]
     image_shape: tuple[int, ...]
+    fit: Fit
     output_type: str
     opset: int | None
     checked: Check
@@ -81,20 +104,15 @@ class Export:
 
     @property
     def usage(self) -> str:
-        """A few lines of Python that use the file."""
-        shape, path = ", ".join(map(str, (8, *self.image_shape))), str(self.path)
-        if self.format == "onnx":
-            return (
-                "import numpy, onnxruntime\n"
-                f'images = numpy.zeros(({shape}), "uint8")  # yours go here\n'
-                f"model = onnxruntime.InferenceSession({path!r})\n"
-                'logits = model.run(["logits"], {"images": images})[0]'
-            )
-        if self.format == "pt2":
-            module, call = "torch", f"torch.export.load({path!r}).module()(images)"
-        else:
-            module, call = "tinyclsf, torch", f"tinyclsf.load_exported({path!r})(images)"
-        return f"import {module}\nimages = torch.zeros({shape}, dtype=torch.uint8)  # yours go here\nlogits = {call}"
+        """Python that uses the file: on a picture, read as training read its own, where images are such that they can be."""
+        modules, use = _USES[self.format]
+        channels, size, _ = shape = self.image_shape
+        reader, images = "import numpy as np", f'np.zeros({(8, *shape)}, "uint8")'
+        if takes_pictures(shape):
+            reader, images = picture_source(size, channels, self.fit) + "\n", 'read_picture("photo.jpg")[None]'
+        used = use.format(path=repr(str(self.path)))
+        told = "print([classes[index] for index in logits.argmax(1)])"
+        return f"import {modules}\n{reader}\nimages = {images}  # yours go here\n{used}\n{told}"
 
 
 def export_model(run: StrPath | TrainedRun, to: str = "onnx", out: StrPath | None = None) -> Export:
@@ -124,7 +142,7 @@ def export_model(run: StrPath | TrainedRun, to: str = "onnx", out: StrPath | Non
         content = made.read_bytes()
     write_whole(path, lambda file: file.write(content))
     shape = tuple(classifier.image_shape)
-    return Export(path, to, len(content), classifier.classes, shape, output_type, opset, checked, versions)
+    return Export(path, to, len(content), classifier.classes, shape, classifier.fit, output_type, opset, checked, versions)
 
 
 def _check_place(path: Path, to: str) -> None:

@@ -113,9 +113,14 @@ def _as_stored(pixels: NDArray[np.uint8], rows: Tensor, white: float) -> Tensor:
     return x if white == 255 else x.float().mul_(white).div_(255)
 
 
+def takes_pictures(image_shape: tuple[int, ...]) -> bool:
+    """Whether pictures can be made into images of a shape: squares, in grey or colour."""
+    return len(image_shape) == 3 and image_shape[0] in (1, 3) and image_shape[1] == image_shape[2]
+
+
 def _square(model: Classifier) -> tuple[int, int]:
     shape = model.image_shape
-    if len(shape) != 3 or shape[0] not in (1, 3) or shape[1] != shape[2]:
+    if not takes_pictures(shape):
         raise ConfigurationError(
             f"the model takes images of {shape_as_text(shape)}, and pictures can only be made square, "
             "with 1 or 3 channels; train it on such images, or call it in Python"
