@@ -141,6 +141,39 @@ def test_what_a_person_asks_goes_before_a_data_sets_own_way(
     assert not torch.equal(torch.arange(100 - size, 100), by_class)
 
 
+@pytest.mark.parametrize("own_valid", [False, True])
+@pytest.mark.parametrize(
+    "options", [{}, {"valid_ratio": 0.3}, {"valid_size": 20, "split": "tail"}, {"fraction": 0.5, "normalize": "stats"}], ids=str
+)
+def test_what_tests_is_set_aside_first_and_the_rest_is_split_as_ever(options: dict[str, Any], own_valid: bool) -> None:
+    def split(train: Images, test: Images | None, **more: Any) -> tuple[Images, Images, Images]:
+        valid = images(labels({0: 60, 1: 40}, seed=1)) if own_valid else None
+        prepare = Preparation(**options, **more)
+        return parts(prepare.splits(train, test, tuple("0123"), valid=valid, own_size=90, own_split="tail"))
+
+    given = images(labels(UNEVEN))
+    x, y = given.x.clone(), given.y.clone()
+    rows = Preparation(test_ratio=0.2, seed=3).tested(y)
+    right = Images(x[rows], y[rows])
+    assert counted(right.y) == {0: 100, 1: 18, 2: 2}  # by share 100, 18, 1.8 and 0.2
+    rest = torch.ones(len(y), dtype=torch.bool).index_fill(0, rows, False)
+    expected = split(Images(x[rest], y[rest]), right, seed=3)
+    found = split(given, None, seed=3, test_ratio=0.2)
+    assert all(same(one, other) for one, other in zip(found, expected, strict=True))
+    assert not torch.equal(Preparation(test_ratio=0.2, seed=4).tested(y), rows)
+
+
+def test_every_image_of_a_class_is_as_likely_to_test_and_to_validate() -> None:
+    times = torch.zeros(2, 50)
+    for seed in range(500):
+        given = Images(torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1), torch.arange(50) // 20 % 2)
+        _, valid, test = parts(Preparation(test_ratio=0.2, valid_ratio=0.25, seed=seed).splits(given, None, ("a", "b")))
+        for row, split in zip(times, (valid, test), strict=True):
+            row[split.x.flatten().long()] += 1
+    assert times.min() > 60  # 100 is to be expected, with a deviation of 9
+    assert times.max() < 140
+
+
 def test_parts_are_views_of_the_images_in_their_order() -> None:
     given = images(labels(UNEVEN))
     x, y = given.x.clone(), given.y.clone()
@@ -309,7 +342,10 @@ def test_unit_and_half_are_of_white(normalize: Literal["unit", "half"], expected
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"valid_ratio": 0.3}, {"valid_size": 20, "split": "tail"}, {"fraction": 0.5}, {"valid_ratio": 0.3, "fraction": 0.5}],
+    [
+        *({}, {"valid_ratio": 0.3}, {"valid_size": 20, "split": "tail"}, {"fraction": 0.5}),
+        *({"valid_ratio": 0.3, "fraction": 0.5}, {"test_ratio": 0.2}, {"test_ratio": 0.2, "valid_ratio": 0.3}),
+    ],
 )
 def test_the_files_of_images_follow_them(options: dict[str, Any]) -> None:
     x = torch.arange(90, dtype=torch.uint8).view(90, 1, 1, 1)
@@ -336,6 +372,7 @@ def test_stats_are_of_the_images_that_are_trained_on_and_no_others() -> None:
 
 BELOW_ONE = "wanted more than 0 and less than 1"
 UP_TO_ONE = "wanted more than 0 and at most 1"
+HAS_A_TEST = "the data set has a test split of its own, and test_ratio asks for another; leave it out"
 
 
 @pytest.mark.parametrize(
@@ -348,6 +385,10 @@ UP_TO_ONE = "wanted more than 0 and at most 1"
         ({"valid_ratio": 10.0}, f"valid_ratio is 10.0; {BELOW_ONE}"),
         ({"valid_ratio": float("nan")}, f"valid_ratio is nan; {BELOW_ONE}"),
         ({"valid_ratio": float("inf")}, f"valid_ratio is inf; {BELOW_ONE}"),
+        ({"test_ratio": 0.0}, f"test_ratio is 0.0; {BELOW_ONE}"),
+        ({"test_ratio": 1.0}, f"test_ratio is 1.0; {BELOW_ONE}"),
+        ({"test_ratio": float("nan")}, f"test_ratio is nan; {BELOW_ONE}"),
+        ({"test_ratio": 0.2}, HAS_A_TEST),
         ({"valid_size": 0}, "valid_size is 0; wanted at least 1"),
         ({"valid_size": -7}, "valid_size is -7; wanted at least 1"),
         ({"fraction": 0.0}, f"fraction is 0.0; {UP_TO_ONE}"),
@@ -386,6 +427,16 @@ def test_a_word_that_there_is_not_is_refused_in_python_too(name: str, value: str
     assert found == f"{name} is '{value}'; wanted one of {words}"
 
 
+@pytest.mark.parametrize(("ratio", "size"), [(0.04, 0), (0.9, 9)])
+def test_a_test_ratio_that_leaves_a_part_empty_is_refused(ratio: float, size: int) -> None:
+    given = images(labels({0: 5, 1: 5}))
+    found = message(lambda: Preparation(test_ratio=ratio).splits(given, None, ("a", "b")), ConfigurationError)
+    wanted = "wanted at least 1, and 2 left to train and to validate with"
+    assert found == f"test_ratio {ratio} sets {size} of 10 images aside; {wanted}"
+    least = parts(Preparation(test_ratio=0.8, valid_size=1).splits(given, None, ("a", "b")))
+    assert [len(part) for part in least] == [1, 1, 8]
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_images_than_two_parts_need_are_the_datas_fault(count: int) -> None:
     given = images(torch.zeros(count, dtype=torch.int64))
@@ -420,6 +471,7 @@ def stripes(prepare: Preparation, *, size: int, tone: float | None = None) -> Sp
 
 SHARED = {
     "normalize": Option("normalize", Literal["unit", "half", "stats"], "unit"),
+    "test_ratio": Option("test_ratio", float | None, None),
     "valid_ratio": Option("valid_ratio", float | None, None),
     "valid_size": Option("valid_size", int | None, None),
     "split": Option("split", Literal["auto", "stratified", "tail"], "auto"),
@@ -474,6 +526,8 @@ def test_a_plugin_of_any_style_gets_the_options(cli: Any, install: Install, futu
     size = ("-d", "size=4") if "size" in parameters else ()
     result = cli("fit", "mnist-logistic", "--data", "bars", *size, "-d", "valid_size=13", "--epochs", "1", "--json")
     assert (result.code, result.document["held_out"]["images"]) == (0, 13)
+    result = cli("fit", "mnist-logistic", "--data", "bars", *size, "-d", "test_ratio=0.25", "--epochs", "1", "--json")
+    assert [result.document["held_out"][name] for name in ("split", "images")] == ["test", 10]
 
 
 def test_an_option_of_its_own_with_a_shared_name_is_the_plugins_fault(cli: Any, install: Install) -> None:
@@ -522,6 +576,8 @@ def test_every_data_set_takes_every_shared_option(dataset: Built) -> None:
     assert len(drawn) == 40
     assert same(as_before, test)
     assert tuple(splits.preprocess(train.x).aminmax()) == (-1.0, 1.0)
+
+    assert message(lambda: plugin(**own, test_ratio=0.2), ConfigurationError) == HAS_A_TEST
 
     _, last, _ = parts(plugin(**own, valid_size=40, split="tail"))
     assert same(last, Images(valid.x[-40:], valid.y[-40:]))

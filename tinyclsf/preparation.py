@@ -27,6 +27,8 @@ class Preparation:
 
     `valid_ratio` or `valid_size` of the training images validate: the same share of every class, drawn by `seed`; with
     `split="tail"` the last ones. Where none of the three is given, a data set is split in its own way.
+    `test_ratio` of the training images are set aside to test with, before any that validate are: the same share of every class,
+    drawn by `seed`. A data set that has a test split of its own refuses it.
     `fraction` below 1 keeps the same number of training images of every class, and so no more than the rarest class has of
     each; a smaller fraction lies within a larger one.
     `normalize` scales to 0..1 ("unit"), to -1..1 ("half"), by the training images' mean and deviation ("stats"), or by those of
@@ -35,6 +37,7 @@ class Preparation:
     """
 
     normalize: Literal["unit", "half", "stats", "imagenet"] = "unit"
+    test_ratio: float | None = None
     valid_ratio: float | None = None
     valid_size: int | None = None
     split: Literal["auto", "stratified", "tail"] = "auto"
@@ -49,8 +52,9 @@ class Preparation:
                 raise ConfigurationError(f"{name} is '{value}'; wanted one of {'|'.join(words)}")
         if self.valid_ratio is not None and self.valid_size is not None:
             raise ConfigurationError("valid_ratio and valid_size are both given; give one of them")
-        if self.valid_ratio is not None and not 0 < self.valid_ratio < 1:
-            raise ConfigurationError(f"valid_ratio is {self.valid_ratio}; wanted more than 0 and less than 1")
+        for name, ratio in (("test_ratio", self.test_ratio), ("valid_ratio", self.valid_ratio)):
+            if ratio is not None and not 0 < ratio < 1:
+                raise ConfigurationError(f"{name} is {ratio}; wanted more than 0 and less than 1")
         if self.valid_size is not None and self.valid_size < 1:
             raise ConfigurationError(f"valid_size is {self.valid_size}; wanted at least 1")
         if not 0 < self.fraction <= 1:
@@ -79,8 +83,12 @@ class Preparation:
         `valid` is the set's own validation split; it joins the training images where the person asks for a split. `own_size`
         and `own_split` are how a set without one splits itself where nothing is said: a fifth, by class.
         Units: `white` is what white is stored as.
-        Raises: ConfigurationError if the images are too few for what was asked.
+        Raises: ConfigurationError if the images are too few for what was asked, or `test_ratio` is given and `test` too.
         """
+        if test is not None:
+            self.refuse_test_ratio()
+        elif self.test_ratio is not None:
+            train, test = set_aside(train, self.tested(train.y))
         if valid is not None and self.asks_for_a_split:
             own_size = len(valid)
             paths = None if train.paths is None or valid.paths is None else [*train.paths, *valid.paths]
@@ -90,6 +98,27 @@ class Preparation:
         train = self.thinned(train)
         channels, height, width = train.x.shape[1:]
         return Splits(train, valid, test, classes, (channels, height, width), self.scaling(train, white), white)
+
+    def refuse_test_ratio(self) -> None:
+        """For a data set that has a test split of its own.
+
+        Raises: ConfigurationError if `test_ratio` asks for another.
+        """
+        if self.test_ratio is not None:
+            raise ConfigurationError("the data set has a test split of its own, and test_ratio asks for another; leave it out")
+
+    def tested(self, y: Tensor) -> Tensor:
+        """The rows of labels y (n,) that test, ascending; where `test_ratio` is given.
+
+        Raises: ConfigurationError if there would be nothing to test with, or fewer than two left to train and to validate with.
+        """
+        size = round((self.test_ratio or 0) * len(y))
+        if not 0 < size < len(y) - 1:
+            raise ConfigurationError(
+                f"test_ratio {self.test_ratio} sets {size:,} of {len(y):,} images aside; wanted at least 1, and 2 left to "
+                "train and to validate with"
+            )
+        return stratified(y, size, self.seed)
 
     def held_out(
         self, y: Tensor, *, own_size: int | None = None, own_split: Literal["stratified", "tail"] = "stratified"

@@ -21,11 +21,12 @@ def digits(prepare: Preparation, *, train_size: int = 50_000) -> Splits:
 
     The held-out digits are never jittered. `seed` shuffles the digits into the splits and draws the jitter.
     Shapes: x (n, 1, 28, 28) uint8 in 0..255; y (n,) int64 in 0..9.
-    Raises: ConfigurationError if train_size is below 1.
+    Raises: ConfigurationError if train_size is below 1, or test_ratio is given.
     Source: Alpaydin, Kaynak 1998, "Optical recognition of handwritten digits", test set (UCI, doi:10.24432/C50P49, CC BY 4.0).
     """
     if train_size < 1:
         raise ConfigurationError(f"train_size is {train_size}; wanted at least 1")
+    prepare.refuse_test_ratio()
     with np.load(Path(__file__).with_name("digits.npz")) as file:
         images, labels = (torch.from_numpy(file[name]) for name in ("images", "labels"))
     generator = torch.Generator().manual_seed(prepare.seed)

@@ -64,7 +64,7 @@ def image_folder(
     be read.
     Shapes: x (n, channels, size, size) uint8 in 0..255; y (n,) int64, the class's place among the sorted names of folders.
     Raises: DataError if the folders are laid out otherwise, or a picture cannot be read; ConfigurationError without data_dir,
-    if size is below 1, or a split is asked for where there is a valid folder.
+    if size is below 1, or a split is asked for where there is a folder of it.
     """
     data_dir = check_options(data_dir=data_dir)
     if size < 1:
@@ -74,6 +74,11 @@ def image_folder(
         raise ConfigurationError(
             f"{printable(data_dir)} has a folder to validate with, and valid_ratio, valid_size or split asks for another "
             "split; leave those options out, or take the folder away"
+        )
+    if "test" in tree.splits and prepare.test_ratio is not None:
+        raise ConfigurationError(
+            f"{printable(data_dir)} has a folder to test with, and test_ratio asks for another split; leave that option out, "
+            "or take the folder away"
         )
     splits = _divided(prepare, tree.splits)
     paths = [path for split in splits.values() for path in split.paths]
@@ -127,12 +132,12 @@ class PictureFiles(Dataset[tuple[Tensor, int]]):
 
 
 def _divided(prepare: Preparation, splits: dict[str, Files]) -> dict[str, Files]:
-    """The splits with one to validate with, and with what `fraction` keeps to train on."""
+    """The splits with those to test and to validate with that are asked for, and with what `fraction` keeps to train on."""
     train, others = splits["train"], {name: split for name, split in splits.items() if name != "train"}
+    if prepare.test_ratio is not None:
+        train, others["test"] = train.parted(prepare.tested(torch.tensor(train.labels)).tolist())
     if "valid" not in splits:
-        held_out = _held_out(prepare, torch.tensor(train.labels))
-        rest = sorted(set(range(len(train.labels))).difference(held_out))
-        train, others["valid"] = train.taken(rest), train.taken(held_out)
+        train, others["valid"] = train.parted(_held_out(prepare, torch.tensor(train.labels)))
     return {"train": train.taken(prepare.kept(torch.tensor(train.labels)).tolist()), **others}
 
 

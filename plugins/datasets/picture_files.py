@@ -34,6 +34,10 @@ class Files:
         """Some of them."""
         return Files([self.paths[row] for row in rows], [self.labels[row] for row in rows])
 
+    def parted(self, rows: Sequence[int]) -> tuple[Files, Files]:
+        """Those that are not in the rows, and those that are."""
+        return self.taken(sorted(set(range(len(self.paths))).difference(rows))), self.taken(rows)
+
 
 @dataclass(frozen=True)
 class Tree:

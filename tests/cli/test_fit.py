@@ -101,7 +101,7 @@ def test_the_header_says_every_value_and_where_it_came_from(cli: Any, monkeypatc
     assert lines[:-5] == [
         "data digits default",
         "train_size 640 -d",
-        "options normalize unit, valid_ratio none, valid_size none, split auto, fraction 1.0, seed 0 default",
+        "options normalize unit, test_ratio none, valid_ratio none, valid_size none, split auto, fraction 1.0, seed 0 default",
         "640 train, 360 valid, 360 test; 10 classes; 1x28x28",
         "model mnist-cnn argument",
         "options manual false default",
@@ -249,7 +249,8 @@ CASES = [
     (("fit", "mnist-cnn-sequential", "-m", "width=3"), "model mnist-cnn-sequential has no option 'width'; it takes none", None),
     (
         ("fit", "mnist-cnn", "-d", "sead=1"),
-        "dataset digits has no option 'sead'; it takes train_size, normalize, valid_ratio, valid_size, split, fraction, seed",
+        "dataset digits has no option 'sead'; "
+        "it takes train_size, normalize, test_ratio, valid_ratio, valid_size, split, fraction, seed",
         "did you mean 'seed'?",
     ),
     (("fit", "mnist-cnn", "-m", "=3"), "invalid value for '-m': '=3' is not KEY=VALUE", None),
@@ -376,6 +377,7 @@ def test_list_and_info(cli: Any) -> None:
         "test_images": "none or str",
         "test_labels": "none or str",
         "normalize": "one of unit|half|stats|imagenet",
+        "test_ratio": "none or float",
         "valid_ratio": "none or float",
         "valid_size": "none or int",
         "split": "one of auto|stratified|tail",

@@ -24,6 +24,7 @@ from tinyclsf import Images, Splits
 from tinyclsf.batches.loaders import loader
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning
 from tinyclsf.machine import progress
+from tinyclsf.plugin import Preparation
 from tinyclsf_plugins.datasets import image_folder as module
 from tinyclsf_plugins.datasets.image_folder import PictureFiles, image_folder
 
@@ -107,6 +108,33 @@ def test_the_tail_is_the_last_of_each_class_by_name(plant: Plant) -> None:
     rest = [photos / f"train/{name}.png" for name in ("cat/00", "cat/01", "cat/02", "cat/03", "dog/00", "dog/01")]
     assert torch.equal(part(splits, "train").x, torch.stack([pixels(path) for path in rest]))
     assert sizes(splits) == [6, 3, 2]
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_share_of_each_class_is_set_aside_to_test_first(plant: Plant, in_memory: bool) -> None:
+    photos = plant(cat=10, dog=5)
+    splits = read(photos, test_ratio=0.4, split="tail", valid_size=3, in_memory=in_memory)
+    names: dict[str, list[str]] = {}
+    for name, dataset in splits.by_name.items():
+        xb, yb = next(iter(loader(dataset, 16)))
+        paths = dataset.paths  # type: ignore[attr-defined]
+        assert torch.equal(xb, torch.stack([pixels(Path(path)) for path in paths]))
+        assert yb.tolist() == [int("dog" in path) for path in paths]
+        names[name] = [path.removeprefix(f"{photos}/") for path in paths]
+    every = [*(f"cat/{at:02}.png" for at in range(10)), *(f"dog/{at:02}.png" for at in range(5))]
+    rows = Preparation(test_ratio=0.4).tested(torch.tensor([0] * 10 + [1] * 5)).tolist()
+    rest = [every[row] for row in range(15) if row not in rows]
+    assert names == {"train": [*rest[:4], *rest[6:8]], "valid": [*rest[4:6], *rest[8:]], "test": [every[row] for row in rows]}
+
+
+def test_a_test_split_cannot_be_asked_for_where_there_is_one(plant: Plant) -> None:
+    photos = plant(train__cat=9, train__dog=9, valid__cat=1, valid__dog=1)
+    assert sizes(read(photos, test_ratio=0.5)) == [9, 2, 9]
+    plant(test__cat=1, test__dog=1)
+    assert error_of(photos, test_ratio=0.5)[0] == (
+        f"{photos} has a folder to test with, and test_ratio asks for another split; leave that option out, "
+        "or take the folder away"
+    )
 
 
 def test_a_fraction_has_as_many_of_each_class_and_nothing_else_is_decoded(plant: Plant) -> None:

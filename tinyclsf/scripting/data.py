@@ -13,7 +13,7 @@ from tinyclsf.registry.scripted import ScriptReader, as_source
 from tinyclsf.scripting.hooks import ask, written_out
 from tinyclsf.scripting.sources import Sources
 
-_WHOLE = {name: getattr(Preparation(), name) for name in ("valid_ratio", "valid_size", "split", "fraction")}
+_WHOLE = {name: getattr(Preparation(), name) for name in ("test_ratio", "valid_ratio", "valid_size", "split", "fraction")}
 
 
 class Reader(NamedTuple):
