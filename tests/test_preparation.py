@@ -16,6 +16,7 @@ import torch
 from sklearn.datasets import load_digits  # type: ignore[import-untyped]
 from sklearn.model_selection import StratifiedShuffleSplit  # type: ignore[import-untyped]
 from torch import Tensor
+from torchvision.transforms.v2.functional import normalize  # type: ignore[import-untyped]
 
 from tests.support.commands import Install
 from tests.support.messages import message
@@ -358,6 +359,18 @@ def test_the_files_of_images_follow_them(options: dict[str, Any]) -> None:
         assert split.paths == [str(number) for number in split.x.flatten().tolist()]
 
 
+def test_imagenet_is_the_scaling_that_torchvisions_networks_expect() -> None:
+    x = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+    layer = Preparation(normalize="imagenet").scaling(Images(x, torch.zeros(4, dtype=torch.int64)))
+    theirs = normalize(x / 255, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+    torch.testing.assert_close(layer(x), theirs)
+    grey = images(torch.arange(4))
+    assert message(lambda: Preparation(normalize="imagenet", valid_size=1).splits(grey, None, tuple("abcd"))) == (
+        "the data is scaled by a mean for each of 3 channels and its images have 1; normalize=imagenet is for RGB images: "
+        "choose another, or -d channels=3 where the data set has that"
+    )
+
+
 def test_stats_are_of_the_images_that_are_trained_on_and_no_others() -> None:
     given = images(labels({0: 60, 1: 40}))
     given.x[80:] = 255  # these validate
@@ -470,7 +483,7 @@ def stripes(prepare: Preparation, *, size: int, tone: float | None = None) -> Sp
 
 
 SHARED = {
-    "normalize": Option("normalize", Literal["unit", "half", "stats"], "unit"),
+    "normalize": Option("normalize", Literal["unit", "half", "stats", "imagenet"], "unit"),
     "test_ratio": Option("test_ratio", float | None, None),
     "valid_ratio": Option("valid_ratio", float | None, None),
     "valid_size": Option("valid_size", int | None, None),

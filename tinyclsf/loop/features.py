@@ -23,7 +23,7 @@ class OnFeatures(Classifier):
     """
 
     def __init__(self, model: Classifier, head: str) -> None:
-        super().__init__(model.preprocess, model.network, model.classes, model.image_shape, model.white)
+        super().__init__(model.preprocess, model.network, model.classes, model.image_shape, model.white, model.fit)
         self.head = head
 
     def forward(self, x: Tensor) -> Tensor:
