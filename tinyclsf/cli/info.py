@@ -25,7 +25,7 @@ def info(name: str) -> Output:
     tinyclsf info mnist-cnn
     tinyclsf info idx --json
     """
-    kinds = [kind for kind in KINDS if any(plugin.name == name for plugin in plugins(kind))]
+    kinds = [kind for kind in KINDS if plugins(kind, name)]
     if not kinds:
         known = {plugin.name for kind in KINDS for plugin in plugins(kind)}
         message = f"there is no data set, model or callback '{name}'; 'tinyclsf list' shows all"

@@ -58,8 +58,8 @@ def summary(
     tinyclsf summary vgg --image-shape 3,32,32 --classes 100
     tinyclsf summary overnight
     """
-    is_plugin = any(plugin.name == model for plugin in plugins("model"))
     is_run = os.path.isfile(runs / model / CONFIG)
+    is_plugin = any(plugin.name == model for plugin in plugins("model")) or (bool(plugins("model", model)) and not is_run)
 
     from tinyclsf.analysis.summary import summarize
     from tinyclsf.cli.console import Watch

@@ -34,22 +34,25 @@ class Plugin:
 
 
 def plugins(kind: Kind, name: str | None = None) -> list[Plugin]:
-    """The plugins of a kind, by name and package: all of them, or those of one name."""
+    """The plugins of a kind, by name and package: all of them, or those of one name.
+
+    An architecture of torchvision that no plugin is named after is the model torchvision with that.
+    """
     entries, found = entry_points(group=f"tinyclsf.{kind}s"), []
     for entry in entries if name is None else entries.select(name=name):
         package, package_version = (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")
         found.append(Plugin(kind, entry.name, package, package_version, entry.value, entry.load))
+    if not found and kind == "model" and name is not None and name.startswith(_ARCHITECTURES) and name.isidentifier():
+        return [_architecture(plugin, name) for plugin in plugins(kind, "torchvision")]
     return sorted(found, key=lambda plugin: (plugin.name, plugin.package or "", plugin.target))
 
 
 def find(kind: Kind, name: str) -> Plugin:
-    """The plugin of that name; an architecture of torchvision that no plugin is named after is model torchvision with it.
+    """The plugin of that name.
 
     Raises: ConfigurationError if there is none; PluginError if two packages registered the name.
     """
     found = plugins(kind, name)
-    if not found and kind == "model" and name.startswith(_ARCHITECTURES):
-        found = [_architecture(plugin, name) for plugin in plugins(kind, "torchvision")]
     if not found:
         tip = did_you_mean(name, {plugin.name for plugin in plugins(kind)})
         raise ConfigurationError(f"there is no {kind} '{name}'; 'tinyclsf list {kind}s' shows all", tip=tip)
