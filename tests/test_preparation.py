@@ -620,7 +620,7 @@ def test_every_data_set_takes_every_shared_option(dataset: Built) -> None:
     ids=str,
 )
 def test_no_relative_of_a_held_out_digit_is_trained_on(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from tinyclsf.augment import random_affine
+    from tinyclsf.augment.geometry import random_affine
 
     sources: set[bytes] = set()
     relatives: set[bytes] = set()

@@ -30,7 +30,7 @@ from tinyclsf.recipes import (
     recipe,
 )
 
-CHOICE = "choose one of affine, crop, cutmix, cutout, flip, mixup"
+CHOICE = "choose one of affine, blur, crop, cutmix, cutout, erase, flip, grey, jitter, mixup, resized-crop, rotate"
 EVERY_OPTIMIZER = ", ".join(sorted(optimizers()))
 
 

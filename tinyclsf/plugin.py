@@ -5,7 +5,7 @@ A dataset is a callable with keyword-only options that returns `Splits`; a model
 callable `(folder, model_name, **options)` that returns a `Callback`.
 """
 
-from tinyclsf.augment import random_affine
+from tinyclsf.augment.geometry import random_affine
 from tinyclsf.batches.loaders import loader
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import (

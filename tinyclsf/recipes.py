@@ -23,7 +23,16 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
-from tinyclsf.augment import cutout, random_affine, random_crop, random_flip
+from tinyclsf.augment.colour import colour_jitter, random_blur, random_grey
+from tinyclsf.augment.geometry import (
+    cutout,
+    random_affine,
+    random_crop,
+    random_erasing,
+    random_flip,
+    random_resized_crop,
+    random_rotation,
+)
 from tinyclsf.errors import ConfigurationError, did_you_mean
 from tinyclsf.metrics import Labelled
 
@@ -134,6 +143,12 @@ AUGMENTATIONS: dict[str, Callable[[int], partial[Tensor]]] = {
     "crop": lambda side: partial(random_crop, padding=max(1, side // 8)),
     "affine": lambda side: partial(random_affine, degrees=10, translate=side / 16, scale=0.1, shear=5),
     "cutout": lambda side: partial(cutout, size=max(1, side // 4)),
+    "resized-crop": lambda side: partial(random_resized_crop, scale=(0.08, 1)),
+    "jitter": lambda side: partial(colour_jitter, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
+    "grey": lambda side: partial(random_grey, share=0.2),
+    "rotate": lambda side: partial(random_rotation, degrees=15),
+    "erase": lambda side: partial(random_erasing, share=0.5),
+    "blur": lambda side: partial(random_blur, sigma=(side / 2240, side / 112), share=0.5),
 }
 MIXTURES = {"mixup": ("MixUp", 0.2), "cutmix": ("CutMix", 1.0)}  # torchvision's, with alpha as their papers have it
 

@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from tinyclsf.augment import random_crop
+from tinyclsf.augment.geometry import random_crop
 from tinyclsf.cli.app import main
 from tinyclsf.errors import ConfigurationError, PluginError, TinyclsfError
 from tinyclsf.plugin import ScriptReader
@@ -50,7 +50,10 @@ RUNS: dict[str, tuple[str, ...]] = {
     "padded": ("linear", "--data", "image-folder", "--epochs", "1", "-d", "size=9", "-d", "fit=pad"),
     "stretched": ("linear", "--data", "image-folder", "--epochs", "1", "-d", "size=9", "-d", "fit=stretch"),
     "parts": ("linear", "--data", "image-folder", "--epochs", "2", "-d", "size=9", "-d", "channels=1", "--batch-size", "4"),
-    "odd": ("linear", "--data", "image-folder", "--epochs", "1", "-d", "size=9", "--batch-size", "4"),
+    "odd": (
+        *("linear", "--data", "image-folder", "--epochs", "1", "-d", "size=9", "--batch-size", "4"),
+        *("--augment", "resized-crop,jitter,grey,rotate,erase,blur"),
+    ),
 }
 LONG = ("resnet", "mnist", "cnn", "step", "half", "parts")
 MNIST = ("mnist-logistic", "--data", "mnist", "--epochs", "1", "--batch-size", "5000")

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torchvision.transforms.v2 import functional  # type: ignore[import-untyped]
 
-from tinyclsf.augment import cutout, random_affine, random_crop, random_flip
+from tinyclsf.augment.geometry import (
+    cutout,
+    random_affine,
+    random_crop,
+    random_erasing,
+    random_flip,
+    random_resized_crop,
+    random_rotation,
+)
 
 STILL: dict[str, Any] = {"degrees": 0.0, "translate": 0.0, "scale": 0.0, "shear": 0.0}
 DRAWS = ("degrees", "shear", "scale", "column", "row")
@@ -143,3 +152,99 @@ def test_cutout_covers_a_square_with_the_mean_colour(dtype: torch.dtype) -> None
     assert max(areas) == 16
     assert min(areas) < 16  # at the border a part of the square is outside
     assert found.dtype == dtype
+
+
+def rectangles(
+    n: int, height: int, width: int, source: torch.Generator, scale: Any, ratio: Any
+) -> list[tuple[int, int, int, int]]:
+    """(top, left, height, width) of each image's rectangle, by torchvision's rule, from the generator's numbers."""
+    found = []
+    for area, form, vertical, horizontal in torch.rand(4, 10, n, generator=source).permute(2, 0, 1).tolist():
+        sizes = []
+        for attempt in range(10):
+            whole, aspect = height * width * (scale[0] + area[attempt] * (scale[1] - scale[0])), form[attempt]
+            aspect = math.exp(math.log(ratio[0]) + aspect * (math.log(ratio[1]) - math.log(ratio[0])))
+            rows, columns = round(math.sqrt(whole / aspect)), round(math.sqrt(whole * aspect))
+            sizes.append((rows, columns))
+        rows, columns = next((each for each in sizes if each[0] <= height and each[1] <= width), sizes[0])
+        rows, columns = min(rows, height), min(columns, width)
+        top, left = int(vertical[0] * (height - rows + 1)), int(horizontal[0] * (width - columns + 1))
+        found.append((top, left, rows, columns))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("shape", "scale", "ratio"),
+    [
+        ((40, 3, 31, 50), (0.08, 0.5), (3 / 4, 4 / 3)),
+        ((40, 1, 64, 24), (0.3, 1.0), (3 / 4, 4 / 3)),
+        ((5, 1, 40, 16), (0.8, 0.9), (2, 2)),
+    ],
+)
+def test_a_resized_crop_is_torchvisions_of_the_same_rectangle(shape: tuple[int, ...], scale: Any, ratio: Any) -> None:
+    x = torch.randint(256, shape, dtype=torch.uint8)
+    found = random_resized_crop(x, scale=scale, ratio=ratio, generator=generator())
+    assert found.dtype == torch.uint8
+    height, width = shape[2:]
+    boxes = rectangles(len(x), height, width, generator(), scale, ratio)
+    assert len(set(boxes)) > 0.7 * len(x)
+    for new, old, (top, left, rows, columns) in zip(found, x, boxes, strict=True):
+        wanted = functional.resized_crop(old, top, left, rows, columns, [height, width], antialias=False)
+        # At the crop's border ours blends with the pixels beside it, torchvision's repeats the last one.
+        down, right = math.ceil(height / rows / 2), math.ceil(width / columns / 2)
+        inner = (slice(None), slice(down, height - down), slice(right, width - right))
+        assert (new[inner].int() - wanted[inner].int()).abs().max() <= 1
+    floats = random_resized_crop(x / 255, scale=scale, ratio=ratio, generator=generator())
+    assert (floats * 255 - found).abs().max() <= 0.501
+
+
+def test_a_crop_of_all_that_there_is_changes_nothing_and_none_has_black_edges() -> None:
+    x = torch.randint(256, (5, 3, 17, 17), dtype=torch.uint8)
+    assert torch.equal(random_resized_crop(x, scale=(1, 1), ratio=(1, 1)), x)
+    white = torch.full((50, 1, 20, 33), 255, dtype=torch.uint8)
+    assert torch.equal(random_resized_crop(white), white)
+
+
+@pytest.mark.parametrize(("height", "width"), [(30, 30), (24, 40), (41, 20)])
+def test_a_rotation_is_torchvisions_at_a_size_that_leaves_no_corner_empty(height: int, width: int) -> None:
+    x = torch.randint(256, (20, 3, height, width), dtype=torch.uint8)
+    found = random_rotation(x, degrees=40, generator=generator())
+    angles = torch.rand(20, generator=generator()) * 80 - 40
+    for new, old, angle in zip(found, x, angles.tolist(), strict=True):
+        turn, long = math.radians(abs(angle)), max(height, width) / min(height, width)
+        size = math.cos(turn) + long * math.sin(turn)
+        bilinear = functional.InterpolationMode.BILINEAR
+        wanted = functional.affine(old, -angle, [0, 0], size, [0, 0], interpolation=bilinear)
+        inner = (slice(None), slice(1, -1), slice(1, -1))
+        assert (new[inner].int() - wanted[inner].int()).abs().max() <= 1
+    white = torch.full_like(x, 255)
+    assert torch.equal(random_rotation(white, degrees=180), white)
+    assert torch.equal(random_rotation(x, degrees=0), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_erasing_covers_torchvisions_rectangle_with_one_colour(dtype: torch.dtype) -> None:
+    x = (torch.randint(256, (60, 3, 20, 32)) / (1 if dtype == torch.uint8 else 255)).to(dtype)
+    found, source = random_erasing(x, share=0.5, generator=generator()), generator()
+    chosen = torch.rand(60, generator=source) < 0.5
+    assert 20 < chosen.sum() < 40
+    assert torch.equal(found[~chosen], x[~chosen])
+    boxes = rectangles(60, 20, 32, source, (0.02, 0.33), (0.3, 3.3))
+    colours = torch.rand(60, 3, 1, 1, generator=source)
+    colours = (colours * 255).to(dtype) if dtype == torch.uint8 else colours * x.max()
+    for n in chosen.nonzero().flatten().tolist():
+        assert torch.equal(found[n], functional.erase(x[n], *boxes[n], colours[n]))
+    assert len({tuple(colour.flatten().tolist()) for colour in colours}) > 55
+
+
+@pytest.mark.parametrize(
+    "change", [random_resized_crop, partial(random_rotation, degrees=20), partial(random_erasing, share=0.5)]
+)
+def test_the_generator_alone_decides(change: Any) -> None:
+    x = torch.randint(256, (30, 1, 12, 12), dtype=torch.uint8)
+    before, state = x.clone(), torch.get_rng_state()
+    found = change(x, generator=generator())
+    assert torch.equal(change(x, generator=generator()), found)
+    assert not torch.equal(change(x, generator=torch.Generator().manual_seed(6)), found)
+    assert torch.equal(x, before)
+    assert torch.equal(torch.get_rng_state(), state)

@@ -1,0 +1,190 @@
+"""Where the pixels of a batch come from, at random: mirrored, shifted, cropped, turned; and what covers a part of them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tinyclsf.augment.whole_batch import in_pieces, uniform_each
+
+_ATTEMPTS = 10  # at a rectangle that fits
+
+
+def random_flip(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    """Mirror half of the images, left for right.
+
+    Shapes: x (n, c, h, w) of any number type, and so the result.
+    """
+    flipped = torch.rand(len(x), generator=generator) < 0.5
+    return torch.where(flipped.to(x.device).view(-1, 1, 1, 1), x.flip(3), x)
+
+
+def random_crop(x: Tensor, *, padding: int, generator: torch.Generator | None = None) -> Tensor:
+    """Shift each image by up to `padding` pixels along either axis; what comes from outside is 0.
+
+    That is a crop of the image's own size out of the image with a border around it.
+    Shapes: x (n, c, h, w) of any number type, and so the result.
+    """
+    n, _, height, width = x.shape
+    windows = F.pad(x, (padding, padding, padding, padding)).unfold(2, height, 1).unfold(3, width, 1)  # a view of all crops
+    top, left = torch.randint(2 * padding + 1, (2, n), generator=generator).to(x.device)
+    return windows[torch.arange(n, device=x.device), :, top, left]
+
+
+def cutout(x: Tensor, *, size: int, generator: torch.Generator | None = None) -> Tensor:
+    """Cover a square of `size` pixels in each image by the image's mean colour; at the border only a part of it is inside.
+
+    Shapes: x (n, c, h, w) uint8 or float32, and so the result.
+    Source: DeVries, Taylor 2017, "Improved regularization of convolutional neural networks with cutout".
+    """
+    n, _, height, width = x.shape
+
+    def covered(length: int) -> Tensor:
+        """Where along one axis the square lies: (n, length)."""
+        start = torch.randint(length, (n, 1), generator=generator) - size // 2
+        at = torch.arange(length)
+        return ((at >= start) & (at < start + size)).to(x.device)
+
+    square = covered(height).view(n, 1, height, 1) & covered(width).view(n, 1, 1, width)
+    colour = x.float().mean(dim=(2, 3), keepdim=True)
+    return torch.where(square, colour.round_().to(x.dtype) if x.dtype == torch.uint8 else colour, x)
+
+
+def random_affine(
+    x: Tensor, *, degrees: float, translate: float, scale: float, shear: float, generator: torch.Generator | None = None
+) -> Tensor:
+    """Turn, shift, resize and slant each image by its own random amounts; what comes from outside is 0.
+
+    Shapes: x (n, c, h, w) uint8 or float32, and so the result.
+    Units: `degrees` and `shear` are the largest angles either way, `translate` the largest shift in pixels, `scale` the largest
+    relative change of size, 0.1 for 90 to 110 %.
+    """
+    n, height, width = len(x), x.shape[2], x.shape[3]
+
+    def uniform(largest: float) -> Tensor:
+        return (torch.rand(n, generator=generator) * 2 - 1).to(x.device) * largest
+
+    angle, slant = uniform(math.radians(degrees)), torch.tan(uniform(math.radians(shear)))
+    size = 1 + uniform(scale)
+    # The map goes from a pixel of the result to the place that it is read from, in units of half the image's width and height.
+    cos, sin = torch.cos(angle) / size, torch.sin(angle) / size
+    theta = torch.stack(
+        [
+            torch.stack([cos, (cos * slant - sin) * (height / width), uniform(2 * translate / width)], dim=1),
+            torch.stack([sin * (width / height), sin * slant + cos, uniform(2 * translate / height)], dim=1),
+        ],
+        dim=1,
+    )
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    moved = F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return moved.round_().clamp_(0, 255).to(torch.uint8) if x.dtype == torch.uint8 else moved
+
+
+def random_resized_crop(
+    x: Tensor,
+    *,
+    scale: tuple[float, float] = (0.08, 1),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Crop each image at random, and resize the crop to the image's size.
+
+    Shapes: x (n, c, h, w) uint8 or float32, and so the result.
+    Units: `scale` is the crop's share of the image's area, `ratio` its width by its height.
+    Source: Szegedy et al. 2015, "Going deeper with convolutions".
+    """
+    height, width = x.shape[2:]
+    top, left, rows, columns = _rectangles(x, scale, ratio, generator)
+    none = torch.zeros_like(top)
+    right, down = (2 * left + columns) / width - 1, (2 * top + rows) / height - 1
+    return warped(x, (columns / width, none, right), (none, rows / height, down), outside="border")
+
+
+def random_rotation(x: Tensor, *, degrees: float, generator: torch.Generator | None = None) -> Tensor:
+    """Turn each image by up to `degrees` either way, and enlarge it just so much that no corner is empty.
+
+    Shapes: x (n, c, h, w) uint8 or float32, and so the result.
+    """
+    height, width = x.shape[2:]
+    angle = uniform_each(x, -math.radians(degrees), math.radians(degrees), generator=generator)
+    cos, sin, none = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
+    # The turned frame that is read has to lie within the image, along its longer side and its shorter one.
+    size = cos.abs() + sin.abs() * max(height / width, width / height)
+    cos, sin = cos / size, sin / size
+    from_right, from_down = (cos, -sin * (height / width), none), (sin * (width / height), cos, none)
+    # Of pixels within half a pixel of the edge a part would come from outside: the edge is continued.
+    return warped(x, from_right, from_down, outside="border")
+
+
+def random_erasing(
+    x: Tensor,
+    *,
+    share: float,
+    scale: tuple[float, float] = (0.02, 0.33),
+    ratio: tuple[float, float] = (0.3, 3.3),
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Cover a rectangle in a share of the images by a random colour, each its own.
+
+    Shapes: x (n, c, h, w) uint8 or float32, and so the result.
+    Units: `scale` is the rectangle's share of the image's area, `ratio` its width by its height; colours are of 0 to 255 in
+    uint8, else of 0 to the batch's largest value.
+    Source: Zhong et al. 2017, "Random erasing data augmentation".
+    """
+    height, width = x.shape[2:]
+    chosen = torch.rand(len(x), generator=generator) < share
+    top, left, rows, columns = (side.view(-1, 1, 1, 1) for side in _rectangles(x, scale, ratio, generator))
+    rows = rows * chosen.to(x.device).view(-1, 1, 1, 1)
+    white = 255 if x.dtype == torch.uint8 else x.amax()
+    colour = (torch.rand(len(x), x.shape[1], 1, 1, generator=generator).to(x.device) * white).to(x.dtype)
+    down, right = torch.arange(height, device=x.device).view(-1, 1), torch.arange(width, device=x.device)
+    covered_rows, covered_columns = (down >= top) & (down < top + rows), (right >= left) & (right < left + columns)
+    # Numbers of the images' type: `where` and products with bool take several times as long on uint8.
+    covered = covered_rows.to(x.dtype) * covered_columns.to(x.dtype)
+    return (x * (1 - covered)).add_(colour * covered)
+
+
+def warped(
+    x: Tensor, from_right: tuple[Tensor, Tensor, Tensor], from_down: tuple[Tensor, Tensor, Tensor], *, outside: str = "zeros"
+) -> Tensor:
+    """Each image read at other places, bilinearly: what lies at (u, v) is read at (a u + b v + c, d u + e v + f).
+
+    Shapes: x (n, c, h, w) uint8 or float32, and so the result; `from_right` is (a, b, c), `from_down` (d, e, f), (n,) each.
+    Units: half the image's width and height, from the middle.
+    """
+    height, width = x.shape[2:]
+    (a, b, c), (d, e, f) = from_right, from_down
+    u = (torch.arange(1 - width, width, 2, device=x.device) / width).view(-1, 1)
+    v = (torch.arange(1 - height, height, 2, device=x.device) / height).view(-1, 1)
+    by_column = u * torch.stack([a, d], dim=1).unsqueeze(1) + torch.stack([c, f], dim=1).unsqueeze(1)
+    by_row = v * torch.stack([b, e], dim=1).unsqueeze(1)
+
+    def warp(piece: Tensor, by_column: Tensor, by_row: Tensor) -> Tensor:
+        # A sum of a row and a column; `affine_grid` multiplies matrices, which takes ten times as long.
+        grid = by_column.unsqueeze(1) + by_row.unsqueeze(2)
+        return F.grid_sample(piece, grid, mode="bilinear", padding_mode=outside, align_corners=False)
+
+    return in_pieces(x, warp, by_column, by_row)
+
+
+def _rectangles(
+    x: Tensor, scale: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Where a random rectangle of each image begins, and its height and width, as torchvision draws them: (n,) each.
+
+    Units: `scale` is its share of the image's area, `ratio` its width by its height.
+    """
+    n, _, height, width = x.shape
+    area, form, vertical, horizontal = torch.rand(4, _ATTEMPTS, n, generator=generator)
+    area = (area * (scale[1] - scale[0]) + scale[0]) * height * width
+    form = torch.exp(form * math.log(ratio[1] / ratio[0]) + math.log(ratio[0]))
+    rows, columns = (area / form).sqrt().round().clamp(min=1), (area * form).sqrt().round().clamp(min=1)
+    # The first that fits; where none does, as much of the first as there is.
+    first = ((rows <= height) & (columns <= width)).int().argmax(dim=0, keepdim=True)
+    rows, columns = rows.gather(0, first).clamp(max=height), columns.gather(0, first).clamp(max=width)
+    top = (vertical[:1] * (height + 1 - rows)).floor()
+    left = (horizontal[:1] * (width + 1 - columns)).floor()
+    return tuple(side[0].to(x.device) for side in (top, left, rows, columns))
