@@ -30,7 +30,10 @@ from tinyclsf.recipes import (
     recipe,
 )
 
-CHOICE = "choose one of affine, blur, crop, cutmix, cutout, erase, flip, grey, jitter, mixup, resized-crop, rotate"
+CHOICE = (
+    "choose one of affine, blur, crop, cutmix, cutout, erase, flip, grey, jitter, mixup, randaugment, resized-crop, rotate, "
+    "trivialaugment"
+)
 EVERY_OPTIMIZER = ", ".join(sorted(optimizers()))
 
 

@@ -33,6 +33,7 @@ from tinyclsf.augment.geometry import (
     random_resized_crop,
     random_rotation,
 )
+from tinyclsf.augment.policies import rand_augment, trivial_augment
 from tinyclsf.errors import ConfigurationError, did_you_mean
 from tinyclsf.metrics import Labelled
 
@@ -148,6 +149,8 @@ AUGMENTATIONS: dict[str, Callable[[int], partial[Tensor]]] = {
     "grey": lambda side: partial(random_grey, share=0.2),
     "rotate": lambda side: partial(random_rotation, degrees=15),
     "erase": lambda side: partial(random_erasing, share=0.5),
+    "trivialaugment": lambda side: partial(trivial_augment),
+    "randaugment": lambda side: partial(rand_augment, changes=2, strength=0.3),
     "blur": lambda side: partial(random_blur, sigma=(side / 2240, side / 112), share=0.5),
 }
 MIXTURES = {"mixup": ("MixUp", 0.2), "cutmix": ("CutMix", 1.0)}  # torchvision's, with alpha as their papers have it

@@ -114,5 +114,8 @@ def test_pieces_make_up_the_batch() -> None:
         return piece.mul_(factor.view(-1, 1, 1, 1))
 
     factor = torch.arange(7) / 7
-    assert torch.equal(in_pieces(x, darken, factor), (x * factor.view(7, 1, 1, 1)).round().to(torch.uint8))
+    assert torch.equal(in_pieces(darken, x, factor), (x * factor.view(7, 1, 1, 1)).round().to(torch.uint8))
     assert sizes == [1] * 7
+    floats = x / 255
+    assert torch.equal(in_pieces(darken, floats, factor), floats * factor.view(7, 1, 1, 1))
+    assert torch.equal(floats, x / 255)

@@ -178,7 +178,8 @@ def rectangles(
     [
         ((40, 3, 31, 50), (0.08, 0.5), (3 / 4, 4 / 3)),
         ((40, 1, 64, 24), (0.3, 1.0), (3 / 4, 4 / 3)),
-        ((5, 1, 40, 16), (0.8, 0.9), (2, 2)),
+        ((5, 1, 40, 16), (0.8, 0.9), (2, 2)),  # no attempt fits
+        ((5, 1, 16, 40), (0.8, 0.9), (0.5, 0.5)),
     ],
 )
 def test_a_resized_crop_is_torchvisions_of_the_same_rectangle(shape: tuple[int, ...], scale: Any, ratio: Any) -> None:

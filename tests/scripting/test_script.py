@@ -52,7 +52,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "parts": ("linear", "--data", "image-folder", "--epochs", "2", "-d", "size=9", "-d", "channels=1", "--batch-size", "4"),
     "odd": (
         *("linear", "--data", "image-folder", "--epochs", "1", "-d", "size=9", "--batch-size", "4"),
-        *("--augment", "resized-crop,jitter,grey,rotate,erase,blur"),
+        *("--augment", "resized-crop,jitter,grey,rotate,erase,blur,trivialaugment,randaugment"),
     ),
 }
 LONG = ("resnet", "mnist", "cnn", "step", "half", "parts")

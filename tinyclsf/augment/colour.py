@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tinyclsf.augment.whole_batch import change_some, in_pieces, uniform_each
+from tinyclsf.augment.whole_batch import Change, change_some, in_pieces, uniform_each
+
+_NEARLY = 0.01  # a byte that is stored as a float of 0 to 1 is not quite whole
 
 
 def colour_jitter(
@@ -28,7 +30,7 @@ def colour_jitter(
         piece = with_contrast(with_brightness(piece, brighter), stronger)
         return with_hue(with_saturation(piece, purer), turn) if piece.shape[1] == 3 else piece
 
-    return in_colours(x, jitter, *factors, turn)
+    return in_bytes(x, lambda x: in_pieces(jitter, x, *factors, turn))
 
 
 def random_grey(x: Tensor, *, share: float, generator: torch.Generator | None = None) -> Tensor:
@@ -39,7 +41,7 @@ def random_grey(x: Tensor, *, share: float, generator: torch.Generator | None = 
     chosen = torch.rand(len(x), generator=generator) < share
     if x.shape[1] != 3:
         return x
-    return change_some(x, chosen, lambda images: in_pieces(images, lambda piece: _luminance(piece).expand_as(piece).clone()))
+    return change_some(x.clone(), chosen, partial(in_pieces, lambda piece: piece.copy_(_luminance(piece))))
 
 
 def random_blur(x: Tensor, *, sigma: tuple[float, float], share: float, generator: torch.Generator | None = None) -> Tensor:
@@ -62,19 +64,19 @@ def random_blur(x: Tensor, *, sigma: tuple[float, float], share: float, generato
                 piece.addcmul_(wide.narrow(dim, at, length), weight)
         return piece
 
-    return change_some(x, chosen, lambda images, weights: in_pieces(images, blur, weights), weights)
+    return change_some(x.clone(), chosen, partial(in_pieces, blur), weights)
 
 
-def in_colours(x: Tensor, change: Callable[..., Tensor], *amounts: Tensor) -> Tensor:
-    """`change(piece, *amounts)` on a few images at a time, which it gets as float32 of 0 to 255 of its own to write into.
+def in_bytes(x: Tensor, change: Change) -> Tensor:
+    """`change` of a batch whose values are 0 to 255, as those of uint8 are.
 
-    Shapes: x (n, c, h, w) uint8 or float32, and so the result; each of amounts (n, ...).
+    Shapes: x (n, c, h, w) uint8 or float32, and so the result.
     Units: what is not uint8 is taken to be of 0 to the batch's largest value.
     """
     if x.dtype == torch.uint8:
-        return in_pieces(x, change, *amounts)
+        return change(x)
     white = x.amax().clamp(min=torch.finfo(x.dtype).tiny)
-    return in_pieces(x * (255 / white), change, *amounts) * (white / 255)
+    return (change(x * (255 / white)) * (white / 255)).clamp_(max=white)
 
 
 def with_brightness(piece: Tensor, factor: Tensor) -> Tensor:
@@ -117,6 +119,60 @@ def with_hue(piece: Tensor, turn: Tensor) -> Tensor:
         share = (hue - place).abs_().sub_(3).abs_().sub_(1).clamp_(0, 1)  # 1 up to a distance of 1, 0 from 2 on
         torch.addcmul(low, spread, share, out=channel)
     return piece
+
+
+def with_sharpness(piece: Tensor, factor: Tensor) -> Tensor:
+    """Each pixel's distance from the weighted mean of the 3 x 3 around it, times a factor; those at the border stay.
+
+    Shapes: piece (n, c, h, w) float32 of 0 to 255, written into; factor (n,).
+    """
+    inner = piece[:, :, 1:-1, 1:-1]
+    rows = piece[:, :, :-2] + piece[:, :, 1:-1] + piece[:, :, 2:]
+    smooth = (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]).add_(inner, alpha=4).div_(13)
+    _blended(inner, smooth, factor)
+    return piece
+
+
+def with_fewer_bits(piece: Tensor, lost: Tensor) -> Tensor:
+    """The lowest bits of each value are 0.
+
+    Shapes: piece (n, c, h, w) float32 of 0 to 255, written into; lost (n,), how many bits.
+    """
+    step = torch.exp2(lost).view(-1, 1, 1, 1)
+    return piece.add_(_NEARLY).div_(step).floor_().mul_(step)
+
+
+def solarized(piece: Tensor, threshold: Tensor) -> Tensor:
+    """The negative of what is at least as bright as a threshold.
+
+    Shapes: piece (n, c, h, w) float32 of 0 to 255; threshold (n,).
+    """
+    return torch.where(piece >= threshold.view(-1, 1, 1, 1), 255 - piece, piece)
+
+
+def stretched(piece: Tensor) -> Tensor:
+    """Each channel from its darkest value at 0 to its brightest at 255; one of a single value stays.
+
+    Shapes: piece (n, c, h, w) float32 of 0 to 255, written into.
+    """
+    low, high = piece.amin(dim=(2, 3), keepdim=True), piece.amax(dim=(2, 3), keepdim=True)
+    flat = low == high
+    return piece.sub_(low.masked_fill(flat, 0)).mul_((255 / (high - low)).masked_fill(flat, 1))
+
+
+def equalized(piece: Tensor) -> Tensor:
+    """Each channel with its 256 values about equally often, as Pillow does it.
+
+    Shapes: piece (n, c, h, w) float32 of 0 to 255.
+    """
+    values = piece.round().long().flatten(2)
+    counts = values.new_zeros(*values.shape[:2], 256).scatter_add_(2, values, torch.ones_like(values))
+    brightest = counts.gather(2, values.amax(dim=2, keepdim=True))
+    step = (values.shape[2] - brightest) // 255
+    below = counts.cumsum(dim=2) - counts
+    table = ((below + step // 2) // step.clamp(min=1)).clamp_(max=255)
+    table = torch.where(step > 0, table, torch.arange(256, device=piece.device))
+    return table.gather(2, values).view_as(piece).to(piece.dtype)
 
 
 def _blended(piece: Tensor, other: Tensor, factor: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ def random_resized_crop(
     top, left, rows, columns = _rectangles(x, scale, ratio, generator)
     none = torch.zeros_like(top)
     right, down = (2 * left + columns) / width - 1, (2 * top + rows) / height - 1
-    return warped(x, (columns / width, none, right), (none, rows / height, down), outside="border")
+    return warped(x, as_maps((columns / width, none, right), (none, rows / height, down)), outside="border")
 
 
 def random_rotation(x: Tensor, *, degrees: float, generator: torch.Generator | None = None) -> Tensor:
@@ -114,9 +114,9 @@ def random_rotation(x: Tensor, *, degrees: float, generator: torch.Generator | N
     # The turned frame that is read has to lie within the image, along its longer side and its shorter one.
     size = cos.abs() + sin.abs() * max(height / width, width / height)
     cos, sin = cos / size, sin / size
-    from_right, from_down = (cos, -sin * (height / width), none), (sin * (width / height), cos, none)
+    maps = as_maps((cos, -sin * (height / width), none), (sin * (width / height), cos, none))
     # Of pixels within half a pixel of the edge a part would come from outside: the edge is continued.
-    return warped(x, from_right, from_down, outside="border")
+    return warped(x, maps, outside="border")
 
 
 def random_erasing(
@@ -147,27 +147,31 @@ def random_erasing(
     return (x * (1 - covered)).add_(colour * covered)
 
 
-def warped(
-    x: Tensor, from_right: tuple[Tensor, Tensor, Tensor], from_down: tuple[Tensor, Tensor, Tensor], *, outside: str = "zeros"
-) -> Tensor:
-    """Each image read at other places, bilinearly: what lies at (u, v) is read at (a u + b v + c, d u + e v + f).
+def as_maps(*rows: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Maps of places: what lies at (u, v) comes from (a u + b v + c, d u + e v + f), for rows (a, b, c) and (d, e, f).
 
-    Shapes: x (n, c, h, w) uint8 or float32, and so the result; `from_right` is (a, b, c), `from_down` (d, e, f), (n,) each.
+    Shapes: each number (n,), to (n, 2, 3).
     Units: half the image's width and height, from the middle.
     """
+    return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
+
+
+def warped(x: Tensor, maps: Tensor, *, outside: str = "zeros") -> Tensor:
+    """Each image read at the places that its map tells, bilinearly; see `as_maps`.
+
+    Shapes: x (n, c, h, w) uint8 or float32, and so the result; maps (n, 2, 3).
+    """
     height, width = x.shape[2:]
-    (a, b, c), (d, e, f) = from_right, from_down
     u = (torch.arange(1 - width, width, 2, device=x.device) / width).view(-1, 1)
     v = (torch.arange(1 - height, height, 2, device=x.device) / height).view(-1, 1)
-    by_column = u * torch.stack([a, d], dim=1).unsqueeze(1) + torch.stack([c, f], dim=1).unsqueeze(1)
-    by_row = v * torch.stack([b, e], dim=1).unsqueeze(1)
+    by_column, by_row = u * maps[:, None, :, 0] + maps[:, None, :, 2], v * maps[:, None, :, 1]
 
     def warp(piece: Tensor, by_column: Tensor, by_row: Tensor) -> Tensor:
         # A sum of a row and a column; `affine_grid` multiplies matrices, which takes ten times as long.
         grid = by_column.unsqueeze(1) + by_row.unsqueeze(2)
         return F.grid_sample(piece, grid, mode="bilinear", padding_mode=outside, align_corners=False)
 
-    return in_pieces(x, warp, by_column, by_row)
+    return in_pieces(warp, x, by_column, by_row)
 
 
 def _rectangles(

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+Change = Callable[..., Tensor]  # of (images, *amounts), each image with amounts of its own
+
 _NUMBERS_AT_ONCE = 320_000  # two images of 3 x 224 x 224
 
 
@@ -18,20 +20,19 @@ def uniform_each(x: Tensor, low: float, high: float, *, generator: torch.Generat
     return (torch.rand(len(x), generator=generator) * (high - low) + low).to(x.device)
 
 
-def change_some(x: Tensor, chosen: Tensor, change: Callable[..., Tensor], *amounts: Tensor) -> Tensor:
-    """The batch with `change(images, *amounts)` in the place of those images that are chosen.
+def change_some(x: Tensor, chosen: Tensor, change: Change, *amounts: Tensor) -> Tensor:
+    """Put `change(images, *amounts)` in the place of those images of a batch that are chosen, and return the batch.
 
-    Shapes: x (n, c, h, w); chosen (n,) bool, on the CPU; each of amounts (n, ...), of which `change` gets the same rows.
+    Shapes: x (n, c, h, w), written into; chosen (n,) bool, on the CPU; each of amounts (n, ...), of which `change` gets the
+    same rows.
     """
     rows = chosen.nonzero().squeeze(1).to(x.device)
-    if len(rows) == 0:
-        return x
-    if len(rows) == len(x):
-        return change(x, *amounts)
-    return x.index_copy(0, rows, change(x[rows], *(amount[rows] for amount in amounts)))
+    if len(rows) > 0:
+        x.index_copy_(0, rows, change(x[rows], *(amount[rows] for amount in amounts)))
+    return x
 
 
-def in_pieces(x: Tensor, change: Callable[..., Tensor], *amounts: Tensor) -> Tensor:
+def in_pieces(change: Change, x: Tensor, *amounts: Tensor) -> Tensor:
     """`change(piece, *amounts)` on a few images at a time, which it gets as float32 of its own to write into.
 
     Shapes: x (n, c, h, w) uint8, for which what `change` returns is rounded, or float32, and so the result; each of amounts

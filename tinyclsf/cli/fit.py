@@ -72,7 +72,7 @@ _SECTIONS = {
 }
 _AUGMENT = (
     "Random changes of training images: flip, crop, affine, cutout, resized-crop, jitter, grey, rotate, erase, blur, "
-    "mixup, cutmix; or several: flip,crop. [none]"
+    "trivialaugment, randaugment, mixup, cutmix; or several: flip,crop. [none]"
 )
 _EMA = "Evaluate and keep a moving average of the weights, of which this share stays at each step: 0.999. [none]"
 _PRECISION = "auto, float32, bfloat16 or float16. [auto: bfloat16 on CUDA that has it, else float32]"
