@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from tinyclsf.analysis.assessment import Assessment, assess
-from tinyclsf.analysis.remarks import Remark, find_remarks
+from tinyclsf.analysis.course import Remark
+from tinyclsf.analysis.remarks import find_remarks
 from tinyclsf.cli.fit import fit
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.loop.training_loss import not_finite

@@ -13,7 +13,8 @@ from PIL import Image
 
 from tinyclsf.analysis.assessment import MOST_SHOWN, Assessment, Mistake, assess, mistakes
 from tinyclsf.analysis.checks import stuck_outputs
-from tinyclsf.analysis.remarks import Remark, find_remarks
+from tinyclsf.analysis.course import Remark
+from tinyclsf.analysis.remarks import find_remarks
 from tinyclsf.drawing.figures import draw_confusion, draw_reliability, draw_single_curves
 from tinyclsf.drawing.samples import as_pictures
 from tinyclsf.drawing.style import as_svg
