@@ -27,6 +27,11 @@ class Epoch(NamedTuple):
     seconds: float
 
 
+# Said beside figures on validation images, where the data has no others for them.
+NO_TEST_SPLIT = "without a test split the images that choose the best epoch also score it, so its accuracy may be too high"
+SET_ASIDE = f"{NO_TEST_SPLIT}; set a test split aside with -d test_ratio=0.2"
+
+
 class Score(NamedTuple):
     """How good a model is on images that it was not trained on: the split they are, and figures over all of them.
 

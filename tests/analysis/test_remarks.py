@@ -16,7 +16,7 @@ from tinyclsf.analysis.remarks import find_remarks
 from tinyclsf.cli.fit import fit
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.loop.training_loss import not_finite
-from tinyclsf.metrics import Epoch
+from tinyclsf.metrics import NO_TEST_SPLIT, Epoch
 
 SETTINGS = {"epochs": 5, "lr": 0.1, "weight_decay": 0, "label_smoothing": 0.0, "augment": "none", "patience": None, "seed": 3}
 AGAIN = "tinyclsf fit --config runs/a/config.json"
@@ -186,6 +186,12 @@ def test_images_of_a_single_class_do_not_tell_whether_anything_was_learned(loss:
     logits = torch.tensor([[20.0, 0.0, 0.0, 0.0]]).repeat(1000, 1)
     found = assess(Predictions(logits, torch.zeros(1000, dtype=torch.int64)), CLASSES)
     assert remarks(history_of([0.5, 0.3, 0.25], [0.0, 0.0, 0.0]), found, {"loss": loss}) == []
+
+
+def test_images_that_chose_the_best_epoch_and_score_it_are_told_apart_from_others() -> None:
+    evidence = "accuracy is 80.00 % on 1,000 validation images"
+    assert remarks([], GOOD, split="valid") == [Remark(NO_TEST_SPLIT, evidence, f"{AGAIN} -d test_ratio=0.2")]
+    assert remarks([], GOOD, split="test") == []
 
 
 def test_a_class_that_is_never_predicted() -> None:

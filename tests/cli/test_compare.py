@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from tests.support.runs import write_run
 from tinyclsf.loop.evaluation import Predictions
-from tinyclsf.metrics import Epoch, Score, wilson_interval
+from tinyclsf.metrics import SET_ASIDE, Epoch, Score, wilson_interval
 
 LABELS = [0, 1] * 50
 NOTE = "the tests are of these trained models: one run a setting does not tell its effect from that of the seed"
@@ -86,6 +86,7 @@ def test_runs_that_were_scored_on_different_parts(cli: Any) -> None:
     out = cli("compare", "a", "b").out
     assert "held-out accuracy           80.00 %           95.00 %\n" in out
     assert "no test of a against b: a was scored on test images and b on valid images\n" in out
+    assert f"b: {SET_ASIDE}" in " ".join(out.split())
 
 
 @pytest.mark.parametrize("number", [4, 9])
@@ -176,3 +177,10 @@ def test_no_two_rows_have_one_name(cli: Any) -> None:
     labels = [line.split("  ")[0] for line in cli("compare", "a", "b").out.splitlines() if "  " in line.strip()]
     assert len(labels) == len(set(labels))
     assert {"valid accuracy", "held-out accuracy"} <= set(labels)
+
+
+def test_where_no_run_has_a_test_split_that_is_said_once(cli: Any) -> None:
+    make_run("a", 20, split="valid")
+    make_run("b", 5, split="valid")
+    make_run("c", None)
+    assert cli("compare", "a", "b", "c", "--json").document["notes"][-1] == SET_ASIDE

@@ -62,6 +62,9 @@ def few():
     images = Images(torch.ones(20, 1, 4, 4), torch.arange(20) % 4, [f"{row}.png" for row in range(20)])
     return Splits(images, images, None, tuple(names), (1, 4, 4), Preprocess(std=1.0), 4.0)
 
+def others():
+    return few()
+
 def many():
     names = ["long " * 8, "new\\nline", *(f"class {number}" for number in range(2, 30))]
     images = Images(torch.zeros(60, 1, 4, 4), torch.arange(60) % 29)
@@ -86,7 +89,7 @@ def run(trained: Path, cli: Any) -> Path:
 
 @pytest.fixture
 def theirs(install: Callable[..., None]) -> None:
-    found = ("agreed", "blank", "stream", "broken", "few", "many")
+    found = ("agreed", "blank", "stream", "broken", "few", "others", "many")
     install("theirs", DATA, module="theirs", datasets={name: f"theirs:{name}" for name in found})
 
 
@@ -160,7 +163,7 @@ def test_the_document_has_everything_and_agrees_with_fit(cli: Any, run: Path) ->
             "classes",
             "confusion",
         ),
-        *("calibration_error", "reliability", "mistakes", "files", "warnings"),
+        *("calibration_error", "reliability", "notes", "mistakes", "files", "warnings"),
     ]
     assert (found["command"], found["run"], found["data"], found["warnings"]) == ("evaluate", "runs/first", "digits", [])
     assert found["confusion"] == confusion_matrix(y, predicted, labels=range(10)).tolist()
@@ -268,6 +271,31 @@ def test_images_that_are_files_go_by_their_names(cli: Any) -> None:
         grey = picture.convert("L").getpixel((picture.width // 2, picture.height - 120))
     assert grey == 64  # stored as 1, and white is 4
     assert max(len(line) for line in result.out.splitlines() if line.startswith("  ")) <= 100
+
+
+NOTE = (
+    "without a test split the images that choose the best epoch also score it, so its accuracy may be too high; "
+    "set a test split aside with -d test_ratio=0.2"
+)
+
+
+@pytest.mark.usefixtures("theirs")
+def test_images_that_also_chose_the_best_epoch_are_said_to_flatter(cli: Any) -> None:
+    fit = ("fit", "mnist-logistic", "--data", "few", "--epochs", "1", "--run", "few", "--progress", "none")
+    lines = cli(*fit).out.splitlines()
+    assert lines[1].startswith("valid  accuracy ")
+    assert lines[2].startswith("note   without a test split ")
+    assert NOTE in " ".join(" ".join(lines).split())
+    found = cli("evaluate", "few")
+    assert NOTE in " ".join(found.out.split())
+    assert max(map(len, found.out.splitlines())) <= 100
+    assert cli("evaluate", "few", "--json").document["notes"] == [NOTE]
+    for args in (("--split", "train"), ("--data", "others")):
+        assert cli("evaluate", "few", *args, "--json").document["notes"] == []
+    assert cli("report", "few", "--json").document["remarks"][-1]["what"] == NOTE.partition(";")[0]
+    script = cli("script", "few", "--out", "train.py")
+    assert script.code == 0
+    assert f"    # {NOTE.partition(';')[0].capitalize()}.\n" in Path("train.py").read_text()
 
 
 @pytest.mark.usefixtures("theirs")

@@ -80,7 +80,8 @@ def test_fit_as_json_is_one_document(cli: Any) -> None:
     result = cli("fit", "mnist-logistic", *SMALL, "--json", "--run", "first", "--progress", "none")
     assert (result.code, result.err) == (0, "")
     document = result.document
-    assert set(document) == {"version", "command", "run", "settings", "best", "held_out", "history", "warnings"}
+    assert set(document) == {"version", "command", "run", "settings", "best", "held_out", "notes", "history", "warnings"}
+    assert document["notes"] == []
     assert (document["version"], document["command"], document["run"]) == (1, "fit", "runs/first")
     assert document["settings"]["lr"] == {"value": 0.1, "source": "recipe"}
     assert document["settings"]["epochs"] == {"value": 2, "source": "--epochs"}

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from tinyclsf.analysis.significance import SIGNIFICANT, McNemar, holm, mcnemar, p_as_text
-from tinyclsf.errors import ConfigurationError, ModelFileError
+from tinyclsf.errors import ConfigurationError, ModelFileError, join_names
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.machine.arguments import as_path, check_type, naming_arguments
 from tinyclsf.machine.storage import StrPath
-from tinyclsf.metrics import Epoch, Score, best_of, quality
+from tinyclsf.metrics import SET_ASIDE, Epoch, Score, best_of, quality
 from tinyclsf.runs.config_file import ConfigFile, read_run_config
 from tinyclsf.runs.folder import read_predictions
 from tinyclsf.runs.listing import describe_run
@@ -255,4 +255,7 @@ def _notes(scored: Sequence[_Scored], pairs: Sequence[Pair], configs: Sequence[C
         notes.append("the runs differ in the seed alone: what lies between them is chance, not the effect of a setting")
     elif tests and all(names - {"seed"} for names in apart):
         notes.append("the tests are of these trained models: one run a setting does not tell its effect from that of the seed")
+    held_out = {each.name: each.run.held_out.split for each in scored if each.run.held_out is not None}
+    if without := [name for name, split in held_out.items() if split == "valid"]:
+        notes.append(SET_ASIDE if len(without) == len(held_out) else f"{join_names(without)}: {SET_ASIDE}")
     return notes

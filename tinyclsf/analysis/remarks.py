@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinyclsf.analysis.course import JudgedRun, Remark, diverged, no_progress, overfitting, still_improving
 from tinyclsf.errors import join_names
-from tinyclsf.metrics import Epoch, best_of, percent
+from tinyclsf.metrics import NO_TEST_SPLIT, Epoch, best_of, percent
 
 if TYPE_CHECKING:
     from tinyclsf.analysis.assessment import Assessment, ClassFigures
@@ -29,6 +29,7 @@ def find_remarks(
     *,
     name: str,
     stuck: Sequence[int] = (),
+    split: str = "test",
     valid_images: int | None = None,
     error: str | None = None,
 ) -> list[Remark]:
@@ -39,6 +40,7 @@ def find_remarks(
     - `settings`: those of its `config.json`, the values alone.
     - `name`: its folder, for commands.
     - `stuck`: the classes whose output is the same for every image.
+    - `split`: that of the held-out images.
     - `valid_images`: the number of images that validated.
     - `error`: what it failed with.
     """
@@ -53,6 +55,7 @@ def find_remarks(
         found.append(_calibration(run, assessment, unfinished=course is not None) if in_vain is None else None)
         found.append(_apart(run, assessment, valid_images) if valid_images else None)
         found.append(_few_images(run, assessment))
+        found.append(_no_test_split(run, assessment) if split == "valid" else None)
     return [remark for remark in found if remark is not None]
 
 
@@ -154,3 +157,8 @@ def _few_images(run: JudgedRun, found: Assessment) -> Remark | None:
     )
     what = "there are few held-out images: another seed tells how far such figures move by themselves"
     return Remark(what, evidence, run.other_seed())
+
+
+def _no_test_split(run: JudgedRun, found: Assessment) -> Remark:
+    evidence = f"accuracy is {percent(found.accuracy)} on {found.images:,} validation images"
+    return Remark(NO_TEST_SPLIT, evidence, run.again("-d", "test_ratio=0.2"))

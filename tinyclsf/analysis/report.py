@@ -87,6 +87,7 @@ def write_report(folder: StrPath, out: StrPath | None = None, *, worst: int = 12
         config.settings,
         name=str(path),
         stuck=() if scored is None else scored.stuck,
+        split="test" if scored is None else scored.split,
         valid_images=content.get("valid"),
         error=run.error,
     )

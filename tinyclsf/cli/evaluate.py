@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, scored, shortened, wrapped
+from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, notes, scored, shortened, wrapped
 from tinyclsf.cli.shared_options import DIRECTORY, common_options, option, other_data_options, run_argument, runs_option
 from tinyclsf.errors import StorageError, join_names, printable
 from tinyclsf.machine.storage import check_target, storing
-from tinyclsf.metrics import percent
+from tinyclsf.metrics import SET_ASIDE, percent
 from tinyclsf.runs.listing import find_run
 
 if TYPE_CHECKING:
@@ -85,17 +85,19 @@ def evaluate(
         wrong = mistakes(predictions, paths_of(dataset))
         files = _write(target, trained, dataset, assessment, wrong, worst)
     names = [each.name for each in assessment.classes]
+    said = [SET_ASIDE] if name == "valid" and splits.test is None and not other else []
     content = document(
         "evaluate",
         run=folder,
         data=evaluated,
         split=name,
         **assessment._asdict(),
+        notes=said,
         mistakes=[{**each._asdict(), "true": names[each.true], "predicted": names[each.predicted]} for each in wrong],
         files=files,
         warnings=watch.warnings,
     )
-    blocks = [_overall(name, assessment), _by_class(assessment), _confusions(assessment, names)]
+    blocks = [_overall(name, assessment, said), _by_class(assessment), _confusions(assessment, names)]
     blocks += [_crossed(assessment.confusion, names)] if len(names) <= _MOST_CROSSED else []
     written = [(what, str(path)) for what, path in files.items() if path is not None]
     blocks += [_remarks(assessment, wrong, files), columns(written, indent="")]
@@ -133,13 +135,13 @@ def _write(
     return {"errors": errors, "mistakes": pictures if shown else None, "confusion": confusion}
 
 
-def _overall(split: str, found: Assessment) -> list[str]:
+def _overall(split: str, found: Assessment, said: Sequence[str]) -> list[str]:
     error = percent(found.calibration_error)
     rows = [(split, scored(found)), ("loss", f"{found.loss:.4f}")]
     if found.top5 is not None:
         rows.insert(1, ("top-5", f"accuracy {percent(found.top5)}: the true class is among the five likeliest"))
     rows.append(("confidence", f"{percent(found.confidence)} on average; calibration error {error} over 15 bins"))
-    return columns(rows, indent="")
+    return columns([*rows, *notes(said)], indent="")
 
 
 def _by_class(found: Assessment) -> list[str]:

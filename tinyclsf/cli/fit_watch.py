@@ -15,13 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from tinyclsf.cli.console import REFRESH_SECONDS, Mode, Watch
-from tinyclsf.cli.output import Output, columns, document, scored
+from tinyclsf.cli.output import Output, columns, document, notes, scored
 from tinyclsf.errors import shape_as_text
 from tinyclsf.experiments.building import Built
 from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.experiments.settings import DEFAULTS
 from tinyclsf.experiments.watching import Watcher, epoch_line, position
-from tinyclsf.metrics import Epoch, best_of, percent
+from tinyclsf.metrics import SET_ASIDE, Epoch, best_of, percent
 from tinyclsf.registry.options import Setting, as_text
 from tinyclsf.registry.plugins import own_version
 from tinyclsf.runs.trained_run import TrainedRun
@@ -143,14 +143,23 @@ def output_of(run: TrainedRun, warnings: list[str]) -> Output:
     """The end of a run: the best epoch, how good its weights are on held-out images, and where they are."""
     best, held_out, folder = best_of(run.history), run.held_out, str(run.folder)
     assert best is not None, "a run that was scored has an epoch"
+    said = [SET_ASIDE] if held_out.split == "valid" else []
     rows = [
         ("best", f"epoch {best.epoch}: valid accuracy {percent(best.valid_accuracy)}, valid loss {best.valid_loss:.4f}"),
         (held_out.split, scored(held_out)),
+        *notes(said),
         ("use", f'tinyclsf.load_model("{folder}") in Python'),
         ("run", folder),
     ]
     content = document(
-        "fit", run=folder, settings=run.config.in_force, best=best, held_out=held_out, history=run.history, warnings=warnings
+        "fit",
+        run=folder,
+        settings=run.config.in_force,
+        best=best,
+        held_out=held_out,
+        notes=said,
+        history=run.history,
+        warnings=warnings,
     )
     return Output("\n".join(columns(rows, indent="")), content)
 

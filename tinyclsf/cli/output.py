@@ -55,6 +55,12 @@ def scored(found: Any) -> str:
     return f"accuracy {percent(found.accuracy)} (95 % interval {low} to {high}, {found.images:,} images)"
 
 
+def notes(sentences: Sequence[str]) -> list[tuple[str, str]]:
+    """Sentences beside a figure, as rows of two columns that fit the page; the first column is as wide as "note", or wider."""
+    pieces = [textwrap.wrap(each, WIDTH - 12, break_long_words=False, break_on_hyphens=False) for each in sentences]
+    return [("" if number else "note", line) for lines in pieces for number, line in enumerate(lines)]
+
+
 def wrapped(sentence: str, start: str = "", *, indent: int = 2) -> list[str]:
     """A sentence as lines that fit the page, the first below `start` and the others set in."""
     return textwrap.wrap(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyclsf.machine.templates import load_template
+from tinyclsf.metrics import NO_TEST_SPLIT
 from tinyclsf.recipes import AUGMENTATIONS, MIXTURES, STEPPED_BY_EPOCH, mse, optimizers, parse_augment
 from tinyclsf.registry.scripted import as_source
 from tinyclsf.scripting.sources import Sources, sources_in, sources_of
@@ -41,6 +42,7 @@ def loop_sources(
         warms_up=settings.get("ema_warmup") is True,
         optimizer_call=_optimizer_call(settings),
         tested=held_out == "test",
+        no_test_split=NO_TEST_SPLIT,
         seeds=seeds,
     )
     taken = sources_of(*([mse] if settings["loss"] == "mse" else []), *(change.func for change in changes))
