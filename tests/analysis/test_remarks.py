@@ -162,7 +162,7 @@ def test_nothing_is_learned() -> None:
 
 def test_what_cannot_be_told_from_guessing_is_said_of_any_course() -> None:
     evidence = "accuracy is 25.50 % (95 % interval 22.90 % to 28.29 %) on 1,000 images, of which cat alone has 25.00 %"
-    what = "the model may be no better than always naming the most frequent class"
+    what = "the accuracy is not clearly above that of always answering the most frequent class"
     wanted = [Remark(what, evidence, "tinyclsf fit --resume runs/a --epochs 5")]
     assert remarks(history_of([1.40, 1.3863], accuracy=0.25), CHANCE) == wanted  # too few epochs for more
     assert remarks(history_of([1.4, 1.3, 1.2], accuracy=0.25), CHANCE) == wanted  # its loss says that it has learned

@@ -284,14 +284,13 @@ def test_images_that_also_chose_the_best_epoch_are_said_to_flatter(cli: Any) -> 
     fit = ("fit", "mnist-logistic", "--data", "few", "--epochs", "1", "--run", "few", "--progress", "none")
     lines = cli(*fit).out.splitlines()
     assert lines[1].startswith("valid  accuracy ")
-    assert lines[2].startswith("note   without a test split ")
-    assert NOTE in " ".join(" ".join(lines).split())
+    assert NOTE in " ".join(" ".join(lines[2:]).replace("note ", "").split())
     found = cli("evaluate", "few")
     assert NOTE in " ".join(found.out.split())
     assert max(map(len, found.out.splitlines())) <= 100
-    assert cli("evaluate", "few", "--json").document["notes"] == [NOTE]
+    assert cli("evaluate", "few", "--json").document["notes"][1:] == [NOTE]
     for args in (("--split", "train"), ("--data", "others")):
-        assert cli("evaluate", "few", *args, "--json").document["notes"] == []
+        assert NOTE not in cli("evaluate", "few", *args, "--json").document["notes"]
     assert cli("report", "few", "--json").document["remarks"][-1]["what"] == NOTE.partition(";")[0]
     script = cli("script", "few", "--out", "train.py")
     assert script.code == 0

@@ -21,6 +21,7 @@ from sklearn.metrics import accuracy_score, log_loss  # type: ignore[import-unty
 from tests.support.forking import Forks
 from tinyclsf import load_model
 from tinyclsf.cli.app import cli as program
+from tinyclsf.metrics import percent, wilson_interval
 from tinyclsf.registry.plugins import find, load
 from tinyclsf_plugins.datasets.digits import digits
 
@@ -71,7 +72,7 @@ def test_fit_trains_scores_and_keeps_the_best_weights(cli: Any, tmp_path: Path) 
     ]
     assert lines[1].startswith(f"test  accuracy {accuracy * 100:.2f} % (95 % interval ")
     assert lines[1].endswith(" %, 360 images)")
-    assert lines[2:] == ['use   tinyclsf.load_model("runs/first") in Python', "run   runs/first"]
+    assert lines[-2:] == ['use   tinyclsf.load_model("runs/first") in Python', "run   runs/first"]
     progress = [line for line in result.err.splitlines() if line.startswith("epoch ")]
     assert [line.split(":")[0] for line in progress] == ["epoch 1/2", "epoch 2/2"]
 
@@ -91,6 +92,37 @@ def test_fit_as_json_is_one_document(cli: Any) -> None:
     held_out = document["held_out"]
     assert held_out["accuracy"] == accuracy_score(saved["labels"], logits.argmax(1).numpy())
     assert held_out["loss"] == pytest.approx(log_loss(saved["labels"], logits.double().softmax(1).numpy()), rel=1e-6)
+
+
+GUESSES = """
+import torch
+from tinyclsf.plugin import Images, Preprocess, Splits
+
+def of(many):
+    images = Images(torch.zeros(40, 1, 2, 2, dtype=torch.uint8), (torch.arange(40) >= many).long())
+    return Splits(images, images, images, ("bee", "ant"), (1, 2, 2), Preprocess())
+
+def most():
+    return of(24)
+
+def all():
+    return of(40)
+"""
+
+
+def test_a_result_no_better_than_the_most_frequent_class_is_said(cli: Any, install: Any) -> None:
+    install("guesses", GUESSES, module="guesses", datasets={"most": "guesses:most", "all": "guesses:all"})
+    fit = ("fit", "linear", "--lr", "0.5", "--epochs", "5", "--progress", "none", "--data")
+    note = "accuracy 60.00 % is not clearly above the 60.00 % of always answering bee, the most frequent class"
+    result = cli(*fit, "most", "--run", "most")
+    assert result.out.splitlines()[1:4] == [
+        f"test  accuracy 60.00 % (95 % interval {' to '.join(map(percent, wilson_interval(24, 40)))}, 40 images)",
+        f"note  {note.removesuffix(' frequent class')}",
+        "      frequent class",
+    ]
+    assert cli("evaluate", "most", "--json").document["notes"] == [note]
+    # Of a single class even a model that knows nothing is always right.
+    assert cli(*fit, "all", "--json").document["notes"] == []
 
 
 def test_the_header_says_every_value_and_where_it_came_from(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:

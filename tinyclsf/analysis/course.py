@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tinyclsf.analysis.guessing import is_guessing
 from tinyclsf.metrics import Epoch, percent
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def no_progress(run: JudgedRun) -> Remark | None:
         if lowest < _IGNORANT * ignorant or found.accuracy > 2 * commonest:
             return None
         evidence += f"; validation loss was {lowest:.4f} at best, and to know nothing of an image gives {ignorant:.4f}"
-    elif found.interval[0] > commonest or found.accuracy > (1 + commonest) / 2:  # with few images the interval is wide
+    elif not is_guessing(found, commonest):
         return None
     falls = _falls(train) and max(train) <= _PEAK * train[0] and not run.stuck
     if falls and train[-1] < (1 - _CRAWL) * train[-min(_SPAN, len(train))]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinyclsf.analysis.course import JudgedRun, Remark, diverged, no_progress, overfitting, still_improving
+from tinyclsf.analysis.guessing import is_guessing
 from tinyclsf.errors import join_names
 from tinyclsf.metrics import NO_TEST_SPLIT, Epoch, best_of, percent
 
@@ -60,17 +61,16 @@ def find_remarks(
 
 
 def _guessing(run: JudgedRun, found: Assessment) -> Remark | None:
-    """A model that what it was scored on cannot tell from one that always names the most frequent class."""
     commonest = max(found.classes, key=lambda each: each.images)
     share = commonest.images / found.images
-    if share == 1 or found.interval[0] > share or found.accuracy > (1 + share) / 2:
+    if not is_guessing(found, share):
         return None
     low, high = map(percent, found.interval)
     evidence = (
         f"accuracy is {percent(found.accuracy)} (95 % interval {low} to {high}) on {found.images:,} images, "
         f"of which {commonest.name} alone has {percent(share)}"
     )
-    return Remark("the model may be no better than always naming the most frequent class", evidence, run.longer())
+    return Remark("the accuracy is not clearly above that of always answering the most frequent class", evidence, run.longer())
 
 
 def _never_predicted(run: JudgedRun, found: Assessment) -> Remark | None:

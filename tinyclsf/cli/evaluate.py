@@ -64,6 +64,7 @@ def evaluate(
     folder = find_run(runs, run)
     # Not at the top: torch takes seconds to import, which --help need not wait for.
     from tinyclsf.analysis.assessment import assess, mistakes
+    from tinyclsf.analysis.guessing import guessing_note
     from tinyclsf.cli.console import Watch, warn_if_training
     from tinyclsf.machine.devices import choose_device
     from tinyclsf.runs.trained_run import choose_split, load_run, load_splits, paths_of, predictions_for
@@ -85,7 +86,8 @@ def evaluate(
         wrong = mistakes(predictions, paths_of(dataset))
         files = _write(target, trained, dataset, assessment, wrong, worst)
     names = [each.name for each in assessment.classes]
-    said = [SET_ASIDE] if name == "valid" and splits.test is None and not other else []
+    said = guessing_note(assessment, [each.images for each in assessment.classes], names)
+    said += [SET_ASIDE] if name == "valid" and splits.test is None and not other else []
     content = document(
         "evaluate",
         run=folder,

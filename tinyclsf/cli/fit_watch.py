@@ -14,6 +14,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from tinyclsf.analysis.guessing import guessing_note
 from tinyclsf.cli.console import REFRESH_SECONDS, Mode, Watch
 from tinyclsf.cli.output import Output, columns, document, notes, scored
 from tinyclsf.errors import shape_as_text
@@ -143,7 +144,8 @@ def output_of(run: TrainedRun, warnings: list[str]) -> Output:
     """The end of a run: the best epoch, how good its weights are on held-out images, and where they are."""
     best, held_out, folder = best_of(run.history), run.held_out, str(run.folder)
     assert best is not None, "a run that was scored has an epoch"
-    said = [SET_ASIDE] if held_out.split == "valid" else []
+    images = run.predictions.labels.bincount(minlength=len(run.model.classes)).tolist()
+    said = guessing_note(held_out, images, run.model.classes) + ([SET_ASIDE] if held_out.split == "valid" else [])
     rows = [
         ("best", f"epoch {best.epoch}: valid accuracy {percent(best.valid_accuracy)}, valid loss {best.valid_loss:.4f}"),
         (held_out.split, scored(held_out)),
