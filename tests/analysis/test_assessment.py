@@ -5,15 +5,25 @@ from __future__ import annotations
 import csv
 import math
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, recall_score, top_k_accuracy_score  # type: ignore[import-untyped]
+from sklearn.metrics import (  # type: ignore[import-untyped]
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    precision_recall_fscore_support,
+    top_k_accuracy_score,
+)
 from torch.nn import functional as F
 
-from tinyclsf.analysis.assessment import Assessment, ClassFigures, Mistake, assess, mistakes, write_mistakes
+from tinyclsf.analysis.assessment import Assessment, Mistake, assess, mistakes, write_mistakes
+from tinyclsf.analysis.by_class import ClassFigures
 from tinyclsf.errors import DataError, StorageError
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.metrics import Bin, wilson_interval
@@ -49,19 +59,23 @@ def test_figures_are_those_of_sklearn(n: int, classes: int, missing: int | None)
     assert found.top5 == top_k_accuracy_score(y, out, k=5, labels=every)
     matrix = confusion_matrix(y, predicted, labels=every)
     assert found.confusion == matrix.tolist()
-    recall = recall_score(y, predicted, labels=every, average=None, zero_division=np.nan)
-    assert [math.nan if each.accuracy is None else each.accuracy for each in found.classes] == pytest.approx(
-        recall, nan_ok=True
-    )
+    each_class = precision_recall_fscore_support(y, predicted, labels=every, zero_division=np.nan)
+    for column, name in enumerate(("precision", "recall", "f1", "images")):
+        shares = [math.nan if getattr(each, name) is None else getattr(each, name) for each in found.classes]
+        assert shares == pytest.approx(each_class[column], nan_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn tells of classes that are only predicted
+        assert found.balanced_accuracy == pytest.approx(balanced_accuracy_score(y, predicted))
+    assert found.macro_f1 == pytest.approx(f1_score(y, predicted, average="macro"))
     for number, each in enumerate(found.classes):
         row, column, right = (int(count) for count in (matrix[number].sum(), matrix[:, number].sum(), matrix[number, number]))
         assert each[:4] == (f"class {number}", row, column, right)
         assert each.interval == (wilson_interval(right, row) if row else None)
 
 
-def test_a_class_without_images_has_no_accuracy() -> None:
+def test_a_class_without_images_has_no_recall() -> None:
     found = assess(of([[3, 1, 0], [0, 1, 0], [0, 0, 5]], [0, 0, 2]), ["a", "b", "c"])
-    assert found.classes[1] == ClassFigures("b", 0, 1, 0, None, None)
+    assert found.classes[1] == ClassFigures("b", 0, 1, 0, 0.0, None, None, 0.0)
     assert found.top5 is None
     assert assess(drawn(20, 5), names(5)).top5 is None  # all classes are among five
     assert assess(drawn(20, 6), names(6)).top5 is not None
@@ -70,8 +84,8 @@ def test_a_class_without_images_has_no_accuracy() -> None:
 def test_one_image_of_a_single_class() -> None:
     found = assess(of([[-4.0]], [0]), ["only"])
     interval = wilson_interval(1, 1)
-    only = ClassFigures("only", 1, 1, 1, 1.0, interval)
-    assert found[:8] == (1, 0.0, 1.0, interval, None, (only,), [[1]], 0.0)
+    only = ClassFigures("only", 1, 1, 1, 1.0, 1.0, interval, 1.0)
+    assert found[:12] == (1, 0.0, 1.0, interval, None, 1.0, interval, 1.0, None, (only,), [[1]], 0.0)
     assert found.reliability[-1] == Bin(14 / 15, 1.0, 1, 1.0, 1.0)
 
 

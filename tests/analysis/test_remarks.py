@@ -16,7 +16,7 @@ from tinyclsf.analysis.remarks import find_remarks
 from tinyclsf.cli.fit import fit
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.loop.training_loss import not_finite
-from tinyclsf.metrics import NO_TEST_SPLIT, Epoch
+from tinyclsf.metrics import NO_TEST_SPLIT, Epoch, percent
 
 SETTINGS = {"epochs": 5, "lr": 0.1, "weight_decay": 0, "label_smoothing": 0.0, "augment": "none", "patience": None, "seed": 3}
 AGAIN = "tinyclsf fit --config runs/a/config.json"
@@ -232,6 +232,32 @@ def test_of_classes_that_are_rarely_right_the_worst_comes_first() -> None:
         "eel (5 of 100 images) and dog (15 of 100 images) at an accuracy of 55.00 % over all; "
         "eel is most often taken for cat (95 times)"
     )
+
+
+def test_an_accuracy_that_flatters() -> None:
+    labels = torch.tensor([0] * 900 + [1] * 100)
+    predicted = labels.clone()
+    predicted[900:960] = 0
+    found = assess(Predictions(torch.eye(4)[predicted] * 9, labels), CLASSES)._replace(calibration_error=0.0)
+    low, high = map(percent, found.balanced_accuracy_interval)
+    evidence = (
+        f"accuracy is 94.00 %, and balanced accuracy, which counts each class alike, is 70.00 % (95 % interval {low} to {high})"
+    )
+    what = "the accuracy flatters: classes with many images are recognised better than those with few"
+    [flatters] = [each for each in remarks([], found) if each.what == what]
+    assert flatters == Remark(what, evidence, "tinyclsf evaluate runs/a")
+    near = found._replace(accuracy=0.74, balanced_accuracy_interval=(0.69, 0.71))  # by less than five points
+    within = found._replace(balanced_accuracy_interval=(0.4, 0.95))  # it could be chance
+    for other in (near, within):
+        assert what not in [each.what for each in remarks([], other)]
+
+
+def test_a_model_that_tells_classes_apart_has_learned_something_whatever_its_loss() -> None:
+    labels = torch.tensor([0] * 900 + [1] * 100)
+    predicted = torch.tensor([0] * 800 + [1] * 180 + [0] * 20)  # right for 800 of 900, and for 80 of 100
+    found = assess(Predictions(torch.eye(4)[predicted], labels), CLASSES)
+    flat = history_of([0.5, 0.45, 0.45, 0.45, 0.45], accuracy=0.88)
+    assert not [each for each in remarks(flat, found) if "learns nothing" in each.what]
 
 
 def test_a_model_that_is_too_sure_or_not_sure_enough() -> None:

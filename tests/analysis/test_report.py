@@ -17,7 +17,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.metrics import accuracy_score, confusion_matrix, recall_score, top_k_accuracy_score  # type: ignore[import-untyped]
+from sklearn.metrics import (  # type: ignore[import-untyped]
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+    top_k_accuracy_score,
+)
 
 from tests.support.commands import Cli
 from tests.support.runs import write_run
@@ -94,18 +101,26 @@ def test_the_page_says_what_scikit_learn_says(run: Path) -> None:
     low, high = (f"{bound * 100:.2f} %" for bound in json.loads((run / "state.json").read_text())["held_out"]["interval"])
     assert page.said("dd")[:2] == [f"{accuracy_score(labels, predicted) * 100:.2f} %", "360"]
     assert page.said("dt")[0] == f"test accuracy95 % interval {low} to {high}"
-    assert (page.said("dt")[3], page.said("dd")[3]) == (
-        "among the first five",
-        f"{top_k_accuracy_score(labels, logits, k=5) * 100:.2f} %",
+    assert page.said("dt")[3].startswith("balanced accuracy, the mean recall of the classes95 % interval ")
+    assert page.said("dt")[4].startswith("macro F1, the mean F1 of the classes95 % interval ")
+    assert page.said("dt")[5] == "among the first five"
+    wanted = (
+        balanced_accuracy_score(labels, predicted),
+        f1_score(labels, predicted, average="macro"),
+        top_k_accuracy_score(labels, logits, k=5),
     )
+    assert page.said("dd")[3:6] == [f"{share * 100:.2f} %" for share in wanted]
     by_class, confusion, settings = page.tables
-    recalls = recall_score(labels, predicted, average=None)
+    precisions, recalls, f1s, _ = precision_recall_fscore_support(labels, predicted)
     counts = confusion_matrix(labels, predicted)
     assert [row[:4] for row in by_class[1:]] == [
         [str(digit), str(counts[digit].sum()), str(counts[digit, digit]), f"{recalls[digit] * 100:.1f} %"]
         for digit in range(10)
     ]
-    assert [int(row[-1]) for row in by_class[1:]] == counts.sum(axis=0).tolist()
+    assert [int(row[-3]) for row in by_class[1:]] == counts.sum(axis=0).tolist()
+    assert [row[-2:] for row in by_class[1:]] == [
+        [f"{precisions[digit] * 100:.1f} %", f"{f1s[digit] * 100:.1f} %"] for digit in range(10)
+    ]
     assert [[0 if cell == "·" else int(cell) for cell in row[1:]] for row in confusion[1:]] == counts.tolist()
     shares = [[counts[row, column] / counts[row].sum() for column in range(10)] for row in range(10)]
     cells = [(row, column) for row in range(10) for column in range(10) if counts[row, column]]

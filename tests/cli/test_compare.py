@@ -10,7 +10,9 @@ import torch
 from torch.nn import functional as F
 
 from tests.support.runs import write_run
+from tinyclsf.analysis.by_class import by_class
 from tinyclsf.loop.evaluation import Predictions
+from tinyclsf.machine.json_text import as_json
 from tinyclsf.metrics import SET_ASIDE, Epoch, Score, wilson_interval
 
 LABELS = [0, 1] * 50
@@ -21,7 +23,7 @@ def make_run(
     name: str, wrong: int | None, *, root: str = "runs", split: str = "test", options: Any = (), **settings: Any
 ) -> Path:
     """A run that gets so many of the first images wrong, or that was stopped before its first epoch."""
-    data = {"name": "set", "options": dict(options), "content": {"train": 9, "checksum": "0a"}}
+    data = {"name": "set", "options": dict(options), "content": {"train": 9, "checksum": "0a", "classes": ["cat", "dog"]}}
     found = {key: {"value": value, "source": "--x"} for key, value in {"epochs": 2, **settings}.items()}
     folder, config = Path(root, name), {"model": {"name": "net", "options": {}}, "data": data, "settings": found}
     if wrong is None:
@@ -39,22 +41,30 @@ def test_two_runs_side_by_side(cli: Any) -> None:
     result = cli("compare", "plain", "with-augmentation")
     assert (result.code, result.err) == (0, "")
     assert result.out == (
-        "                           plain  with-augmentation\n"
-        "lr                           0.1               0.01\n"
-        "augment                     none          flip,crop\n"
-        "patience                    none                  -\n"
+        "                                   plain  with-augmentation\n"
+        "lr                                   0.1               0.01\n"
+        "augment                             none          flip,crop\n"
+        "patience                            none                  -\n"
         "\n"
-        "epochs                       2/2                2/2\n"
-        "seconds                  1,002.0            1,002.0\n"
-        "parameters                     -                  -\n"
-        "best epoch                     2                  2\n"
-        "train loss                1.0000             1.0000\n"
-        "valid loss                0.7500             0.7500\n"
-        "valid accuracy           80.00 %            95.00 %\n"
-        "test images                  100                100\n"
-        "test loss                 0.1250             0.1250\n"
-        "test accuracy            80.00 %            95.00 %\n"
-        "95 % interval   71.12 to 86.66 %   88.82 to 97.85 %\n"
+        "epochs                               2/2                2/2\n"
+        "seconds                          1,002.0            1,002.0\n"
+        "parameters                             -                  -\n"
+        "best epoch                             2                  2\n"
+        "train loss                        1.0000             1.0000\n"
+        "valid loss                        0.7500             0.7500\n"
+        "valid accuracy                   80.00 %            95.00 %\n"
+        "test images                          100                100\n"
+        "test loss                         0.1250             0.1250\n"
+        "test accuracy                    80.00 %            95.00 %\n"
+        "95 % interval           71.12 to 86.66 %   88.82 to 97.85 %\n"
+        "balanced accuracy                80.00 %            95.00 %\n"
+        "balanced interval       70.78 to 86.19 %   88.04 to 97.44 %\n"
+        "macro F1                         80.00 %            95.00 %\n"
+        "macro F1 interval       71.00 to 86.99 %   89.96 to 98.99 %\n"
+        "\n"
+        "precision/recall/F1, %\n"
+        "cat                       80.0/80.0/80.0     95.9/94.0/94.9\n"
+        "dog                       80.0/80.0/80.0     94.1/96.0/95.0\n"
         "\n"
         "with-augmentation is better than plain: of the 100 images 15 only with-augmentation gets right and 0\n"
         "  only plain, p < 0.001\n"
@@ -84,7 +94,7 @@ def test_runs_that_were_scored_on_different_parts(cli: Any) -> None:
     make_run("a", 20)
     make_run("b", 5, split="valid")
     out = cli("compare", "a", "b").out
-    assert "held-out accuracy           80.00 %           95.00 %\n" in out
+    assert ["held-out", "accuracy", "80.00", "%", "95.00", "%"] in [line.split() for line in out.splitlines()]
     assert "no test of a against b: a was scored on test images and b on valid images\n" in out
     assert f"b: {SET_ASIDE}" in " ".join(out.split())
 
@@ -98,6 +108,7 @@ def test_the_tables_fit_the_page_and_no_run_loses_its_name(cli: Any, number: int
     result = cli("compare", *names)
     assert (result.code, result.err) == (0, "")
     tables = result.out.split("\nno test" if "\nno test" in result.out else f"\n{names[0]} and")[0]
+    tables = tables.removesuffix("\n--json has precision, recall and F1 of each class\n")
     assert max(map(len, tables.splitlines())) <= 100
     found = {word for line in tables.splitlines() for word in line.split() if word.startswith("a-")}
     assert len(found) == number
@@ -107,7 +118,7 @@ def test_the_tables_fit_the_page_and_no_run_loses_its_name(cli: Any, number: int
         assert ["lr", *(f"{0.001 * (each + 1):g}" for each in range(number))] in rows
     else:
         headers = [row for row in rows if row[0] == "run"]
-        assert headers[-1][-3:] == ["95", "%", "interval"]
+        assert headers[-1][-3:] == ["macro", "F1", "interval"]
         assert len(rows) == len(headers) * (number + 1)
 
 
@@ -136,6 +147,8 @@ def test_the_document_has_everything(cli: Any) -> None:
         {"epoch": 2, "train_loss": 1.0, "valid_loss": 0.75, "valid_accuracy": 0.95, "seconds": 1000.0},
     ]
     held_out = {"split": "test", "images": 100, "loss": 0.125, "accuracy": 0.95, "interval": list(wilson_interval(95, 100))}
+    figures = by_class(torch.tensor([[47, 3], [2, 48]]), ["cat", "dog"])
+    assert b.pop("by_class") == as_json(figures)
     assert b == {
         "name": "b",
         "folder": "runs/b",

@@ -11,11 +11,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support, top_k_accuracy_score  # type: ignore[import-untyped]
+from sklearn.metrics import (  # type: ignore[import-untyped]
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+    top_k_accuracy_score,
+)
 
+from tinyclsf.analysis.by_class import by_class
 from tinyclsf.cli.app import main
+from tinyclsf.metrics import wilson_interval
 from tinyclsf.runs.folder import occupied
 
 FILES = ["confusion.png", "errors.csv", "mistakes.png"]
@@ -115,14 +125,23 @@ def test_the_text_says_how_good_each_class_is(cli: Any, run: Path) -> None:
         f"top-5       accuracy {percent(top_k_accuracy_score(y, out, k=5))}: the true class is among the five likeliest",
         f"loss        {held_out['loss']:.4f}",
     ]
-    assert blocks[0][3].startswith("confidence  ")
-    _, recall, _, images = precision_recall_fscore_support(y, predicted, labels=range(10), zero_division=0.0)
+    found = by_class(torch.from_numpy(confusion_matrix(y, predicted, labels=range(10))), "0123456789")
+    assert found.macro_f1_interval is not None
+    balanced, macro = (" to ".join(map(percent, each)) for each in (found.balanced_accuracy_interval, found.macro_f1_interval))
+    assert blocks[0][3:5] == [
+        f"balanced    accuracy {percent(balanced_accuracy_score(y, predicted))} (95 % interval {balanced}): "
+        "the mean recall of the classes",
+        f"macro F1    {percent(f1_score(y, predicted, average='macro'))} (95 % interval {macro}): the mean F1 of the classes",
+    ]
+    assert blocks[0][5].startswith("confidence  ")
+    precision, recall, f1, images = precision_recall_fscore_support(y, predicted, labels=range(10), zero_division=np.nan)
     matrix = confusion_matrix(y, predicted, labels=range(10))
-    assert blocks[1][0].split() == ["class", "images", "right", "accuracy", "95", "%", "interval", "predicted"]
+    assert blocks[1][0].split() == [*("class", "images", "recall", "95", "%", "interval", "predicted", "precision", "F1")]
     for number, line in enumerate(blocks[1][1:]):
-        words = line.split()
-        right = f"{number} {images[number]} {matrix[number, number]} {percent(recall[number])}"
-        assert (" ".join(words[:5]), words[-1]) == (right, str(matrix[:, number].sum()))
+        low, high = map(percent, wilson_interval(int(matrix[number, number]), int(images[number])))
+        taken = matrix[:, number].sum()
+        shares = f"{percent(precision[number]) if taken else '-'} {percent(f1[number])}"
+        assert " ".join(line.split()) == f"{number} {images[number]} {percent(recall[number])} {low} to {high} {taken} {shares}"
     wrong = matrix * (1 - np.eye(10, dtype=int))
     header, *pairs = blocks[2]
     assert header == "  true -> predicted  times"
@@ -160,6 +179,10 @@ def test_the_document_has_everything_and_agrees_with_fit(cli: Any, run: Path) ->
             "accuracy",
             "interval",
             "top5",
+            "balanced_accuracy",
+            "balanced_accuracy_interval",
+            "macro_f1",
+            "macro_f1_interval",
             "classes",
             "confusion",
         ),
@@ -167,7 +190,7 @@ def test_the_document_has_everything_and_agrees_with_fit(cli: Any, run: Path) ->
     ]
     assert (found["command"], found["run"], found["data"], found["warnings"]) == ("evaluate", "runs/first", "digits", [])
     assert found["confusion"] == confusion_matrix(y, predicted, labels=range(10)).tolist()
-    assert list(found["classes"][3]) == ["name", "images", "predicted", "correct", "accuracy", "interval"]
+    assert list(found["classes"][3]) == ["name", "images", "predicted", "correct", "precision", "recall", "interval", "f1"]
     assert list(found["reliability"][0]) == ["low", "high", "images", "confidence", "accuracy"]
     shares = np.exp(out.astype(float)) / np.exp(out.astype(float)).sum(axis=1, keepdims=True)
     wrong = np.flatnonzero(y != predicted)
@@ -226,8 +249,8 @@ def test_classes_that_are_never_predicted_or_have_no_image_are_said(cli: Any) ->
     assert len(taken) == 1  # all images are the same
     *first, last = [f"{number} (1 image)" for number in range(9) if str(number) not in taken]
     assert f"the model never predicted {', '.join(first)} and {last} there is no image of 9 errors" in " ".join(out.split())
-    assert next(line for line in out.splitlines() if line.split()[:2] == ["9", "0"]).split()[:5] == ["9", "0", "0", "-", "-"]
-    assert document["classes"][9]["accuracy"] is None
+    assert next(line for line in out.splitlines() if line.split()[:2] == ["9", "0"]).split()[:4] == ["9", "0", "-", "-"]
+    assert document["classes"][9]["recall"] is None
 
 
 @pytest.mark.usefixtures("run", "theirs")

@@ -11,6 +11,7 @@ import torch
 
 from tests.support.commands import Cli
 from tests.support.runs import write_run
+from tinyclsf.analysis.by_class import by_class
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.metrics import Epoch, wilson_interval
 
@@ -55,6 +56,20 @@ def test_figures_remarks_and_the_page_are_told(cli: Cli) -> None:
     scored = found["scored"]
     assert (scored["split"], scored["images"], scored["accuracy"], scored["mistakes"]) == ("test", 40, 0.8, 8)
     assert scored["interval"] == [low, high]
+    assert (scored["balanced_accuracy"], scored["macro_f1"]) == pytest.approx((0.8, 0.8))
+    found_by_class = by_class(torch.tensor([[16, 4], [4, 16]]), ["cat", "dog"])
+    assert scored["balanced_accuracy_interval"] == list(found_by_class.balanced_accuracy_interval)
+    assert scored["macro_f1_interval"] == list(found_by_class.macro_f1_interval or ())
+    assert scored["classes"][1] == {
+        "name": "dog",
+        "images": 20,
+        "predicted": 20,
+        "correct": 16,
+        "precision": 0.8,
+        "recall": 0.8,
+        "interval": list(wilson_interval(16, 20)),
+        "f1": 0.8,
+    }
     loss = -math.log(0.8) + 0.2 * math.log(4)
     assert [scored["calibration_error"], scored["loss"]] == pytest.approx([0, loss], abs=1e-6)
     assert [remark["what"] for remark in found["remarks"]] == [IMPROVING, FEW]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tinyclsf.analysis.by_class import ClassFigures, by_class, confusion_of
 from tinyclsf.errors import DataError
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.machine.arguments import check_type
@@ -25,20 +26,10 @@ _WORST = 10  # that it shows first of more
 _LARGEST = 1e30  # beyond it a loss leaves float32
 
 
-class ClassFigures(NamedTuple):
-    """One class: its images, how many images were taken for it, and how many of its own were; None where it has no image."""
-
-    name: str
-    images: int
-    predicted: int
-    correct: int
-    accuracy: float | None
-    interval: tuple[float, float] | None
-
-
 class Assessment(NamedTuple):
-    """Figures of predictions; intervals are Wilson's of 95 %, and `top5` is None where there are no more than five classes.
+    """Figures of predictions; `interval` is Wilson's of 95 %, and `top5` is None where there are no more than five classes.
 
+    Those from `balanced_accuracy` to `classes` are the fields of `ByClass`.
     Shapes: `confusion` counts the images of a true class (row) that a class was predicted for (column).
     """
 
@@ -47,6 +38,10 @@ class Assessment(NamedTuple):
     accuracy: float
     interval: tuple[float, float]
     top5: float | None
+    balanced_accuracy: float
+    balanced_accuracy_interval: tuple[float, float]
+    macro_f1: float
+    macro_f1_interval: tuple[float, float] | None
     classes: tuple[ClassFigures, ...]
     confusion: list[list[int]]
     calibration_error: float
@@ -54,11 +49,11 @@ class Assessment(NamedTuple):
 
     @property
     def worst_classes(self) -> list[ClassFigures]:
-        """The ten classes of lowest accuracy, of those with images; none where there are so few that all can be shown."""
+        """The ten classes of lowest recall, of those with images; none where there are so few that all can be shown."""
         if len(self.classes) <= MOST_SHOWN:
             return []
-        known = [each for each in self.classes if each.accuracy is not None]
-        return sorted(known, key=lambda each: each.accuracy or 0.0)[:_WORST]
+        known = [each for each in self.classes if each.recall is not None]
+        return sorted(known, key=lambda each: each.recall or 0.0)[:_WORST]
 
     @property
     def confidence(self) -> float:
@@ -89,8 +84,7 @@ def assess(predictions: Predictions, classes: Sequence[str], loss_func: LossFunc
     check_type("classes", classes, list, tuple, wanted="a list of names")
     logits, labels = predictions
     _check(logits, labels, classes)
-    number = len(classes)
-    found = torch.bincount(labels.long() * number + logits.argmax(dim=1), minlength=number**2).view(number, number)
+    found = confusion_of(predictions, len(classes))
     images, correct = len(labels), int(found.trace())
     calibration_error, reliability = _calibration(predictions)
     return Assessment(
@@ -99,10 +93,7 @@ def assess(predictions: Predictions, classes: Sequence[str], loss_func: LossFunc
         accuracy=correct / images,
         interval=wilson_interval(correct, images),
         top5=_top5(predictions) if len(classes) > 5 else None,
-        classes=tuple(
-            _class_figures(name, int(found[row].sum()), int(found[:, row].sum()), int(found[row, row]))
-            for row, name in enumerate(classes)
-        ),
+        **by_class(found, classes)._asdict(),
         confusion=found.tolist(),
         calibration_error=calibration_error,
         reliability=reliability,
@@ -157,11 +148,6 @@ def _check(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
             f"the model's outputs for image {int(strange[0])} are not numbers below {_LARGEST:g}; "
             "look at that image, or train again with a lower learning rate"
         )
-
-
-def _class_figures(name: str, images: int, predicted: int, correct: int) -> ClassFigures:
-    figures = (correct / images, wilson_interval(correct, images)) if images else (None, None)
-    return ClassFigures(name, images, predicted, correct, *figures)
 
 
 def _top5(predictions: Predictions) -> float:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from tinyclsf.analysis.by_class import ByClass, by_class, confusion_of
 from tinyclsf.analysis.significance import SIGNIFICANT, McNemar, holm, mcnemar, p_as_text
 from tinyclsf.errors import ConfigurationError, ModelFileError, join_names
 from tinyclsf.loop.evaluation import Predictions
@@ -35,7 +36,8 @@ _WHY = {"running": "is still being trained", "stopped": "was stopped", "failed":
 class ComparedRun(NamedTuple):
     """One of the runs; None where its files do not say.
 
-    `settings` are those in which the runs differ; a setting that this run does not have is not among them.
+    `by_class` are figures of the predictions that it saved. `settings` are those in which the runs differ; a setting that this
+    run does not have is not among them.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ComparedRun(NamedTuple):
     epochs: int | None
     best: Epoch | None
     held_out: Score | None
+    by_class: ByClass | None
     parameters: int | None
 
 
@@ -100,6 +103,7 @@ def compare(folders: Sequence[StrPath]) -> Comparison:
     runs = tuple(map(_compared, paths, _shown_names(paths), configs, each_settings))
     scored = [_Scored(run, config, *_read_predictions(run)) for run, config in zip(runs, configs, strict=True)]
     pairs = tuple(_tested(_chosen_pairs(scored)))
+    runs = tuple(each.run._replace(by_class=_by_class(each)) for each in scored)
     return Comparison(runs, tuple(_names(each_settings)), pairs, tuple(_notes(scored, pairs, configs)))
 
 
@@ -126,6 +130,7 @@ def _compared(folder: Path, name: str, config: ConfigFile, settings: dict[str, A
         epochs=summary.epochs,
         best=best_of(history),
         held_out=summary.held_out,
+        by_class=None,
         parameters=config.parameters,
     )
 
@@ -143,6 +148,15 @@ def _read_predictions(run: ComparedRun) -> tuple[str, Predictions | None, str]:
         return *read_predictions(run.folder), ""
     except ModelFileError as error:
         return "", None, str(error)
+
+
+def _by_class(each: _Scored) -> ByClass | None:
+    if each.predictions is None:
+        return None
+    number, names = each.predictions.logits.shape[1], (each.config.content or {}).get("classes", [])
+    # Files that were put together by hand may tell of other classes.
+    names = names if len(names) == number else [str(label) for label in range(number)]
+    return by_class(confusion_of(each.predictions, number), names)
 
 
 def _settings_of(config: ConfigFile) -> dict[str, Any]:

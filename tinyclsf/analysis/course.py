@@ -111,6 +111,8 @@ def no_progress(run: JudgedRun) -> Remark | None:
     shares = [each.images / found.images for each in found.classes if each.images]
     if len(shares) == 1:  # of one class even a model that knows nothing is always right
         return None
+    if found.balanced_accuracy_interval[0] > 1 / len(shares):  # it tells classes apart, whatever its loss
+        return None
     commonest, train = max(shares), [row.train_loss for row in run.history]
     lowest = min(row.valid_loss for row in run.history)
     evidence = (

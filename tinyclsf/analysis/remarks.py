@@ -13,13 +13,15 @@ from tinyclsf.errors import join_names
 from tinyclsf.metrics import NO_TEST_SPLIT, Epoch, best_of, percent
 
 if TYPE_CHECKING:
-    from tinyclsf.analysis.assessment import Assessment, ClassFigures
+    from tinyclsf.analysis.assessment import Assessment
+    from tinyclsf.analysis.by_class import ClassFigures
 
 # A class of fewer images may well be missed by chance, by a model that is right every second time: 0.5 ** 5 is 3 %.
 _SOME_IMAGES = 5
 _MISCALIBRATED = 0.05
 _WIDE = 0.05  # half a 95 % interval
 _Z = 2.576  # of 99 %, not 95 %, as the validation accuracy is the best of several epochs
+_FLATTERED = 0.05  # of the accuracy above the balanced one
 _NAMED = 5  # of the classes in a sentence
 
 
@@ -53,6 +55,7 @@ def find_remarks(
         found.append(_guessing(run, assessment) if in_vain is None else None)
         found.append(_never_predicted(run, assessment) if stuck or in_vain is None else None)
         found.append(_rarely_right(run, assessment) if in_vain is None else None)
+        found.append(_flattering(run, assessment) if in_vain is None else None)
         found.append(_calibration(run, assessment, unfinished=course is not None) if in_vain is None else None)
         found.append(_apart(run, assessment, valid_images) if valid_images else None)
         found.append(_few_images(run, assessment))
@@ -109,6 +112,18 @@ def _rarely_right(run: JudgedRun, found: Assessment) -> Remark | None:
         f"{found.classes[other].name} ({times:,} times)"
     )
     what = "a class is rarely right" if len(rarely) == 1 else f"{len(rarely)} classes are rarely right"
+    return Remark(what, evidence, shlex.join(["tinyclsf", "evaluate", run.name]))
+
+
+def _flattering(run: JudgedRun, found: Assessment) -> Remark | None:
+    low, high = found.balanced_accuracy_interval
+    if found.accuracy <= max(high, found.balanced_accuracy + _FLATTERED):
+        return None
+    evidence = (
+        f"accuracy is {percent(found.accuracy)}, and balanced accuracy, which counts each class alike, is "
+        f"{percent(found.balanced_accuracy)} (95 % interval {percent(low)} to {percent(high)})"
+    )
+    what = "the accuracy flatters: classes with many images are recognised better than those with few"
     return Remark(what, evidence, shlex.join(["tinyclsf", "evaluate", run.name]))
 
 

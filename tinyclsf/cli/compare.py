@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tinyclsf.cli.output import WIDTH, Output, columns, document, wrapped
+from tinyclsf.cli.output import WIDTH, Output, columns, document, shortened, wrapped
 from tinyclsf.cli.shared_options import FILE, common_options, complete_run, option, runs_option
 from tinyclsf.metrics import percent
 from tinyclsf.registry.options import as_text
 from tinyclsf.runs.listing import find_run
 
 if TYPE_CHECKING:
+    from tinyclsf.analysis.by_class import ClassFigures
     from tinyclsf.analysis.comparison import ComparedRun, Comparison
 
 _SIDE_BY_SIDE = 4  # runs that have a column each; more of them have a row each
 _LONGEST = 40  # letters of a run's name where it has a row
 _LONGEST_VALUE = 24
+_MOST_CLASSES = 20  # that have a line each
+_BY_CLASS = "precision/recall/F1, %"
 
 Table = list[list[str]]
 
@@ -57,7 +60,11 @@ def _text(found: Comparison, picture: Path | None) -> str:
     settings = [[name, *(_setting(run, name) for run in found.runs)] for name in found.differing]
     figures = [list(row) for row in zip(_labels(found), *map(_figures, found.runs), strict=True)]
     blocks = [] if settings else [["the settings are the same"]]
-    blocks += _tables(["", *(run.name for run in found.runs)], settings, figures)
+    classes = _classes(found)
+    shown = len(found.runs) <= _SIDE_BY_SIDE and 0 < len(classes) <= _MOST_CLASSES
+    by_class = [[_BY_CLASS, *[""] * len(found.runs)], *classes] if shown else []
+    blocks += _tables(["", *(run.name for run in found.runs)], settings, figures, by_class)
+    blocks += [["--json has precision, recall and F1 of each class"]] if classes and not shown else []
     blocks += [[line for sentence in (*(pair.sentence for pair in found.pairs), *found.notes) for line in wrapped(sentence)]]
     blocks += [[f"curves  {picture}" if picture else "there is no epoch yet to draw"]]
     return "\n\n".join("\n".join(block) for block in blocks)
@@ -74,6 +81,7 @@ def _labels(found: Comparison) -> list[str]:
     return [
         *("epochs", "seconds", "parameters", "best epoch", "train loss", "valid loss", "valid accuracy"),
         *(f"{scored} images", f"{scored} loss", f"{scored} accuracy", "95 % interval"),
+        *("balanced accuracy", "balanced interval", "macro F1", "macro F1 interval"),
     ]
 
 
@@ -86,21 +94,42 @@ def _figures(run: ComparedRun) -> list[str]:
     else:
         figures += [str(best.epoch), f"{best.train_loss:.4f}", f"{best.valid_loss:.4f}", percent(best.valid_accuracy)]
     if held_out is None:
+        figures += ["-"] * 4
+    else:
+        figures += [f"{held_out.images:,}", f"{held_out.loss:.4f}", percent(held_out.accuracy), _range(held_out.interval)]
+    found = run.by_class
+    if found is None:
         return [*figures, *["-"] * 4]
-    low, high = held_out.interval
-    figures += [f"{held_out.images:,}", f"{held_out.loss:.4f}", percent(held_out.accuracy)]
-    return [*figures, f"{low * 100:.2f} to {high * 100:.2f} %"]
+    figures += [percent(found.balanced_accuracy), _range(found.balanced_accuracy_interval)]
+    return [*figures, percent(found.macro_f1), _range(found.macro_f1_interval)]
 
 
-def _tables(header: list[str], settings: Table, figures: Table) -> list[list[str]]:
+def _range(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else f"{interval[0] * 100:.2f} to {interval[1] * 100:.2f} %"
+
+
+def _classes(found: Comparison) -> Table:
+    """Precision, recall and F1 of each class."""
+    by_run = [{each.name: each for each in run.by_class.classes} if run.by_class else {} for run in found.runs]
+    names = dict.fromkeys(name for classes in by_run for name in classes)
+    return [[shortened(name, _LONGEST_VALUE), *(_class(classes.get(name)) for classes in by_run)] for name in names]
+
+
+def _class(found: ClassFigures | None) -> str:
+    shares = (None, None, None) if found is None else (found.precision, found.recall, found.f1)
+    return "/".join("-" if share is None else f"{share * 100:.1f}" for share in shares)
+
+
+def _tables(header: list[str], settings: Table, figures: Table, by_class: Table) -> list[list[str]]:
     """The lines of tables with a column for each run, or, of many runs, a row for each, in as many pieces as the page asks."""
-    table = [header, *settings, *figures]
+    table = [header, *settings, *figures, *by_class]
     if len(header) - 1 <= _SIDE_BY_SIDE:
         room = (WIDTH - max(len(row[0]) for row in table)) // (len(header) - 1) - 2
         cut = [[label, *(_cut(cell, room) for cell in cells)] for label, *cells in table]
         lines = columns(cut, indent="", numbers_from=1)
-        above = 1 + len(settings)
-        return [lines[:above], lines[above:]] if settings else [lines]
+        above = 1 + len(settings) if settings else 0
+        below = 1 + len(settings) + len(figures)
+        return [piece for piece in (lines[:above], lines[above:below], lines[below:]) if piece]
     table[0][0] = "run"
     by_run = zip(*table, strict=True)
     rows = [[_cut(name, _LONGEST), *(_cut(cell, _LONGEST_VALUE) for cell in cells)] for name, *cells in by_run]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, notes, scored, shortened, wrapped
+from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, measured, notes, scored, shortened, wrapped
 from tinyclsf.cli.shared_options import DIRECTORY, common_options, option, other_data_options, run_argument, runs_option
 from tinyclsf.errors import StorageError, join_names, printable
 from tinyclsf.machine.storage import check_target, storing
@@ -52,7 +52,7 @@ def evaluate(
     device: str,
     runs: Path,
 ) -> Output:
-    """Score RUN's best weights: accuracy by class, what was taken for what, and the mistakes.
+    """Score RUN's best weights: precision, recall and F1 by class, what was taken for what, and the mistakes.
 
     Writes errors.csv (every mistake, the worst first), mistakes.png and confusion.png.
 
@@ -142,19 +142,22 @@ def _overall(split: str, found: Assessment, said: Sequence[str]) -> list[str]:
     rows = [(split, scored(found)), ("loss", f"{found.loss:.4f}")]
     if found.top5 is not None:
         rows.insert(1, ("top-5", f"accuracy {percent(found.top5)}: the true class is among the five likeliest"))
+    balanced = measured(found.balanced_accuracy, found.balanced_accuracy_interval)
+    rows.append(("balanced", f"accuracy {balanced}: the mean recall of the classes"))
+    rows.append(("macro F1", f"{measured(found.macro_f1, found.macro_f1_interval)}: the mean F1 of the classes"))
     rows.append(("confidence", f"{percent(found.confidence)} on average; calibration error {error} over 15 bins"))
     return columns([*rows, *notes(said)], indent="")
 
 
 def _by_class(found: Assessment) -> list[str]:
-    rows = [("class", "images", "right", "accuracy", "95 % interval", "predicted")]
+    rows = [("class", "images", "recall", "95 % interval", "predicted", "precision", "F1")]
     chosen, title = found.worst_classes or found.classes, []
     if found.worst_classes:
         title = [f"the {len(chosen)} worst of {len(found.classes)} classes; --json has all"]
     for each in chosen:
         interval = "-" if each.interval is None else " to ".join(map(percent, each.interval))
-        counts = f"{each.images:,}", f"{each.correct:,}", percent(each.accuracy), interval, f"{each.predicted:,}"
-        rows.append((_short(each.name), *counts))
+        recall = f"{each.images:,}", percent(each.recall), interval
+        rows.append((_short(each.name), *recall, f"{each.predicted:,}", percent(each.precision), percent(each.f1)))
     return title + columns(rows, numbers_from=1)
 
 

@@ -31,6 +31,7 @@ def report(run: str, out: Path | None, worst: int, runs: Path) -> Output:
     tinyclsf report overnight --out overnight.html
     """
     folder = find_run(runs, run)
+    from tinyclsf.analysis.by_class import ByClass
     from tinyclsf.analysis.report import write_report
     from tinyclsf.cli.console import Watch
 
@@ -40,7 +41,7 @@ def report(run: str, out: Path | None, worst: int, runs: Path) -> Output:
             watch.warn(note)
     scores = None
     if page.scored is not None:
-        told = ("images", "loss", "accuracy", "interval", "calibration_error")
+        told = ("images", "loss", "accuracy", "interval", *ByClass._fields, "calibration_error")
         figures = {name: getattr(page.scored.assessment, name) for name in told}
         scores = {"split": page.scored.split, **figures, "mistakes": len(page.scored.mistakes)}
     content = document(

@@ -1,0 +1,103 @@
+"""Figures that count each class alike, however many images it has, and those of each class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tinyclsf.loop.evaluation import Predictions
+from tinyclsf.metrics import wilson_interval
+
+_RESAMPLES = 1000
+
+
+class ClassFigures(NamedTuple):
+    """One class: its images, how many images were taken for it, and how many of its own were.
+
+    `precision` is the share of those taken for it that are its own, `recall` that of its own images that were found, with its
+    95 % interval (Wilson), and `f1` their harmonic mean; None where there is no image to tell it from.
+    """
+
+    name: str
+    images: int
+    predicted: int
+    correct: int
+    precision: float | None
+    recall: float | None
+    interval: tuple[float, float] | None
+    f1: float | None
+
+
+class ByClass(NamedTuple):
+    """Balanced accuracy, the mean recall of the classes with images; macro F1, the mean F1 of those with images or predictions.
+
+    Their intervals are of 95 %; that of macro F1 is None where no image is wrong, of which resampling tells nothing.
+    """
+
+    balanced_accuracy: float
+    balanced_accuracy_interval: tuple[float, float]
+    macro_f1: float
+    macro_f1_interval: tuple[float, float] | None
+    classes: tuple[ClassFigures, ...]
+
+
+def confusion_of(predictions: Predictions, number: int) -> Tensor:
+    """How many images of each of so many classes (row) were taken for each (column): (number, number) int64."""
+    logits, labels = predictions
+    return torch.bincount(labels.long() * number + logits.argmax(dim=1), minlength=number**2).view(number, number)
+
+
+def by_class(confusion: Tensor, names: Sequence[str]) -> ByClass:
+    """The figures of a confusion matrix of at least one image, as `confusion_of` gives it."""
+    images, predicted, correct = confusion.sum(dim=1), confusion.sum(dim=0), confusion.diagonal()
+    counts = zip(names, images.tolist(), predicted.tolist(), correct.tolist(), strict=True)
+    classes = tuple(_class_figures(*each) for each in counts)
+    macro_f1 = _macro_f1(correct[None], (images + predicted)[None]).item()
+    return ByClass(*_balanced_accuracy(classes), macro_f1, _macro_f1_interval(confusion), classes)
+
+
+def _class_figures(name: str, images: int, predicted: int, correct: int) -> ClassFigures:
+    recall, interval = (correct / images, wilson_interval(correct, images)) if images else (None, None)
+    precision = correct / predicted if predicted else None
+    f1 = 2 * correct / (images + predicted) if images + predicted else None
+    return ClassFigures(name, images, predicted, correct, precision, recall, interval, f1)
+
+
+def _balanced_accuracy(classes: Sequence[ClassFigures]) -> tuple[float, tuple[float, float]]:
+    """The mean recall, and its interval from those of the classes, which are of different images.
+
+    Source: Zou, Huang and Zhang 2009, "A note on confidence interval estimation for a linear function of binomial proportions".
+    """
+    known = [(each.recall, *each.interval) for each in classes if each.recall is not None and each.interval is not None]
+    mean = math.fsum(recall for recall, _, _ in known) / len(known)
+    below = math.hypot(*(recall - low for recall, low, _ in known)) / len(known)
+    above = math.hypot(*(high - recall for recall, _, high in known)) / len(known)
+    return mean, (mean - below, mean + above)
+
+
+def _macro_f1(correct: Tensor, sizes: Tensor) -> Tensor:
+    """The mean F1 of the classes that there are; correct and sizes, of images and predictions together, are (n, classes)."""
+    return (2 * correct.double() / sizes.clamp(min=1)).sum(dim=1) / (sizes > 0).sum(dim=1)
+
+
+def _macro_f1_interval(confusion: Tensor) -> tuple[float, float] | None:
+    """From the images drawn again and again with replacement, by a seed of their own: the middle 95 % of what that gives.
+
+    Source: Efron and Tibshirani 1993, "An introduction to the bootstrap", the percentile interval.
+    """
+    images, number = int(confusion.sum()), len(confusion)
+    true, guess = confusion.nonzero(as_tuple=True)
+    if torch.equal(true, guess):
+        return None
+    shares = confusion[true, guess].double().numpy() / images
+    drawn = torch.from_numpy(np.random.default_rng(0).multinomial(images, shares, size=_RESAMPLES))
+    none, right = torch.zeros(_RESAMPLES, number, dtype=torch.int64), true == guess
+    correct = none.index_add(1, true[right], drawn[:, right])
+    sizes = none.index_add(1, true, drawn).index_add(1, guess, drawn)
+    low, high = _macro_f1(correct, sizes).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return low, high
