@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_class_weight  # type: ignore[import-untyped]
 from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
@@ -19,6 +21,7 @@ from tinyclsf.recipes import (
     STEPPED_BY_EPOCH,
     CrossEntropy,
     Recipe,
+    balanced_weights,
     make_augment,
     make_loss,
     make_optimizer,
@@ -114,6 +117,34 @@ def test_labels_are_smoothed_in_training_alone() -> None:
     shares = F.one_hot(yb, 4) * 0.8 + 0.2 / 4
     by_hand = -(shares * out.log_softmax(1)).sum(1).mean()
     assert loss(out, yb).item() == pytest.approx(by_hand.item(), abs=1e-6)
+    loss.eval()
+    assert torch.equal(loss(out, yb), F.cross_entropy(out, yb))
+
+
+def test_balanced_weights_are_sklearns_and_1_on_average() -> None:
+    labels = torch.tensor([0] * 70 + [2] * 20 + [3] * 10)  # none of class 1
+    weights = balanced_weights(labels, 4)
+    wanted = compute_class_weight("balanced", classes=np.array([0, 2, 3]), y=labels.numpy())
+    assert weights[[0, 2, 3]].tolist() == pytest.approx(wanted)
+    assert weights[1] == 0
+    assert weights[labels].mean().item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_classes_are_weighed_in_training_alone(smoothing: float) -> None:
+    out, yb, weights = torch.randn(6, 4), torch.tensor([0, 0, 0, 1, 2, 3]), torch.tensor([0.5, 1.5, 1.5, 1.5])
+    loss = make_loss("cross-entropy", label_smoothing=smoothing, class_weights=weights)
+    assert isinstance(loss, nn.Module)
+    smoothed = F.one_hot(yb, 4) * (1 - smoothing) + smoothing / 4
+    by_hand = -(weights * smoothed * out.log_softmax(1)).sum(1).mean()
+    assert loss(out, yb).item() == pytest.approx(by_hand.item(), abs=1e-6)
+    mixed = torch.rand(6, 4).softmax(1)
+    smoothed = mixed * (1 - smoothing) + smoothing / 4
+    by_hand = -(weights * smoothed * out.log_softmax(1)).sum(1).mean()
+    assert loss(out, mixed).item() == pytest.approx(by_hand.item(), abs=1e-6)
+    parts = (loss(out[:2], yb[:2]) * 2 + loss(out[2:], yb[2:]) * 4) / 6  # as accumulated batches are put together
+    assert parts.item() == pytest.approx(loss(out, yb).item(), abs=1e-6)
+    assert loss(out.bfloat16(), yb).dtype == torch.float32
     loss.eval()
     assert torch.equal(loss(out, yb), F.cross_entropy(out, yb))
 

@@ -55,8 +55,8 @@ class Splits:
     """What a dataset plugin gives: the splits of a data set and what a model needs to know of it.
 
     Shapes: each split yields x (c, h, w) = image_shape and y in 0..len(classes)-1; `preprocess` turns a batch of x as stored
-    into float32 (n, c, h, w). A split whose images are files may have their `paths`, in its order; `fit` is how they became
-    squares.
+    into float32 (n, c, h, w). A split whose images are files may have their `paths`, in its order; one that is read image by
+    image its `labels`, a list of whole numbers. `fit` is how pictures became squares.
     Units: `white` is what white is stored as: 255 for uint8.
     Raises: DataError if a split is empty, differs from image_shape, or has a label without a class.
     """
@@ -104,6 +104,21 @@ class Splits:
 
 
 Splits.__init__ = naming_arguments(Splits.__init__)  # type: ignore[method-assign]
+
+
+def train_labels(splits: Splits) -> Tensor | None:
+    """The labels of the training images, (n,) int64, or None where they are only known image by image.
+
+    Raises: DataError if one is no class.
+    """
+    if isinstance(splits.train, Images):
+        return splits.train.y
+    labels = getattr(splits.train, "labels", None)
+    if not isinstance(labels, list) or not all(type(each) is int for each in labels):
+        return None
+    found = torch.tensor(labels, dtype=torch.int64)
+    Labelled(found, len(splits.classes)).check("the train split")
+    return found
 
 
 def fingerprint(splits: Splits) -> dict[str, Any]:

@@ -61,6 +61,7 @@ class Recipe:
     plateau_patience: int | None = None
     loss: str = "cross-entropy"
     label_smoothing: float | None = None
+    class_weights: str = "none"
     augment: str = "none"
     accumulate: int = 1
     clip_norm: float | None = None
@@ -100,18 +101,39 @@ def mse(out: Tensor, yb: Tensor) -> Tensor:
     return F.mse_loss(out.softmax(dim=1).to(dtype), shares.to(dtype))
 
 
-class CrossEntropy(nn.Module):
-    """Cross-entropy whose labels are smoothed while training; in evaluation mode they are not, so that figures compare.
+def balanced_weights(labels: Tensor, num_classes: int) -> Tensor:
+    """A weight for each class, n / (classes * n_class), so that all count alike and an image's is 1 on average.
 
-    Shapes: out (n, classes), yb (n,) int64 or shares of each class (n, classes), to a scalar.
+    A class without an image has 0, and does not count among the classes.
+    Shapes: labels (n,) int64, to (num_classes,) float32.
+    Source: King and Zeng 2001, "Logistic regression in rare events data"; scikit-learn's "balanced".
+    """
+    counts = torch.bincount(labels, minlength=num_classes)
+    return len(labels) / ((counts > 0).sum() * counts.clamp(min=1)) * (counts > 0)
+
+
+class CrossEntropy(nn.Module):
+    """Cross-entropy that smooths labels and weighs classes while training, not in evaluation mode, so that figures compare.
+
+    The loss of a weighted batch is the mean over its images, not over their weights, as those are 1 on average: so accumulated
+    batches, or those of several processes, make the step that one batch would.
+    Shapes: out (n, classes), yb (n,) int64 or shares of each class (n, classes), to a scalar; class_weights (classes,).
     Source: Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision".
     """
 
-    def __init__(self, label_smoothing: float = 0.0) -> None:
+    class_weights: Tensor | None
+
+    def __init__(self, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> None:
         super().__init__()
         self.label_smoothing = label_smoothing
+        self.register_buffer("class_weights", class_weights)
 
     def forward(self, out: Tensor, yb: Tensor) -> Tensor:
+        if self.training and self.class_weights is not None:
+            self.class_weights = self.class_weights.to(out.device)
+            smoothing = self.label_smoothing
+            total = F.cross_entropy(out.float(), yb, self.class_weights, reduction="sum", label_smoothing=smoothing)
+            return total / len(yb)
         return F.cross_entropy(out, yb, label_smoothing=self.label_smoothing if self.training else 0.0)
 
 
@@ -187,7 +209,7 @@ def make_optimizer(name: str, parameters: Iterable[nn.Parameter] | Iterable[dict
         raise ConfigurationError(f"optimizer {name} cannot be used here: {error}") from error
 
 
-def make_loss(name: str, **options: float) -> Callable[[Tensor, Tensor], Tensor]:
+def make_loss(name: str, **options: Any) -> Callable[[Tensor, Tensor], Tensor]:
     """A loss by its name.
 
     Raises: ConfigurationError if there is no such loss.

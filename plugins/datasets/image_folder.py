@@ -117,6 +117,7 @@ class PictureFiles(Dataset[tuple[Tensor, int]]):
     def __init__(self, files: Files, image_shape: tuple[int, int, int], fit: Fit) -> None:
         self.files, self.fit = files, fit
         self.paths = files.paths
+        self.labels = files.labels
         self.channels, self.size, _ = image_shape
 
     def __len__(self) -> int:

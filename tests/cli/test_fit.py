@@ -155,8 +155,8 @@ def test_the_header_says_every_value_and_where_it_came_from(cli: Any, monkeypatc
     ]
     assert lines[-5].startswith("run elsewhere/mnist-cnn-digits-")
     assert lines[-4] == (
-        "others accumulate 1, clip-norm none, ema-decay none, patience none, freeze none, unfreeze-after none, "
-        "backbone-lr 1.0, decayed all, compile false, checkpoint-every none default"
+        "others class-weights none, accumulate 1, clip-norm none, ema-decay none, patience none, freeze none, "
+        "unfreeze-after none, backbone-lr 1.0, decayed all, compile false, checkpoint-every none default"
     )
     assert lines[-3] == f"versions tinyclsf {version('tinyclsf')}, torch {torch.__version__}, {threads} threads"
 

@@ -12,6 +12,7 @@ from tinyclsf.recipes import Recipe, optimizers
 from tinyclsf.registry.options import Setting
 
 OTHERS = {
+    "class_weights": ("none", "default"),
     "augment": ("none", "default"),
     "accumulate": (1, "default"),
     "clip_norm": (None, "default"),
@@ -59,6 +60,7 @@ def test_a_recipe_comes_before_defaults() -> None:
         "weight_decay": (0, "default of sgd"),
         "schedule": ("one-cycle", "recipe"),
         **OTHERS,
+        "class_weights": ("none", "recipe"),
         "augment": ("none", "recipe"),
         "accumulate": (1, "recipe"),
         "freeze": ("none", "recipe"),
@@ -115,6 +117,16 @@ def test_an_option_that_is_not_used_is_an_error(optimizer: str, name: str, messa
     with pytest.raises(ConfigurationError) as error:
         resolve(SGD, given(optimizer=optimizer, **{name: 0.5}))
     assert (str(error.value), error.value.tip) == (message, None)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "flags"), [(SGD, {"class_weights": "balanced"}), (Recipe(class_weights="balanced"), {"loss": "mse"})]
+)
+def test_a_loss_without_class_weights_is_not_given_any(recipe: Recipe, flags: dict[str, str]) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        resolve(recipe, given(**flags))
+    assert str(error.value) == "loss mse does not weigh classes; give --class-weights none, or --loss cross-entropy"
+    assert resolve(recipe, given(loss="cross-entropy", class_weights="balanced"))["class_weights"].value == "balanced"
 
 
 def test_a_schedules_own_options_go_with_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
 
 import tinyclsf
 from tinyclsf.data import Images, Splits
@@ -18,6 +21,7 @@ from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.experiments.watching import Watcher
 from tinyclsf.metrics import Epoch, wilson_interval
 from tinyclsf.modules import Preprocess
+from tinyclsf.recipes import CrossEntropy
 from tinyclsf.registry.choices import KINDS
 from tinyclsf.runs.models import read_weights, save_weights
 from tinyclsf.runs.trained_run import load_run, load_splits
@@ -80,6 +84,82 @@ def test_a_call_ends_where_the_command_ends(cli: Any) -> None:
         f"<TrainedRun runs/called: mnist-logistic on digits, done after epoch 2, test accuracy "
         f"{100 * run.held_out.accuracy:.2f} % ({100 * run.held_out.interval[0]:.2f} to {100 * run.held_out.interval[1]:.2f})>"
     )
+
+
+def unequal_splits() -> Splits:
+    splits = small_splits()
+    light = splits.train.y.argsort(descending=True)  # type: ignore[attr-defined]
+    rows = torch.cat([light[:10], light[-2:]])
+    return dataclasses.replace(splits, train=Images(splits.train.x[rows], splits.train.y[rows]))  # type: ignore[attr-defined]
+
+
+class Listed(Dataset[Any]):
+    """Images that are read one by one, whose labels are known before."""
+
+    def __init__(self, images: Images, labels: Any) -> None:
+        self.images, self.labels = images, labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, row: int) -> Any:
+        return self.images[row]
+
+
+class LossesSeen(Callback):
+    """The class weights of the training loss."""
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        assert isinstance(trainer.loss_func, CrossEntropy)
+        self.weights = trainer.loss_func.class_weights
+
+
+def test_class_weights_are_of_the_training_labels_and_only_training_has_them() -> None:
+    splits, seen = unequal_splits(), LossesSeen()
+    asked: Any = {"epochs": 3, "lr": 0.01, "watcher": Watcher(), "class_weights": "balanced"}
+    run = tinyclsf.train(one_layer, data=splits, run="whole", callbacks=[seen], **asked)
+    assert seen.weights is not None
+    assert seen.weights.tolist() == pytest.approx([12 / (2 * 2), 12 / (2 * 10)])
+    assert run.held_out.loss == pytest.approx(F.cross_entropy(*run.predictions).item())
+    assert run.config.settings["class_weights"] == "balanced"
+    plain = tinyclsf.train(one_layer, data=splits, run="plain", **{**asked, "class_weights": "none"})
+    assert not same(weights(run.folder), weights(plain.folder))
+    images: Any = splits.train
+    tinyclsf.train(
+        one_layer, data=dataclasses.replace(splits, train=Listed(images, images.y.tolist())), callbacks=[seen], **asked
+    )
+    assert seen.weights.tolist() == pytest.approx([3, 0.6])
+    tinyclsf.train(one_layer, data=splits, run="part", **{**asked, "epochs": 2})
+    more = tinyclsf.train(one_layer, data=splits, resume="part", epochs=3, watcher=Watcher())
+    assert same(weights(run.folder), weights(more.folder))
+
+
+@pytest.mark.parametrize("labels", [None, ["dark"] * 12])
+def test_class_weights_of_labels_that_are_not_known_are_refused(labels: Any) -> None:
+    splits: Any = unequal_splits()
+    train = Listed(splits.train, labels)
+    message = (
+        "the training data does not say its labels without reading its images, and balanced class weights are made of them; "
+        "give --class-weights none"
+    )
+    with pytest.raises(ConfigurationError) as error:
+        tinyclsf.train(one_layer, data=dataclasses.replace(splits, train=train), class_weights="balanced")
+    assert str(error.value) == message
+    listed = dataclasses.replace(splits, train=Listed(splits.train, [0, 2] * 6))
+    with pytest.raises(DataError, match=r"label 1 of the train split is 2; wanted 0 to 1 for 2 classes"):
+        tinyclsf.train(one_layer, data=listed, class_weights="balanced")
+
+
+def test_a_run_from_before_there_were_class_weights_goes_on_without() -> None:
+    asked: Any = {"data": small_splits(), "lr": 0.01, "watcher": Watcher()}
+    whole = tinyclsf.train(one_layer, epochs=3, run="whole", **asked)
+    part = tinyclsf.train(one_layer, epochs=2, run="part", **asked).folder / "config.json"
+    config = json.loads(part.read_text())
+    del config["settings"]["class_weights"]
+    part.write_text(json.dumps(config))
+    more = tinyclsf.train(one_layer, data=asked["data"], resume="part", epochs=3, watcher=Watcher())
+    assert same(weights(whole.folder), weights(more.folder))
+    assert more.config.settings["class_weights"] == "none"
 
 
 def test_the_model_is_the_best_one(tmp_path: Path) -> None:

@@ -34,14 +34,19 @@ RUNS: dict[str, tuple[str, ...]] = {
     "every-extra": (
         *("mlp", *DIGITS, "-m", "batch_norm=true", "--augment", "flip,crop,affine,cutout", "--accumulate", "3"),
         *("--clip-norm", "0.5", "--ema-decay", "0.9", "--schedule", "cosine", "--label-smoothing", "0.1"),
+        *("--class-weights", "balanced"),
         *("--optimizer", "adamw", "--weight-decay", "0.1", "--lr", "0.001"),
     ),
     "mixed": (
         *("torch-clsf", *DIGITS, "--augment", "mixup,cutmix", "--schedule", "plateau", "--plateau-patience", "0"),
         *("--loss", "mse", "--epochs", "5", "--patience", "1", "--lr", "0.02"),
     ),
+    "weighed": ("linear", "-d", "train_size=100", "--epochs", "2", "--augment", "mixup", "--class-weights", "balanced"),
     "step": ("mnist-cnn-sequential", *DIGITS, "--schedule", "step", "--gamma", "0.5", "-d", "normalize=stats"),
-    "half": ("linear", *DIGITS, "--schedule", "exponential", "-d", "normalize=half", "--precision", "bfloat16"),
+    "half": (
+        *("linear", *DIGITS, "--schedule", "exponential", "-d", "normalize=half", "--precision", "bfloat16"),
+        *("--class-weights", "balanced"),
+    ),
     "resnet": ("torchvision", "--data", "digits", "-d", "train_size=64", "--epochs", "1"),
     "last-of-one": ("torch-clsf", "-d", "train_size=129", "--epochs", "1", "--batch-size", "64"),  # its trial draws nothing
     "single-step": ("mnist-cnn", "-d", "train_size=64", "--epochs", "1"),  # of a one-cycle schedule
@@ -178,7 +183,18 @@ def test_patience_ended_the_run_that_has_it(runs: Path) -> None:
 def test_a_plain_run_is_a_plain_script(runs: Path) -> None:
     text = (runs / "plain.py").read_text()
     assert len(text.splitlines()) < 200  # of which the data are 80
-    for extra in ("schedule", "augment", "average", "DEVICE", "channels_last", "ACCUMULATE", "PATIENCE", "npz", "softmax"):
+    for extra in (
+        "schedule",
+        "augment",
+        "average",
+        "DEVICE",
+        "channels_last",
+        "ACCUMULATE",
+        "PATIENCE",
+        "npz",
+        "softmax",
+        "balanced",
+    ):
         assert extra not in text
     assert "tinyclsf" not in text.replace("(tinyclsf 0.1.0, PyTorch", "")
     assert "Mnist_Logistic_Manual" not in text

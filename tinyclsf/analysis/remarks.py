@@ -124,7 +124,9 @@ def _flattering(run: JudgedRun, found: Assessment) -> Remark | None:
         f"{percent(found.balanced_accuracy)} (95 % interval {percent(low)} to {percent(high)})"
     )
     what = "the accuracy flatters: classes with many images are recognised better than those with few"
-    return Remark(what, evidence, shlex.join(["tinyclsf", "evaluate", run.name]))
+    can_weigh = run.settings.get("class_weights", "none") == "none" and run.settings.get("loss") in (None, "cross-entropy")
+    suggestion = run.again("--class-weights", "balanced") if can_weigh else shlex.join(["tinyclsf", "evaluate", run.name])
+    return Remark(what, evidence, suggestion)
 
 
 def _calibration(run: JudgedRun, found: Assessment, *, unfinished: bool) -> Remark | None:

@@ -118,6 +118,7 @@ def _before_a_run(resume: str | None) -> Iterator[None]:
 @_setting("plateau_patience", "N", "plateau: epochs to wait for a lower validation loss.")
 @_setting("loss", "NAME", "cross-entropy or mse.")
 @_setting("label_smoothing", "X", "cross-entropy: share of a label spread over all.")
+@_setting("class_weights", "NAME", "balanced: each class counts alike in the training loss. [none]")
 @_setting("accumulate", "N", "Batches whose gradients make one step. [1]")
 @_setting("clip_norm", "X", "Longest gradient a step may take. [none]")
 @_setting("ema_decay", "X", _EMA)

@@ -32,7 +32,7 @@ _COLUMN = 30  # a longer value, a path for one, runs over the column of sources
 _BAR = 24  # leaves room for the ^C that a terminal shows, which would break the line and keep it from being cleared
 # Settings that most runs leave as they are: one row for all of those.
 _RARE = (
-    *("accumulate", "clip_norm", "ema_decay", "patience", "compile", "checkpoint_every"),
+    *("class_weights", "accumulate", "clip_norm", "ema_decay", "patience", "compile", "checkpoint_every"),
     *("freeze", "unfreeze_after", "backbone_lr", "decayed"),
 )
 

@@ -16,7 +16,7 @@ from tinyclsf.analysis.checks import quick_check
 from tinyclsf.batches.loaders import batches_of, loader
 from tinyclsf.batches.sharing import Share
 from tinyclsf.callbacks import EarlyStopping, EpochSchedule, Unfreeze
-from tinyclsf.data import Splits, fingerprint
+from tinyclsf.data import Splits, fingerprint, train_labels
 from tinyclsf.errors import ConfigurationError, DataError, TinyclsfWarning
 from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.experiments.settings import Settings, arguments_of
@@ -26,7 +26,7 @@ from tinyclsf.machine import distributed
 from tinyclsf.machine.devices import choose_memory_format, choose_precision
 from tinyclsf.machine.randomness import seed_all
 from tinyclsf.modules import Classifier
-from tinyclsf.recipes import STEPPED_BY_EPOCH, make_augment, make_loss, make_optimizer, make_schedule
+from tinyclsf.recipes import STEPPED_BY_EPOCH, balanced_weights, make_augment, make_loss, make_optimizer, make_schedule
 from tinyclsf.registry.components import build_model, build_splits, check_trainable
 from tinyclsf.registry.options import Setting
 from tinyclsf.runs.folder import METRICS
@@ -68,7 +68,7 @@ def build(experiment: Experiment, device: torch.device, folder: Path, run: Setti
     seed_all(settings["seed"].value)  # once more: the weights do not depend on what the data set drew
     model = build_model(experiment.model, splits)
     check_trainable(experiment.model, model)
-    loss_func = make_loss(settings["loss"].value, **arguments_of(settings, "loss"))
+    loss_func = make_loss(settings["loss"].value, **arguments_of(settings, "loss"), **_class_weights(settings, splits))
     if distributed.rank() == 0:
         for finding in quick_check(model, splits, loss_func):
             warnings.warn(finding.sentence, TinyclsfWarning, stacklevel=1)
@@ -114,6 +114,19 @@ def _on_features(
     head, batch_size = head_of(model.network), 2 * settings["batch_size"].value
     train, valid = (features_of(model, head, dataset, batch_size, device) for dataset in (splits.train, splits.valid))
     return None if train is None or valid is None else (OnFeatures(model, head), train, valid)
+
+
+def _class_weights(settings: Settings, splits: Splits) -> dict[str, torch.Tensor]:
+    """The weights of the classes as an option of the loss, where it is to have them."""
+    if settings["class_weights"].value == "none":
+        return {}
+    labels = train_labels(splits)
+    if labels is None:
+        raise ConfigurationError(
+            "the training data does not say its labels without reading its images, and balanced class weights are made of "
+            "them; give --class-weights none"
+        )
+    return {"class_weights": balanced_weights(labels, len(splits.classes))}
 
 
 def _settled(settings: Settings, model: Classifier, device: torch.device) -> Settings:

@@ -47,6 +47,10 @@ def resolve(recipe: Recipe | None, *layers: Mapping[str, Setting], owner: str = 
         for name in set(names) & set(found) - set(options_with_defaults(what, found[what].value)):
             raise PluginError(f"the recipe of {owner} gives {name}, which its {what} {found[what].value} does not use; mend it")
     parse_augment(found["augment"].value)
+    if found["class_weights"].value != "none" and found["loss"].value != "cross-entropy":
+        raise ConfigurationError(
+            f"loss {found['loss'].value} does not weigh classes; give --class-weights none, or --loss cross-entropy"
+        )
     return {name: found[name] for name in DEFAULTS if name in found}
 
 

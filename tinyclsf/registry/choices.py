@@ -42,6 +42,7 @@ class Choices(TypedDict, total=False):
     plateau_patience: Annotated[int, _AT_LEAST_0]
     loss: str
     label_smoothing: Annotated[float, _SHARE]
+    class_weights: Literal["none", "balanced"]
     augment: str
     accumulate: Annotated[int, COUNT]
     clip_norm: Annotated[float | None, _ABOVE_0]

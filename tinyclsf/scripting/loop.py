@@ -9,7 +9,7 @@ from typing import Any
 
 from tinyclsf.machine.templates import load_template
 from tinyclsf.metrics import NO_TEST_SPLIT
-from tinyclsf.recipes import AUGMENTATIONS, MIXTURES, STEPPED_BY_EPOCH, mse, optimizers, parse_augment
+from tinyclsf.recipes import AUGMENTATIONS, MIXTURES, STEPPED_BY_EPOCH, balanced_weights, mse, optimizers, parse_augment
 from tinyclsf.registry.scripted import as_source
 from tinyclsf.scripting.sources import Sources, sources_in, sources_of
 
@@ -27,9 +27,12 @@ def loop_sources(
     augments, schedule = parse_augment(settings["augment"]), settings["schedule"]
     changes = [AUGMENTATIONS[name](min(image_shape[1:])) for name in augments if name in AUGMENTATIONS]
     mixtures = [MIXTURES[name] for name in augments if name in MIXTURES]
+    weighs = settings.get("class_weights", "none") == "balanced"
     by_epoch = schedule in STEPPED_BY_EPOCH
     text = load_template(Path(__file__).with_name("loop.py.jinja")).render(
         settings,
+        weighs=weighs,
+        num_classes=num_classes,
         label_smoothing=settings.get("label_smoothing"),  # which not every loss has
         moves=settings["device"].partition(":")[0] != "cpu",
         device_name=as_source(settings["device"]),
@@ -45,7 +48,8 @@ def loop_sources(
         no_test_split=NO_TEST_SPLIT,
         seeds=seeds,
     )
-    taken = sources_of(*([mse] if settings["loss"] == "mse" else []), *(change.func for change in changes))
+    losses = [mse] if settings["loss"] == "mse" else [balanced_weights] if weighs else []
+    taken = sources_of(*losses, *(change.func for change in changes))
     written, _ = sources_in(text)
     constants = [code for name, code in written.definitions.items() if name.isupper()]
     functions = {name: code for name, code in written.definitions.items() if not name.isupper()}
