@@ -172,6 +172,14 @@ def test_what_cannot_be_told_from_guessing_is_said_of_any_course() -> None:
     assert all(each.what.startswith("there are few") for each in remarks(history_of([0.1] * 3), perfect, {"loss": "mse"}))
 
 
+def test_a_course_that_is_told_before_does_not_hide_that_the_result_is_a_guess() -> None:
+    diverged = history_of([1.4, 1.3863, 8.0], [1.4, 1.3863, 1.39], accuracy=0.25)
+    assert [each.what for each in remarks(diverged, CHANCE)] == [
+        "the loss suggests that training diverged",
+        "the accuracy is not clearly above that of always answering the most frequent class",
+    ]
+
+
 def test_of_another_loss_only_the_accuracy_tells_that_nothing_is_learned() -> None:
     history = history_of([0.19, 0.19, 0.19], accuracy=0.25)
     [remark] = remarks(history, CHANCE, {"loss": "mse"})

@@ -52,7 +52,7 @@ def find_remarks(
     course = diverged(run) or in_vain or overfitting(run) or still_improving(run)
     found = [course]
     if assessment is not None:
-        found.append(_guessing(run, assessment) if in_vain is None else None)
+        found.append(_guessing(run, assessment) if in_vain is None or course is not in_vain else None)
         found.append(_never_predicted(run, assessment) if stuck or in_vain is None else None)
         found.append(_rarely_right(run, assessment) if in_vain is None else None)
         found.append(_flattering(run, assessment) if in_vain is None else None)
