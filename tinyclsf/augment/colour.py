@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 import torch
@@ -48,15 +47,14 @@ def random_blur(x: Tensor, *, sigma: tuple[float, float], share: float, generato
     """Blur a share of the images by Gaussians, each by one of its own width; at the border images are mirrored.
 
     Shapes: x (n, c, h, w) uint8 or float32, and so the result.
-    Units: `sigma` is the least and the largest standard deviation in pixels; a Gaussian ends at three of the largest.
+    Units: `sigma` is the least and the largest standard deviation in pixels; each Gaussian ends at three of its own.
     """
     chosen = torch.rand(len(x), generator=generator) < share
-    radius = min(math.ceil(3 * sigma[1]), min(x.shape[2:]) - 1)
-    widths = uniform_each(x, *sigma, generator=generator)
-    weights = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=x.device) / widths.view(-1, 1)).square())
-    weights = weights / weights.sum(dim=1, keepdim=True)
+    widths = torch.rand(len(x), 1, generator=generator) * (sigma[1] - sigma[0]) + sigma[0]
+    radii = (3 * widths[:, 0]).ceil().clamp(max=min(x.shape[2:]) - 1)
 
     def blur(piece: Tensor, weights: Tensor) -> Tensor:
+        radius = weights.shape[1] // 2
         for dim, padding in ((2, (0, 0, radius, radius)), (3, (radius, radius, 0, 0))):
             wide, length = F.pad(piece, padding, mode="reflect"), piece.shape[dim]
             piece = piece.zero_()
@@ -64,7 +62,12 @@ def random_blur(x: Tensor, *, sigma: tuple[float, float], share: float, generato
                 piece.addcmul_(wide.narrow(dim, at, length), weight)
         return piece
 
-    return change_some(x.clone(), chosen, partial(in_pieces, blur), weights)
+    blurred = x.clone()
+    for radius in range(1, int(radii.max()) + 1):  # most are narrower than the widest
+        weights = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / widths).square())
+        weights = (weights / weights.sum(dim=1, keepdim=True)).to(x.device)
+        change_some(blurred, chosen & (radii == radius), partial(in_pieces, blur), weights)
+    return blurred
 
 
 def in_bytes(x: Tensor, change: Change) -> Tensor:
