@@ -18,6 +18,8 @@ from tinyclsf.modules import Preprocess
 
 # The mean and deviation of red, green and blue that torchvision's networks were trained with, white being 1.
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# The options that decide which image is in which split.
+SPLITTING = ("test_ratio", "valid_ratio", "valid_size", "split", "seed")
 _PIECE = 1 << 21  # numbers at a time, where a whole set at once would need its memory twice or more
 
 

@@ -83,6 +83,15 @@ def test_data_that_changed_is_said(run: Path) -> None:
     assert str(found[0].message).startswith(changed)
 
 
+def test_another_split_of_the_same_images_is_said(run: Path) -> None:
+    with pytest.warns(DataWarning) as warned:
+        load_splits(load_run(run), options={"valid_ratio": 0.5, "seed": 1, "split": "auto"})
+    assert [str(each.message) for each in warned] == [
+        "valid_ratio and seed split the data in another way than runs/first did, so images that it was trained on may be among "
+        "those that score it"
+    ]
+
+
 def test_other_data_has_to_suit_the_model(run: Path) -> None:
     found = load_run(run)
     for kind in ("dog", "cat"):
@@ -92,7 +101,7 @@ def test_other_data_has_to_suit_the_model(run: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # other data is not compared with the run's own
         splits = load_splits(found, data_dir=Path("others"))
-        load_splits(found, options={"valid_ratio": "0.5"})
+        load_splits(found, options={"fraction": "0.5"})
         found = replace(found, config=replace(found.config, content=None))
         load_splits(found)  # nor is data that the run says nothing of
     assert (splits.image_shape, splits.test) == ((1, 8, 8), None)  # with the run's options

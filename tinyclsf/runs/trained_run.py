@@ -13,7 +13,7 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 
 from tinyclsf.batches.loaders import loader
 from tinyclsf.data import Splits, differences, fingerprint
-from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, shape_as_text
+from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, join_names, shape_as_text
 from tinyclsf.loop.evaluation import Predictions, predict
 from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.machine.devices import choose_device, choose_memory_format, place
@@ -22,6 +22,7 @@ from tinyclsf.machine.storage import StrPath
 from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import Epoch, Score
 from tinyclsf.modules import Classifier
+from tinyclsf.preparation import SPLITTING
 from tinyclsf.recipes import make_loss
 from tinyclsf.registry.components import build_splits, load_component
 from tinyclsf.registry.plugins import find
@@ -123,7 +124,7 @@ def load_splits(
 ) -> Splits:
     """The data of a run, read again, or another data set of the same classes and image shape; options are values, or text.
 
-    A DataWarning tells where the run's own data is not what it was.
+    A DataWarning tells where the run's own data is not what it was, or is split in another way.
     Raises: ModelFileError if the run does not say what data it had; ConfigurationError for an option that cannot be;
     DataError if the data cannot be read or does not suit the model; PluginError if the plugin fails.
     """
@@ -138,6 +139,10 @@ def load_splits(
     component = load_component(find("dataset", data or was.name), options or {}, saved=saved, data_dir=place)
     splits = build_splits(component)
     _check_suits(run.model, splits, component.plugin.name)
+    otherwise = [name for name in SPLITTING if name in (options or {}) and component.values.get(name) != saved.get(name)]
+    if data in (None, was.name) and data_dir is None and otherwise:
+        found = f"{join_names(otherwise)} split the data in another way than {run.folder} did"
+        warnings.warn(f"{found}, so images that it was trained on may be among those that score it", DataWarning, stacklevel=2)
     if data is None and data_dir is None and not options and (changed := how_changed(run, splits)):
         warnings.warn(changed, DataWarning, stacklevel=2)
     return splits
