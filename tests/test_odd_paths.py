@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -45,3 +46,14 @@ def test_documents_hold_them_as_escapes(cli: Cli) -> None:
     assert (found.code, found.err) == (0, "")
     written = json.loads(Path("runs/b/config.json").read_text())
     assert ODD in written["commands"][-1]
+
+
+def test_a_locale_without_utf_8_has_escapes(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "한국").mkdir(parents=True)
+    (tmp_path / "runs" / "한국" / "config.json").write_text("{}")
+    plain = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    for words, code in ((("runs", "--json"), 0), (("fit", "한국"), 2)):
+        command = [sys.executable, "-m", "tinyclsf", *words]
+        found = subprocess.run(command, cwd=tmp_path, env=os.environ | plain, capture_output=True, check=False)
+        assert found.returncode == code, found.stderr
+        assert rb"\udced\udc95\udc9c\udcea\udcb5\udcad" in (found.stdout if code == 0 else found.stderr)

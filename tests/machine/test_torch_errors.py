@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import weakref
@@ -104,8 +105,8 @@ class Fatal(Dataset[tuple[Tensor, int]]):
         return torch.ones(3), 0
 
 
-# PyTorch raises from its signal handler, wherever the main thread is: a socket that was being opened is left to be collected.
-@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+# PyTorch raises from its signal handler, wherever the main thread is: sockets and files that were being opened are left over.
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("time", range(4))
 def test_a_loader_process_that_dies_ends_training_at_once(time: int) -> None:
     model = nn.Linear(3, 2)
@@ -118,6 +119,8 @@ def test_a_loader_process_that_dies_ends_training_at_once(time: int) -> None:
         "often the memory is full: close other programs or use a smaller batch size, and resume the run",
         str(error.value),
     )
+    del error
+    gc.collect()  # so that their warnings fall here
 
 
 def test_a_fit_says_where_memory_ended() -> None:
