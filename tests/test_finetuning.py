@@ -17,7 +17,7 @@ import tinyclsf
 from tests.support.messages import message
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.experiments.watching import Watcher
-from tinyclsf.finetuning import freeze_backbone, head_of, parameter_groups
+from tinyclsf.finetuning import freeze_backbone, head_of, parameter_groups, put_in_training
 from tinyclsf.runs.models import read_weights
 from tinyclsf.trainer import Callback, Trainer
 
@@ -84,6 +84,10 @@ def test_what_is_frozen_stands_still() -> None:
     Trainer(network, F.cross_entropy, opt, device="cpu", callbacks=[modes]).fit(2, batches, batches)
     assert all(torch.equal(before[name], value) for name, value in network[0].state_dict().items())
     assert modes.training == {"", "1", "1.0", "1.1"}
+    layers = [nn.Linear(9, 9), nn.Dropout(), nn.Linear(9, 9), nn.Dropout(), nn.Linear(9, 2)]
+    layers[0].requires_grad_(False)
+    put_in_training(nn.Sequential(*layers))
+    assert [layer.training for layer in layers] == [False, False, True, True, True]
 
 
 def small(image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:

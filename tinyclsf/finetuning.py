@@ -65,12 +65,20 @@ def parameter_groups(
 
 
 def put_in_training(module: nn.Module) -> None:
-    """Put in training mode what is trained: in a frozen part batch norm stands still and nothing is dropped."""
+    """Put in training mode what is trained: in a frozen part batch norm stands still and nothing is dropped.
+
+    A part without parameters, such as dropout, goes with the part before it.
+    """
     trained = {parameter.requires_grad for parameter in module.parameters()}
     module.train(True in trained)
     if len(trained) == 2:
+        before = False
         for child in module.children():
-            put_in_training(child)
+            if any(True for _ in child.parameters()):
+                put_in_training(child)
+                before = child.training
+            else:
+                child.train(before)
 
 
 def _identities(module: nn.Module) -> set[int]:
