@@ -28,10 +28,11 @@ SIZE = {size}  # pixels
 def read_picture(path: str | Path) -> np.ndarray:
     """A picture as a square, {colour}: ({channels}, SIZE, SIZE) uint8."""
     with Image.open(path) as image:
-        image.draft(None, (3 * SIZE, 3 * SIZE))  # a large JPEG is decoded at a half, a quarter or an eighth
+        image.draft(None, (3 * SIZE, 3 * SIZE))  # a large JPEG is decoded at a part of its size
         image = ImageOps.exif_transpose(image)  # turned as the camera was held
         if image.has_transparency_data:
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+            ground = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(ground, image.convert("RGBA"))
         square = {square.__name__}(image.convert("{mode}"), SIZE)
     return np.array(square).reshape(SIZE, SIZE, {channels}).transpose(2, 0, 1)
 '''
