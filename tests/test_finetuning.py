@@ -175,3 +175,9 @@ def test_the_header_counts_what_is_trained(cli: Any) -> None:
     )
     result = cli("fit", "lenet", "--freeze", "backbone", "-d", "train_size=64", "--epochs", "1", "--augment", "flip")
     assert "of which 2,570 are trained; the frozen part is computed in every epoch" in result.err
+
+
+def test_a_network_that_goes_on_after_its_head_is_computed_in_every_epoch(cli: Any) -> None:
+    options = ("--freeze", "backbone", "-d", "train_size=64", "--epochs", "1")
+    result = cli("fit", "lenet", "-m", "softmax=true", *options)
+    assert "the frozen part is computed in every epoch" in result.err

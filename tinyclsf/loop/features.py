@@ -40,16 +40,23 @@ class OnFeatures(Classifier):
 def features_of(
     model: Classifier, head: str, dataset: Dataset[Any], batch_size: int, device: torch.device
 ) -> TensorDataset | None:
-    """The inputs of a model's head for the images of a data set, with their labels; None if the head takes anything else."""
+    """The inputs of a model's head for the images of a data set, with their labels.
+
+    None if the head takes anything else, or is not what gives the logits."""
     taken: list[Any] = []
     hook = model.network.get_submodule(head).register_forward_pre_hook(lambda module, inputs: taken.append(inputs))
     features, labels = [], []
     try:
         with without_trace():  # a loader draws a seed
-            for _, yb in outputs(model.to(device).eval(), loader(dataset, batch_size), device):
-                inputs = taken.pop()
-                if taken or len(inputs) != 1 or not isinstance(inputs[0], Tensor) or len(inputs[0]) != len(yb):
+            for out, yb in outputs(model.to(device).eval(), loader(dataset, batch_size), device):
+                calls, inputs = len(taken), taken[-1] if taken else ()
+                if calls != 1 or len(inputs) != 1 or not isinstance(inputs[0], Tensor) or len(inputs[0]) != len(yb):
                     return None
+                with torch.no_grad():
+                    again = model.network.get_submodule(head)(*inputs)
+                if again.shape != out.shape or not torch.allclose(again, out, rtol=1e-4, atol=1e-5):
+                    return None  # the network goes on after its head, with a softmax for one
+                taken.clear()
                 features.append(inputs[0].cpu())
                 labels.append(yb.cpu())
                 if isinstance(dataset, Sized):
