@@ -42,7 +42,8 @@ def features_of(
 ) -> TensorDataset | None:
     """The inputs of a model's head for the images of a data set, with their labels.
 
-    None if the head takes anything else, or is not what gives the logits."""
+    None if the head takes anything else, or is not what gives the logits.
+    """
     taken: list[Any] = []
     hook = model.network.get_submodule(head).register_forward_pre_hook(lambda module, inputs: taken.append(inputs))
     features, labels = [], []
