@@ -44,14 +44,14 @@ def features_of(
 
     None if the head takes anything else, or is not what gives the logits.
     """
-    taken: list[Any] = []
+    taken: list[tuple[Any, ...]] = []
     hook = model.network.get_submodule(head).register_forward_pre_hook(lambda module, inputs: taken.append(inputs))
     features, labels = [], []
     try:
         with without_trace():  # a loader draws a seed
             for out, yb in outputs(model.to(device).eval(), loader(dataset, batch_size), device):
-                calls, inputs = len(taken), taken[-1] if taken else ()
-                if calls != 1 or len(inputs) != 1 or not isinstance(inputs[0], Tensor) or len(inputs[0]) != len(yb):
+                inputs: tuple[Any, ...] = taken[0] if len(taken) == 1 else ()
+                if len(inputs) != 1 or not isinstance(inputs[0], Tensor) or len(inputs[0]) != len(yb):
                     return None
                 with torch.no_grad():
                     again = model.network.get_submodule(head)(*inputs)
