@@ -15,7 +15,6 @@ import time
 import traceback
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
-from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -50,7 +49,7 @@ def download(
         _sweep(folder)
         # Beside the final place, so that moving is renaming.
         with tempfile.TemporaryDirectory(dir=folder, prefix=_SCRATCH) as scratch:
-            with _patience(), _shown(what), _safe_unpacking():
+            with _patience(Path(scratch)), _shown(what), _safe_unpacking():
                 paths = fetch(Path(scratch))
             for path in paths:
                 _move(path, folder / path.name)
@@ -118,20 +117,35 @@ def _sweep(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _patience() -> Iterator[None]:
-    """End a download whose server has stopped sending, sends next to nothing, or does not come to an end."""
+def _patience(folder: Path) -> Iterator[None]:
+    """End a download whose server has stopped sending, sends next to nothing, or has more than there is room for."""
     timeout, urlopen = socket.getdefaulttimeout(), urllib.request.urlopen
+    adapters: list[tuple[Any, Any]] = []
+    with contextlib.suppress(ImportError):  # what gdown fetches by, for torchvision's sets from Google Drive
+        from requests.adapters import HTTPAdapter
+
+        adapters.append((HTTPAdapter, HTTPAdapter.send))
 
     def watched(*args: Any, **options: Any) -> Any:
         response = urlopen(*args, **options)
-        response.read = _Watched(response).read  # by which torchvision reads it
+        response.read = _Watched(response.read1, response.length, folder).read  # by which torchvision reads it
+        return response
+
+    def sent(adapter: Any, request: Any, **options: Any) -> Any:
+        response = adapters[0][1](adapter, request, **{**options, "timeout": _SILENCE})
+        watch = _Watched(response.raw.read1, response.raw.length_remaining, folder)
+        response.raw.stream = lambda *args, **options: iter(lambda: watch.read(_PIECE), b"")
         return response
 
     socket.setdefaulttimeout(_SILENCE)
     urllib.request.urlopen = watched
+    for adapter, _ in adapters:
+        adapter.send = sent
     try:
         yield
     finally:
+        for adapter, send in adapters:
+            adapter.send = send
         urllib.request.urlopen = urlopen
         socket.setdefaulttimeout(timeout)
 
@@ -139,12 +153,15 @@ def _patience() -> Iterator[None]:
 class _Watched:
     """Reads what a server sends as it comes.
 
-    Raises: RuntimeError if it comes too slowly, or is too much of what nobody said the length of.
+    Raises: OSError if it is more than the folder has room for; RuntimeError if it comes too slowly, or is too much of what
+    nobody said the length of.
     """
 
-    def __init__(self, response: HTTPResponse) -> None:
-        self._read = response.read1
-        self._most = _MOST if response.length is None else response.length
+    def __init__(self, read: Callable[[int], bytes], length: int | None, folder: Path) -> None:
+        if length is not None and length > shutil.disk_usage(folder).free:
+            raise OSError(errno.ENOSPC, f"the server has {length:,} bytes to send, more than the disk has room for")
+        self._read = read
+        self._most = _MOST if length is None else length
         self._count = self._before = 0
         self._since = time.monotonic()
 

@@ -28,6 +28,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gdown
 import numpy as np
 import pytest
 import torch
@@ -91,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.server.files[name]
         self.send_response(200)
         if fault != "has no end":
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(10**18 if fault == "has an exabyte" else len(body)))
         self.end_headers()
         if fault in ("has no end", "trickles"):
             with contextlib.suppress(ConnectionError):
@@ -313,6 +314,7 @@ FAULTS = {
 HOSTILE = {
     "has no end": "the server sent more than 100,000 bytes and does not say how many there are",
     "trickles": "the server sent less than 1,000 bytes a second for 0.3 seconds",
+    "has an exabyte": f"[Errno 28] the server has {10**18:,} bytes to send, more than the disk has room for",
     "draws on the terminal": "HTTP Error 404: \\x1b[2J\\x9b31m gone",
 }
 
@@ -352,9 +354,34 @@ def test_a_hostile_server_is_left(
     published = publish(SETS["cifar10"](site))
     site.fault, site.faulty = fault, published.last
     found = message(lambda: published.load(data_dir=tmp_path / "new"))
-    assert found == published.expected(tmp_path / "new", f"from {site.address}{published.last} ({HOSTILE[fault]})")
+    advice = DISK if fault == "has an exabyte" else ""
+    assert found == published.expected(tmp_path / "new", f"from {site.address}{published.last} ({HOSTILE[fault]})", advice)
     gc.collect()  # so that the warning falls here
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize("fault", ["", "has no end", "trickles", "has an exabyte"])
+def test_google_drive_has_the_same_limits(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    monkeypatch.setattr(downloads, "_SILENCE", 0.3)
+    monkeypatch.setattr(downloads, "_MOST", 100_000)
+    site.files["set"], site.fault, site.faulty = bytes(range(200)), fault, "set"
+
+    def fetch(scratch: Path) -> list[Path]:
+        # As torchvision calls it, but for the address.
+        gdown.download(site.address + "set", str(scratch / "set"), quiet=False, user_agent="torchvision")
+        return [scratch / "set"]
+
+    def load() -> None:
+        downloads.download("The set", tmp_path / "new", fetch, otherwise="put it there")
+
+    if fault:
+        assert HOSTILE[fault] in message(load)
+        gc.collect()  # so that the warning falls here
+        assert tree(tmp_path) == {}
+    else:
+        load()
+        assert tree(tmp_path) == {"new/set": site.files["set"]}
 
 
 def test_what_a_killed_download_left_is_swept(

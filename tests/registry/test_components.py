@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.support.commands import Install
-from tinyclsf.errors import ConfigurationError, PluginError
+from tinyclsf.errors import ConfigurationError, PluginError, TrainingError
 from tinyclsf.recipes import Recipe
-from tinyclsf.registry.components import Component, load_component
+from tinyclsf.registry.components import Component, build_model, build_splits, load_component
 from tinyclsf.registry.plugins import find, load
 from tinyclsf.registry.signatures import attribute_of, options_of
 
@@ -111,6 +112,20 @@ def test_a_plugin_checks_its_own_options(install: Install) -> None:
     assert str(blamed.value) == (
         "model 'net' of package nets (nets:net) failed in check_options: ZeroDivisionError: division by zero"
     )
+
+
+def test_a_machine_without_memory_is_no_fault_of_a_plugin() -> None:
+    def huge(*args: Any) -> Any:
+        return torch.empty(1 << 60, dtype=torch.uint8)
+
+    digits = load_component(find("dataset", "digits"), {})
+    with pytest.raises(TrainingError) as error:
+        build_splits(Component(digits.plugin, huge, {}))
+    assert str(error.value) == "out of memory in data set digits; use fewer or smaller images, or close other programs"
+    linear = load_component(find("model", "linear"), {})
+    with pytest.raises(TrainingError) as error:
+        build_model(Component(linear.plugin, huge, {}), build_splits(digits))
+    assert str(error.value) == "out of memory in model linear; use a smaller model or smaller images"
 
 
 def test_earlier_defaults_are_options_by_their_names(install: Install) -> None:

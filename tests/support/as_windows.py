@@ -98,4 +98,5 @@ def become() -> None:
         assert isinstance(stream, io.TextIOWrapper)
         stream.reconfigure(encoding="cp1252")
     del signal.SIGHUP
+    signal.SIGBREAK = signal.SIGUSR1  # type: ignore[attr-defined]  # that nothing else here uses
     sys.platform = "win32"

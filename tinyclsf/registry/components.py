@@ -17,6 +17,7 @@ from torch.utils.data import IterableDataset
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError, PluginError
 from tinyclsf.machine.randomness import without_trace
+from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import Labelled
 from tinyclsf.modules import Classifier
 from tinyclsf.recipes import Recipe
@@ -126,9 +127,13 @@ def load_component(
 def build_splits(component: Component) -> Splits:
     """The data set.
 
-    Raises: PluginError if the plugin fails or returns no Splits; DataError as the plugin says.
+    Raises: PluginError if the plugin fails or returns no Splits; TrainingError if the memory is too small; DataError as the
+    plugin says.
     """
-    with _with_gradients(component.plugin), blamed_on(component.plugin, "failed"):
+    memory = translated(
+        lambda: f"data set {component.plugin.name}", advice="use fewer or smaller images, or close other programs"
+    )
+    with _with_gradients(component.plugin), blamed_on(component.plugin, "failed"), memory:
         splits = check_result(component.plugin, component.factory(**component.values), Splits)
     for name, dataset in splits.by_name.items():
         if not isinstance(dataset, (Images, IterableDataset)):
@@ -145,11 +150,13 @@ def build_splits(component: Component) -> Splits:
 def build_model(component: Component, splits: Splits) -> Classifier:
     """The model for a data set, tried on two blank images.
 
-    Raises: PluginError if the plugin fails, or its model gives anything but a logit for each image and class.
+    Raises: PluginError if the plugin fails, or its model gives anything but a logit for each image and class; TrainingError if
+    the memory is too small.
     """
     shape, num_classes = splits.image_shape, len(splits.classes)
     blame = blamed_on(component.plugin, f"failed for {num_classes} classes of images {shape}")
-    with _with_gradients(component.plugin), blame:
+    memory = translated(lambda: f"model {component.plugin.name}", advice="use a smaller model or smaller images")
+    with _with_gradients(component.plugin), blame, memory:
         network = check_result(component.plugin, component.factory(shape, num_classes, **component.values), torch.nn.Module)
     model = Classifier(splits.preprocess, network, splits.classes, shape, splits.white, splits.fit)
     with blamed_on(component.plugin, f"failed on images {shape}"), torch.no_grad():
