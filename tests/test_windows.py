@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,21 @@ def test_windows_trains_stops_resumes_and_predicts_as_here(root: Path, tmp_path:
     assert "Katze \\u732b" in done.stdout
     assert cli(*FIT, "--run", "here").code == 0
     assert Path("runs/stopped/model.safetensors").read_bytes() == Path("runs/here/model.safetensors").read_bytes()
+
+
+SPAWNED = f"""
+import multiprocessing, sys
+from tinyclsf.cli.app import main
+
+multiprocessing.set_start_method("spawn")
+sys.exit(main({[*FIT, "-d", "in_memory=false", "--run", "spawned"]!r}))
+"""
+
+
+@pytest.mark.stress
+@pytest.mark.usefixtures("photos")
+def test_processes_that_are_spawned_load_as_those_that_are_forked(root: Path, tmp_path: Path, cli: Any) -> None:
+    # Windows and macOS can only spawn: what a loader's processes are given has to be pickled.
+    subprocess.run([sys.executable, "-c", SPAWNED], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, check=True)
+    assert cli(*FIT, "-d", "in_memory=false", "--run", "forked").code == 0
+    assert Path("runs/spawned/model.safetensors").read_bytes() == Path("runs/forked/model.safetensors").read_bytes()
