@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = (
     ("errors",),
     ("machine",),
-    ("metrics", "modules", "finetuning"),
+    ("metrics", "modules", "finetuning", "progress"),
     ("augment", "data", "preparation"),
     ("pictures", "batches", "recipes", "registry"),
     ("training", "loop"),
@@ -37,7 +37,8 @@ COMMANDS = {
 # Only these files may import the library, at the top or inside a function.
 DOORS = {
     "click": {f"cli/{name}.py" for name in (*COMMANDS, "app", "shared_options")},
-    "rich": {"cli/console.py", "cli/fit_watch.py"},
+    "IPython": {"progress/notebook.py"},
+    "rich": {"progress/terminal.py"},
     "importlib.metadata": {"registry/plugins.py"},
     "jinja2": {"machine/templates.py"},
     "matplotlib": {"drawing/style.py"},

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.estimator import TorchClassifier
 from tinyclsf.modules import Preprocess
+from tinyclsf.progress.display import epoch_line
 
 # Checks that scikit-learn itself skips in some environments; with both at hand they pass.
 SKIPPED = {
@@ -297,19 +298,13 @@ def test_labels_may_be_words(dtype: type) -> None:
     assert found.evaluate(x, names, verbose=False)[1] == pytest.approx(log_loss(names, found.predict_proba(x)), rel=1e-5)
 
 
-def test_verbose_tells_of_every_epoch_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_shown_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     x, y = np.eye(10), np.arange(10) % 2
-    found = classifier(epochs=1, verbose=True).fit(x, y)
-    found.set_params(val_ratio=0).train(x, y, 2)
+    found = classifier(epochs=1, progress=True).fit(x, y)
     rows, (out, err) = found.history_, capsys.readouterr()
-    assert rows[0].valid_accuracy is not None
-    assert out == ""
-    assert [re.sub(r"\d+\.\d s$", "s", line) for line in err.splitlines()] == [
-        f"epoch 1/1: train loss {rows[0].train_loss:.4f}, valid loss {rows[0].valid_loss:.4f}, "
-        f"valid accuracy {100 * rows[0].valid_accuracy:.2f} %, s",
-        f"epoch 2/3: train loss {rows[1].train_loss:.4f}, s",
-        f"epoch 3/3: train loss {rows[2].train_loss:.4f}, s",
-    ]
+    assert (out, err) == ("", f"{epoch_line(rows[0], 1)}\n")
+    found.set_params(progress=None).fit(x, y)
+    assert capsys.readouterr() == ("", "")  # nobody looks on
 
 
 def test_what_differs_from_training_is_a_value_error() -> None:

@@ -16,7 +16,6 @@ from torchvision import models  # type: ignore[import-untyped]
 import tinyclsf
 from tests.support.messages import message
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.experiments.watching import Watcher
 from tinyclsf.finetuning import freeze_backbone, head_of, parameter_groups, put_in_training
 from tinyclsf.runs.models import read_weights
 from tinyclsf.trainer import Callback, Trainer
@@ -100,7 +99,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(run: str, model: Any = small, **options: Any) -> dict[str, Tensor]:
-    settings: Any = {"epochs": 3, "freeze": "backbone", "optimizer": "sgd", "lr": 0.1, "watcher": Watcher(), **options}
+    settings: Any = {"epochs": 3, "freeze": "backbone", "optimizer": "sgd", "lr": 0.1, "progress": False, **options}
     tinyclsf.train(model, data_options={"train_size": 320}, run=run, **settings)
     return read_weights(Path("runs", run, "model.safetensors"))
 
@@ -141,7 +140,7 @@ class Stop(Callback):
 def test_a_resumed_run_ends_with_the_same_weights(options: Any) -> None:
     whole = train("whole", **options)
     train("resumed", **options, callbacks=[Stop()])
-    tinyclsf.train(small, resume="resumed", watcher=Watcher())
+    tinyclsf.train(small, resume="resumed", progress=False)
     resumed = read_weights(Path("runs/resumed/model.safetensors"))
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tinyclsf.machine.duration import DurationTime as DurationTime
     from tinyclsf.metrics import Epoch as Epoch, accuracy as accuracy
     from tinyclsf.modules import Classifier as Classifier, Lambda as Lambda, Preprocess as Preprocess
+    from tinyclsf.progress.display import Progress as Progress
     from tinyclsf.runs.models import load_model as load_model, save_model as save_model
     from tinyclsf.runs.trained_run import load_run as load_run, load_splits as load_splits
     from tinyclsf.scripting.script import write_script as write_script
@@ -37,6 +38,7 @@ _HOME = {
     "Images": "data",
     "Lambda": "modules",
     "Preprocess": "modules",
+    "Progress": "progress.display",
     "Splits": "data",
     "TorchClassifier": "estimator",
     "Trainer": "trainer",

@@ -57,6 +57,10 @@ class Interrupted(TinyclsfError):
 
     exit_code, kind = 130, "interrupted"
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it: who pressed its stop button knows where."""
+        return [str(self), *([f"go on with {self.tip}"] if self.tip else [])]
+
 
 class Terminated(Interrupted):
     """A run that the system stopped, by SIGTERM."""

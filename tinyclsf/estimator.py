@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -26,8 +25,9 @@ from tinyclsf.errors import ConfigurationError
 from tinyclsf.metrics import Epoch
 from tinyclsf.modules import Classifier, Preprocess
 from tinyclsf.preparation import Preparation
+from tinyclsf.progress.display import Progress
 from tinyclsf.recipes import make_optimizer
-from tinyclsf.trainer import Callback, Trainer
+from tinyclsf.trainer import Trainer
 from tinyclsf.training import get_data, loss_batch
 
 
@@ -46,7 +46,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     optimizer: the name of one in `torch.optim`.
     device: "auto" takes CUDA, then MPS, then the CPU.
     random_state: decides split, first weights, order and dropout; no global generator of PyTorch is touched.
-    verbose: whether each epoch is told on stderr.
+    progress: shown in a notebook and on a terminal where nothing is said; True shows it anywhere, False nowhere.
     Fitted: `model_` (takes images, and features as images of one pixel), `classes_`, `history_` (an `Epoch` each), `n_iter_`
     (their number), `valid_rows_` (which rows of the last x were kept from training), `n_features_in_` (numbers in a row of x).
     Shapes: x (n, features), (n, h, w) or (n, c, h, w); y (n,) labels of any kind.
@@ -63,7 +63,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         optimizer: str = "rmsprop",
         device: str = "auto",
         random_state: int | np.random.RandomState | None = None,
-        verbose: bool = False,
+        progress: bool | Progress | None = None,
     ) -> None:
         self.model = model
         self.batch_size = batch_size
@@ -73,7 +73,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.optimizer = optimizer
         self.device = device
         self.random_state = random_state
-        self.verbose = verbose
+        self.progress = progress
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> TorchClassifier:  # noqa: N803
         """Train anew for `epochs` epochs.
@@ -187,17 +187,17 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         held_out = self._held_out(labels, self.val_ratio)
         train = _without(held_out, images, labels)
         valid = Images(images[held_out], labels[held_out]) if len(held_out) else train
-        trainer = self._trainer(*([_Lines(self.n_iter_, len(held_out))] if self.verbose else []))
+        trainer = self._trainer()
         with self._own_numbers(trainer.device):
-            rows = trainer.fit(epochs, *get_data(train, valid, self.batch_size))
+            rows = trainer.fit(epochs, *get_data(train, valid, self.batch_size), progress=self.progress)
         rows = [row._replace(epoch=self.n_iter_ + row.epoch) for row in rows]
         self.history_ = [*self.history_, *rows]
         self.n_iter_ = len(self.history_)
         self.valid_rows_ = held_out.numpy()
         return rows
 
-    def _trainer(self, *callbacks: Callback) -> Trainer:
-        return Trainer(self.model_, F.cross_entropy, self._optimizer, device=self.device, callbacks=callbacks)
+    def _trainer(self) -> Trainer:
+        return Trainer(self.model_, F.cross_entropy, self._optimizer, device=self.device)
 
     def _batches(self, images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
         # Not by a loader, which draws a random number even where it does not shuffle.
@@ -247,21 +247,6 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 torch.manual_seed(int(torch.randint(2**31, ())))  # that of the device too
             yield
             self._random = torch.get_rng_state()
-
-
-class _Lines(Callback):
-    """A line on stderr for every epoch, counted from those of earlier calls."""
-
-    def __init__(self, before: int, held_out: int) -> None:
-        self.before = before
-        self.held_out = held_out
-
-    def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
-        figures = [f"train loss {row.train_loss:.4f}"]
-        if self.held_out and row.valid_accuracy is not None:
-            figures += [f"valid loss {row.valid_loss:.4f}", f"valid accuracy {100 * row.valid_accuracy:.2f} %"]
-        where = f"{self.before + row.epoch}/{self.before + trainer.epochs}"
-        print(f"epoch {where}: {', '.join(figures)}, {row.seconds:.1f} s", file=sys.stderr)
 
 
 def _small_network(image_shape: Sequence[int], num_classes: int) -> nn.Module:

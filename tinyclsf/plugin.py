@@ -18,7 +18,6 @@ from tinyclsf.errors import (
     printable,
     shape_as_text,
 )
-from tinyclsf.machine.progress import tell_progress
 from tinyclsf.machine.storage import storing
 from tinyclsf.metrics import Epoch
 from tinyclsf.modules import Fit, Lambda, Preprocess
@@ -27,6 +26,7 @@ from tinyclsf.pictures.folders import FolderContent, is_named_as_picture, pictur
 from tinyclsf.pictures.picture import PictureError, read_picture
 from tinyclsf.pictures.picture_source import picture_source
 from tinyclsf.preparation import Preparation, prepared, stratified
+from tinyclsf.progress.telling import tell_progress
 from tinyclsf.recipes import recipe
 from tinyclsf.registry.scripted import ScriptReader, as_source, scripted
 from tinyclsf.runs.lines import LineEachEpoch

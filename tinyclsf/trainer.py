@@ -25,6 +25,7 @@ from tinyclsf.machine.arguments import naming_arguments
 from tinyclsf.machine.devices import choose_device, choose_memory_format, choose_precision, computing_in, moved, place
 from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import Epoch, labelled, loss_of
+from tinyclsf.progress.display import Progress
 from tinyclsf.training import Batches, LossFunc
 
 
@@ -107,6 +108,7 @@ class Trainer:
         self.schedule = schedule
         self.augment = augment
         self.callbacks = list(callbacks)
+        self._called: Sequence[Callback | Progress] = ()  # in the present fit
         self.epochs = 0
         self.batches: int | None = None  # in an epoch of the present fit; None where the loader has no length
         self.loss = torch.zeros(())  # of the last training batch
@@ -154,14 +156,26 @@ class Trainer:
         return self._steps.pending == 0
 
     @naming_arguments
-    def fit(self, epochs: int, train_dl: Batches, valid_dl: Batches, *, resume: Mapping[str, Any] | None = None) -> list[Epoch]:
+    def fit(
+        self,
+        epochs: int,
+        train_dl: Batches,
+        valid_dl: Batches,
+        *,
+        resume: Mapping[str, Any] | None = None,
+        progress: bool | Progress | None = None,
+    ) -> list[Epoch]:
         """Train for some epochs, validate after each, and return a row of figures for every epoch.
 
         `resume` is the `state_dict` of a stopped fit: this one goes on there, to `epochs` in all, and ends where that would.
+        `progress` is shown in a notebook and on a terminal; True shows it anywhere, False nowhere. A notebook's stop button
+        ends training after the present step.
         Raises: ConfigurationError if epochs is no positive whole number; DataError if a loader gives no batch, or a label that
         the model has no output for; TrainingError if a loss is not a finite number, or memory is short; ModelFileError if the
         state does not fit.
         """
+        shown = Progress.of(progress)
+        self._called = self.callbacks if shown.mode == "none" else [*self.callbacks, shown]
         try:
             self.epochs = check_epochs(epochs)
             self.batches = batches_of(train_dl)
@@ -169,9 +183,11 @@ class Trainer:
             self._steps.begin()
             if resume is not None:
                 self.take_up(resume)
-            with translated(lambda: f"epoch {self.epoch} after step {self.steps}, with batches of {self._images} images"):
+            where = translated(lambda: f"epoch {self.epoch} after step {self.steps}, with batches of {self._images} images")
+            with where, shown.stop_button(self):
                 self._run(on_device(valid_dl, self.device))
         finally:
+            shown.close()
             self.stopping = False
             self._position.train_dl = train_dl  # a copy of it on the device is of no use any more
         return self.history
@@ -223,22 +239,22 @@ class Trainer:
         return {**states, "steps": self.steps, **self._position.state_dict()}
 
     def _run(self, valid_dl: Batches) -> None:
-        for callback in self.callbacks:
+        for callback in self._called:
             callback.on_fit_start(self)
         while len(self.history) < self.epochs and not distributed.any_of(self.stopping):
             if (row := self._run_epoch(valid_dl)) is None:
                 break
             self.history.append(row)
-            for callback in self.callbacks:
+            for callback in self._called:
                 callback.on_epoch_end(self, row)
-        for callback in self.callbacks:
+        for callback in self._called:
             callback.on_fit_end(self)
 
     def _run_epoch(self, valid_dl: Batches) -> Epoch | None:
         """Train and validate; None if that was stopped on the way, after a step or in the validation."""
         start = time.perf_counter()
         self._set_mode(training=True)
-        self._watching = [each for each in self.callbacks if type(each).on_batch_end is not Callback.on_batch_end]
+        self._watching = [each for each in self._called if type(each).on_batch_end is not Callback.on_batch_end]
         for xb, yb in self._position.begin_epoch():
             self._train_batch(xb, yb)
             del xb, yb  # so that the next batch takes its place, which is in the processor's cache

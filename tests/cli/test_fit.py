@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -72,7 +73,12 @@ def test_fit_trains_scores_and_keeps_the_best_weights(cli: Any, tmp_path: Path) 
     ]
     assert lines[1].startswith(f"test  accuracy {accuracy * 100:.2f} % (95 % interval ")
     assert lines[1].endswith(" %, 360 images)")
-    assert lines[-2:] == ['use   tinyclsf.load_model("runs/first") in Python', "run   runs/first"]
+    assert lines[-4:] == [
+        "next  tinyclsf report first",
+        "      tinyclsf predict first FILES",
+        '      tinyclsf.load_model("runs/first") in Python',
+        "run   runs/first",
+    ]
     progress = [line for line in result.err.splitlines() if line.startswith("epoch ")]
     assert [line.split(":")[0] for line in progress] == ["epoch 1/2", "epoch 2/2"]
 
@@ -125,40 +131,73 @@ def test_a_result_no_better_than_the_most_frequent_class_is_said(cli: Any, insta
     assert cli(*fit, "all", "--json").document["notes"] == []
 
 
-def test_the_header_says_every_value_and_where_it_came_from(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_header_fits_a_screen(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYCLSF_RUNS", "elsewhere")
-    result = cli("fit", "mnist-cnn", *SMALL, "--optimizer", "adam", "--seed", "3")
+    result = cli("fit", "mnist-cnn", *SMALL, "--optimizer", "adam", "--seed", "3", "--ema-decay", "0.9", "--callback", "csv")
     assert result.code == 0
-    lines = [" ".join(line.split()) for line in result.err.splitlines()]
-    threads = torch.get_num_threads()
-    assert lines[:-5] == [
-        "data digits default",
-        "train_size 640 -d",
-        "options normalize unit, test_ratio none, valid_ratio none, valid_size none, split auto, fraction 1.0, seed 0 default",
-        "640 train, 360 valid, 360 test; 10 classes; 1x28x28",
-        "model mnist-cnn argument",
-        "options manual false default",
-        "3,930 parameters",
-        "epochs 2 --epochs",
-        "batch-size 64 recipe",
-        "optimizer adam --optimizer",
-        "lr 0.001 default of adam",
-        "weight-decay 0 default of adam",
-        "schedule one-cycle recipe",
-        "loss cross-entropy recipe",
-        "label-smoothing 0 default of cross-entropy",
-        "augment none recipe",
-        "seed 3 --seed",
-        "precision float32 auto",
-        "device cpu auto",
-        "memory-format channels_last auto",
+    folder = next(Path("elsewhere").iterdir())
+    assert result.err.splitlines()[:-2] == [
+        "data       digits: 640 train, 360 valid, 360 test; 10 classes; 1x28x28",
+        "model      mnist-cnn: 3,930 parameters",
+        "training   2 epochs, batch size 64, adam, lr 0.001, one-cycle schedule, ema decay 0.9",
+        "given      -d train_size=640, epochs 2, optimizer adam, ema-decay 0.9, seed 3",
+        "callbacks  csv",
+        f"device     cpu, float32, {torch.get_num_threads()} threads",
+        f"run        {folder}",
     ]
-    assert lines[-5].startswith("run elsewhere/mnist-cnn-digits-")
-    assert lines[-4] == (
-        "others class-weights none, accumulate 1, clip-norm none, ema-decay none, patience none, freeze none, "
-        "unfreeze-after none, backbone-lr 1.0, decayed all, compile false, checkpoint-every none default"
-    )
-    assert lines[-3] == f"versions tinyclsf {version('tinyclsf')}, torch {torch.__version__}, {threads} threads"
+    assert result.out.splitlines()[-4] == f"next  tinyclsf report {folder.name}"
+
+
+def test_every_setting_and_where_it_came_from_is_shown_where_it_is_asked_for(cli: Any) -> None:
+    result = cli("fit", "mnist-cnn", *SMALL, "--optimizer", "adam", "--run", "first", "--verbose", "--callback", "csv")
+    shown = [tuple(re.split("  +", line)) for line in cli("runs", "first").out.splitlines()[3:]]
+    assert shown == [
+        ("data", "digits"),
+        ("data train-size", "640", "-d"),
+        ("data normalize", "unit", "default"),
+        *((f"data {name}", "none", "default") for name in ("test-ratio", "valid-ratio", "valid-size")),
+        ("data split", "auto", "default"),
+        ("data fraction", "1.0", "default"),
+        ("data seed", "0", "default"),
+        ("model", "mnist-cnn"),
+        ("model manual", "false", "default"),
+        ("callback", "csv"),
+        ("epochs", "2", "--epochs"),
+        ("batch-size", "64", "recipe"),
+        ("optimizer", "adam", "--optimizer"),
+        ("lr", "0.001", "default of adam"),
+        ("weight-decay", "0", "default of adam"),
+        ("schedule", "one-cycle", "recipe"),
+        ("loss", "cross-entropy", "recipe"),
+        ("label-smoothing", "0.0", "default of cross-entropy"),
+        ("class-weights", "none", "recipe"),
+        ("augment", "none", "recipe"),
+        ("accumulate", "1", "recipe"),
+        *((name, "none", "default") for name in ("clip-norm", "ema-decay", "patience")),
+        ("freeze", "none", "recipe"),
+        ("unfreeze-after", "none", "default"),
+        ("backbone-lr", "1.0", "recipe"),
+        ("decayed", "all", "recipe"),
+        ("seed", "0", "default"),
+        ("precision", "float32", "auto"),
+        ("compile", "false", "default"),
+        ("checkpoint-every", "none", "default"),
+        ("device", "cpu", "auto"),
+        ("memory-format", "channels_last", "auto"),
+        ("run", "runs/first", "--run"),
+        ("versions", f"tinyclsf {version('tinyclsf')}, python {platform.python_version()}, torch {torch.__version__}"),
+    ]
+    header = [re.split("  +", line) for line in result.err.splitlines()]
+    for name, value, *source in shown:
+        assert [name, f"{value} ({source[0]})" if source else value] in header
+    assert cli("runs", "first", "--json").document["settings"][1] == ["data train-size", "640", "-d"]
+
+
+def test_the_loss_of_the_last_batches_is_logged(cli: Any) -> None:
+    lines = cli("fit", "linear", *SMALL, "--batch-size", "64", "--log-every", "4").err.splitlines()
+    assert [line.split(":")[0] for line in lines if line.startswith("epoch")] == [
+        *("epoch 1, batch 4", "epoch 1, batch 8", "epoch 1/2", "epoch 2, batch 4", "epoch 2, batch 8", "epoch 2/2")
+    ]
 
 
 def test_a_softmax_before_the_loss_is_warned_of(cli: Any) -> None:

@@ -17,8 +17,8 @@ from tinyclsf.data import Images
 from tinyclsf.deployment import prediction
 from tinyclsf.deployment.prediction import predict_files
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.machine.progress import listening
 from tinyclsf.modules import Classifier, Lambda, Preprocess
+from tinyclsf.progress.telling import listening
 from tinyclsf.runs.folder import read_predictions
 from tinyclsf.runs.trained_run import choose_split, load_run, load_splits, paths_of
 

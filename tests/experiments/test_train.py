@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,17 @@ from torch.utils.data import Dataset
 import tinyclsf
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError, ModelFileError
-from tinyclsf.experiments.building import Built
 from tinyclsf.experiments.experiment import Experiment
-from tinyclsf.experiments.watching import Watcher
 from tinyclsf.metrics import Epoch, wilson_interval
 from tinyclsf.modules import Preprocess
+from tinyclsf.progress.display import epoch_line
 from tinyclsf.recipes import CrossEntropy
 from tinyclsf.registry.choices import KINDS
 from tinyclsf.runs.models import read_weights, save_weights
 from tinyclsf.runs.trained_run import load_run, load_splits
 from tinyclsf.trainer import Callback, Trainer
 
-SMALL: Any = {"data_options": {"train_size": 320}, "epochs": 2, "watcher": Watcher()}
+SMALL: Any = {"data_options": {"train_size": 320}, "epochs": 2, "progress": False}
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +116,7 @@ class LossesSeen(Callback):
 
 def test_class_weights_are_of_the_training_labels_and_only_training_has_them() -> None:
     splits, seen = unequal_splits(), LossesSeen()
-    asked: Any = {"epochs": 3, "lr": 0.01, "watcher": Watcher(), "class_weights": "balanced"}
+    asked: Any = {"epochs": 3, "lr": 0.01, "progress": False, "class_weights": "balanced"}
     run = tinyclsf.train(one_layer, data=splits, run="whole", callbacks=[seen], **asked)
     assert seen.weights is not None
     assert seen.weights.tolist() == pytest.approx([12 / (2 * 2), 12 / (2 * 10)])
@@ -130,7 +130,7 @@ def test_class_weights_are_of_the_training_labels_and_only_training_has_them() -
     )
     assert seen.weights.tolist() == pytest.approx([3, 0.6])
     tinyclsf.train(one_layer, data=splits, run="part", **{**asked, "epochs": 2})
-    more = tinyclsf.train(one_layer, data=splits, resume="part", epochs=3, watcher=Watcher())
+    more = tinyclsf.train(one_layer, data=splits, resume="part", epochs=3, progress=False)
     assert same(weights(run.folder), weights(more.folder))
 
 
@@ -151,13 +151,13 @@ def test_class_weights_of_labels_that_are_not_known_are_refused(labels: Any) -> 
 
 
 def test_a_run_from_before_there_were_class_weights_goes_on_without() -> None:
-    asked: Any = {"data": small_splits(), "lr": 0.01, "watcher": Watcher()}
+    asked: Any = {"data": small_splits(), "lr": 0.01, "progress": False}
     whole = tinyclsf.train(one_layer, epochs=3, run="whole", **asked)
     part = tinyclsf.train(one_layer, epochs=2, run="part", **asked).folder / "config.json"
     config = json.loads(part.read_text())
     del config["settings"]["class_weights"]
     part.write_text(json.dumps(config))
-    more = tinyclsf.train(one_layer, data=asked["data"], resume="part", epochs=3, watcher=Watcher())
+    more = tinyclsf.train(one_layer, data=asked["data"], resume="part", epochs=3, progress=False)
     assert same(weights(whole.folder), weights(more.folder))
     assert more.config.settings["class_weights"] == "none"
 
@@ -173,9 +173,9 @@ def test_the_model_is_the_best_one(tmp_path: Path) -> None:
 
 def test_a_function_and_splits_are_trained_and_resumed() -> None:
     splits = small_splits()
-    run = tinyclsf.train(one_layer, data=splits, epochs=3, lr=0.01, run="whole", watcher=Watcher())
-    tinyclsf.train(one_layer, data=splits, epochs=2, lr=0.01, run="part", watcher=Watcher())
-    more = tinyclsf.train(one_layer, data=splits, resume="part", epochs=3, watcher=Watcher())
+    run = tinyclsf.train(one_layer, data=splits, epochs=3, lr=0.01, run="whole", progress=False)
+    tinyclsf.train(one_layer, data=splits, epochs=2, lr=0.01, run="part", progress=False)
+    more = tinyclsf.train(one_layer, data=splits, resume="part", epochs=3, progress=False)
     assert same(weights(run.folder), weights(more.folder))
     assert [row.epoch for row in more.history] == [1, 2, 3]
     config = json.loads((run.folder / "config.json").read_text())
@@ -195,56 +195,55 @@ def test_a_function_and_splits_are_trained_and_resumed() -> None:
 
 def test_other_data_does_not_go_on() -> None:
     splits = small_splits()
-    tinyclsf.train(one_layer, data=splits, epochs=1, run="r", watcher=Watcher())
+    tinyclsf.train(one_layer, data=splits, epochs=1, run="r", progress=False)
     before = weights("runs/r")
     assert splits.train.x[0, 0, 0, 0] != 7  # type: ignore[attr-defined]
     splits.train.x[0, 0, 0, 0] = 7  # type: ignore[attr-defined]
     with pytest.raises(ModelFileError, match=r"the data is not what run runs/r was begun with: train checksum was"):
-        tinyclsf.train(one_layer, data=splits, epochs=2, resume="r", watcher=Watcher())
+        tinyclsf.train(one_layer, data=splits, epochs=2, resume="r", progress=False)
     assert same(before, weights("runs/r"))
 
 
 def test_weights_are_scored_as_those_of_their_epoch() -> None:
-    run = tinyclsf.train(one_layer, data=small_splits(), epochs=1, run="r", watcher=Watcher())
+    run = tinyclsf.train(one_layer, data=small_splits(), epochs=1, run="r", progress=False)
     save_weights(run.model, run.folder / "model.safetensors", notes={"epoch": "2"})  # killed after it, before its checkpoint
     before = {path.name: path.read_bytes() for path in run.folder.iterdir()}
     with pytest.raises(ModelFileError) as error:
-        tinyclsf.train(one_layer, data=small_splits(), resume="r", watcher=Watcher())
+        tinyclsf.train(one_layer, data=small_splits(), resume="r", progress=False)
     assert str(error.value) == (
         "runs/r/model.safetensors holds the weights of epoch 2, and the best epoch is 1; "
         "train epoch 2 once more with tinyclsf fit --resume runs/r --epochs 2"
     )
     assert {path.name: path.read_bytes() for path in run.folder.iterdir()} == before
-    again = tinyclsf.train(one_layer, data=small_splits(), resume="r", epochs=2, watcher=Watcher())
+    again = tinyclsf.train(one_layer, data=small_splits(), resume="r", epochs=2, progress=False)
     assert [row.epoch for row in again.history] == [1, 2]
 
 
-def test_callbacks_and_watchers_see_the_run(capsys: pytest.CaptureFixture[str]) -> None:
-    class Look(Watcher):
-        seen: list[Any] = []  # noqa: RUF012
-
-        def on_built(self, experiment: Experiment, built: Built) -> None:
-            self.seen.append((experiment.settings["lr"].value, built.settings["device"].value))
-
-        def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
-            self.seen.append(row.epoch)
-
+def test_callbacks_see_the_run_and_progress_is_shown_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     class Count(Callback):
         batches = 0
 
         def on_batch_end(self, trainer: Trainer) -> None:
             self.batches += 1
 
-    look, count = Look(), Count()
-    run = tinyclsf.train(one_layer, data=small_splits(), epochs=2, device="cpu", callbacks=[count, "csv"], watcher=look)
-    assert look.seen == [(0.001, "cpu"), 1, 2]
+    count = Count()
+    run = tinyclsf.train(one_layer, data=small_splits(), epochs=2, device="cpu", callbacks=[count, "csv"])
     assert count.batches == 2
     assert (run.folder / "metrics.csv").read_text().count("\n") == 3
     assert capsys.readouterr() == ("", "")
-    tinyclsf.train(one_layer, data=small_splits(), epochs=1)
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("epoch 1/1: train loss ")
+    run = tinyclsf.train(one_layer, data=small_splits(), epochs=1, lr=0.01, progress=True)
+    out, err = capsys.readouterr()
+    assert out == ""
+    *header, epoch = err.splitlines()
+    assert header == [
+        "data      splits: 40 train, 10 valid, 10 test; 2 classes; 1x6x6",
+        "model     one_layer: 74 parameters",
+        "training  1 epoch, batch size 64, adam, lr 0.01",
+        "given     epochs 1, lr 0.01",
+        f"device    cpu, float32, {torch.get_num_threads()} threads",
+        f"run       {run.folder}",
+    ]
+    assert re.sub(r"\d+\.\d s$", "s", epoch) == re.sub(r"\d+\.\d s$", "s", epoch_line(run.history[0], 1))
 
 
 def test_an_experiment_is_varied_and_trained() -> None:
@@ -257,9 +256,9 @@ def test_an_experiment_is_varied_and_trained() -> None:
     assert Experiment.of("mnist-logistic").with_(optimizer="adam").settings["lr"] == (0.001, "default of adam")
     with pytest.raises(AttributeError):
         first.settings = {}  # type: ignore[misc]
-    runs = [tinyclsf.train(each, watcher=Watcher()) for each in (first, second)]
+    runs = [tinyclsf.train(each, progress=False) for each in (first, second)]
     assert not same(weights(runs[0].folder), weights(runs[1].folder))
-    assert [row.epoch for row in tinyclsf.train(first, epochs=2, watcher=Watcher()).history] == [1, 2]
+    assert [row.epoch for row in tinyclsf.train(first, epochs=2, progress=False).history] == [1, 2]
     with pytest.raises(ConfigurationError, match="a run goes on as it was begun; leave out the experiment, or resume"):
         tinyclsf.train(first, resume=runs[0].folder)
 

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from tinyclsf.errors import DataError
-from tinyclsf.machine import progress
 from tinyclsf.modules import Fit
 from tinyclsf.pictures import decoding
 from tinyclsf.pictures.decoding import decode_pictures
 from tinyclsf.pictures.picture import read_picture
+from tinyclsf.progress import telling as progress
 
 Started = list[subprocess.Popen[bytes]]
 ODD_NAMES = ["a b.png", "new\nline.png", 'it\'s "quoted".png', "größe.png", os.fsdecode(b"not-utf8-\xff.png"), "-v.png"]
@@ -144,7 +144,7 @@ SCRIPT = """
 import subprocess, sys
 print("once", flush=True)
 from tinyclsf.pictures import decoding
-from tinyclsf.machine import progress
+from tinyclsf.progress import telling as progress
 popen = subprocess.Popen
 def start(*args, **options):
     process = popen(*args, **options)

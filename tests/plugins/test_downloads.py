@@ -38,8 +38,8 @@ from torchvision import models  # type: ignore[import-untyped]
 from tests.support.forking import Forks
 from tests.support.messages import message
 from tests.support.resources import longest_file
-from tinyclsf.machine.progress import listening
 from tinyclsf.plugin import Images, Splits
+from tinyclsf.progress.telling import listening
 from tinyclsf_plugins.datasets import downloads
 from tinyclsf_plugins.datasets.cifar10 import cifar10
 from tinyclsf_plugins.datasets.cifar100 import cifar100

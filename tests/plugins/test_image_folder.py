@@ -23,8 +23,8 @@ from tests.support.messages import message
 from tinyclsf import Images, Splits
 from tinyclsf.batches.loaders import loader
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning
-from tinyclsf.machine import progress
 from tinyclsf.plugin import Preparation
+from tinyclsf.progress import telling as progress
 from tinyclsf_plugins.datasets import image_folder as module
 from tinyclsf_plugins.datasets.image_folder import PictureFiles, image_folder
 

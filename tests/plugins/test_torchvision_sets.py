@@ -16,8 +16,8 @@ from PIL import Image
 from tests.support.commands import Cli
 from tests.support.messages import message
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.machine.progress import listening
 from tinyclsf.plugin import Images, Splits
+from tinyclsf.progress.telling import listening
 from tinyclsf_plugins.datasets.torchvision import torchvision
 from tinyclsf_plugins.datasets.torchvision_sets import SETS, Source
 

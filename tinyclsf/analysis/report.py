@@ -23,7 +23,6 @@ from tinyclsf.machine.arguments import as_path
 from tinyclsf.machine.storage import StrPath, check_target, write_text
 from tinyclsf.machine.templates import load_template
 from tinyclsf.metrics import best_of, percent
-from tinyclsf.registry.options import as_text
 from tinyclsf.runs.config_file import ConfigFile, read_run_config
 from tinyclsf.runs.folder import PREDICTIONS, is_there, read_predictions
 from tinyclsf.runs.listing import RunSummary, describe_run
@@ -95,7 +94,7 @@ def write_report(folder: StrPath, out: StrPath | None = None, *, worst: int = 12
         run=run,
         commands=config.commands,
         about=_about(config, content),
-        settings=_settings(config),
+        settings=config.rows(),
         best=best_of(history),
         history=history,
         curves=[as_svg(figure) for figure in draw_single_curves({run.name: history})] if history else [],
@@ -160,14 +159,6 @@ def _about(config: ConfigFile, content: dict[str, Any]) -> list[str]:
     found = {"tinyclsf": config.versions.tinyclsf, "torch": config.versions.torch, "Python": config.versions.python}
     versions = ", ".join(f"{name} {version}" for name, version in found.items() if version is not None)
     return [" ".join(data), parameters, versions]
-
-
-def _settings(config: ConfigFile) -> list[tuple[str, str, str]]:
-    rows = []
-    for kind, named in (("data", config.data), ("model", config.model)):
-        options = {} if named is None else named.options
-        rows += [(f"{kind} {name}", as_text(value), "") for name, value in options.items()]
-    return rows + [(name.replace("_", "-"), as_text(value), source) for name, (value, source) in config.in_force.items()]
 
 
 def _drawn_confusion(assessment: Assessment) -> str | None:

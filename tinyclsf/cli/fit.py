@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from tinyclsf.errors import ConfigurationError
 from tinyclsf.experiments.request import DATA, make_request
 from tinyclsf.machine import launch
 from tinyclsf.machine.signals import SignalReceived, StopSignals, stopped_by
+from tinyclsf.progress.display import on_terminal
 from tinyclsf.registry.choices import KINDS
 from tinyclsf.registry.plugins import own_version
 from tinyclsf.runs.folder import check_run_name
@@ -25,8 +25,8 @@ from tinyclsf.runs.listing import find_run
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from tinyclsf.cli.console import Mode
     from tinyclsf.experiments.request import Asked
+    from tinyclsf.progress.display import Mode
 
 
 def _setting(name: str, metavar: str, help: str) -> Callable[[Any], Any]:
@@ -135,6 +135,8 @@ def _before_a_run(resume: str | None) -> Iterator[None]:
 @option("--callback", "callbacks", multiple=True, metavar="NAME", help=_CALLBACK)
 @option("-c", "callback_options", help="An option of a callback.", **{**KEY_VALUE, "metavar": "NAME.KEY=VALUE"})
 @option("--progress", type=click.Choice(["auto", "bar", "plain", "none"]), default="auto", metavar="HOW", help=_PROGRESS)
+@option("--log-every", type=click.IntRange(min=1), metavar="N", help="Show the mean training loss of each N batches.")
+@option("--verbose", is_flag=True, help="Show every setting before training, and where it came from.")
 @common_options
 @click.pass_context
 def fit(
@@ -146,11 +148,13 @@ def fit(
     run: str | None,
     runs: Path,
     progress: Mode,
+    log_every: int | None,
+    verbose: bool,
     **options: Unpack[Asked],
 ) -> Output | None:
     """Train MODEL, keep its best weights and score them once on held-out images.
 
-    What is not given comes from the model's recipe; the header says every value in force and where it came from.
+    What is not given comes from the model's recipe; --verbose shows every setting and where it came from.
     Ctrl-C saves and stops; --resume goes on.
 
     \b
@@ -167,17 +171,18 @@ def fit(
         if run is not None:
             check_run_name(run)
         # torch takes seconds to import: --help need not wait for it, and a person at a terminal sees that something has begun.
-        if progress != "none" and sys.stderr.isatty() and launch.rank() == 0:
+        if progress != "none" and on_terminal() and launch.rank() == 0:
             click.echo(f"tinyclsf {own_version()}: {request.model.name} on {request.data.name}", err=True)
-        from tinyclsf.cli.fit_watch import FitWatch, output_of
+        from tinyclsf.cli.console import Watch
+        from tinyclsf.cli.fit_end import output_of
         from tinyclsf.experiments.experiment import describe
         from tinyclsf.experiments.running import carry_out
 
         first = launch.rank() == 0
         words: tuple[str, ...] = ctx.obj  # those of the whole command line, as `main` was given them
         command = f"{launch.command()} {shlex.join(words)}"
-        with FitWatch(progress if first else "none", quiet=not first) as watch:
-            trained = carry_out(describe(request), name=run, root=runs, watcher=watch, signals=signals, command=command)
+        with Watch(progress, every=log_every, verbose=verbose) as watch:
+            trained = carry_out(describe(request), name=run, root=runs, progress=watch, signals=signals, command=command)
         return output_of(trained, watch.warnings) if first else None
 
 

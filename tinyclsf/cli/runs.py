@@ -1,4 +1,4 @@
-"""`tinyclsf runs`: the runs that are there, how far each came and how good it was."""
+"""`tinyclsf runs [RUN]`: the runs that are there, how far each came and how good it was; or every setting of one."""
 
 from __future__ import annotations
 
@@ -7,30 +7,38 @@ from pathlib import Path
 import click
 
 from tinyclsf.cli.output import Output, columns, document
-from tinyclsf.cli.shared_options import common_options, runs_option
+from tinyclsf.cli.shared_options import common_options, complete_run, runs_option
 from tinyclsf.metrics import percent
-from tinyclsf.runs.listing import RunSummary, list_runs
+from tinyclsf.runs.config_file import read_run_config
+from tinyclsf.runs.listing import RunSummary, describe_run, find_run, list_runs
 
 _HEADER = ("run", "state", "model", "data", "epochs", "best valid accuracy", "test", "started")
 
 
-@click.command(name="runs", short_help="List the runs, and how good they were.")
-@runs_option("root")
+@click.command(name="runs", short_help="List the runs, and how good they were; or show all of one.")
+@click.argument("run", required=False, shell_complete=complete_run)
+@runs_option()
 @common_options
-def runs(root: Path) -> Output:
+def runs(run: str | None, runs: Path) -> Output:
     """List the runs, the oldest first: how far each came, its best epoch, and its accuracy on the test images.
+
+    With RUN show that one, and every setting it was trained with, and where each came from.
 
     \b
     tinyclsf runs
+    tinyclsf runs overnight
     tinyclsf runs --runs elsewhere --json
     """
-    found = list_runs(root)
+    found = list_runs(runs) if run is None else [describe_run(find_run(runs, run))]
     if found:
         lines = columns([_HEADER, *map(_row, found)], indent="")
         lines += [f"{run.name}: {run.error}" for run in found if run.error]
     else:
-        lines = [f"there are no runs in {root}; 'tinyclsf fit mnist-cnn' makes one"]
-    return Output("\n".join(lines), document("runs", runs=found))
+        lines = [f"there are no runs in {runs}; 'tinyclsf fit mnist-cnn' makes one"]
+    settings = [] if run is None else read_run_config(found[0].path).rows()
+    if settings:
+        lines += ["", *columns(settings, indent="")]
+    return Output("\n".join(lines), document("runs", runs=found, **({"settings": settings} if run else {})))
 
 
 def _row(run: RunSummary) -> tuple[str, ...]:

@@ -15,11 +15,11 @@ from tinyclsf.errors import ConfigurationError, shape_as_text
 from tinyclsf.loop.evaluation import outputs
 from tinyclsf.machine.arguments import check_type
 from tinyclsf.machine.devices import choose_device, choose_memory_format, place
-from tinyclsf.machine.progress import within
 from tinyclsf.machine.storage import StrPath
 from tinyclsf.modules import Classifier
 from tinyclsf.pictures.decoding import decode_pictures
 from tinyclsf.pictures.folders import pictures_in
+from tinyclsf.progress.telling import within
 
 _PIECE_FILES, _PIECE_BYTES = 1024, 64 << 20  # the most that is decoded before the model sees it
 

@@ -50,10 +50,10 @@ class Built:
     computed_once: bool  # what the frozen backbone makes of the images
 
 
-def build(experiment: Experiment, device: torch.device, folder: Path, run: Setting, watching: Sequence[Callback]) -> Built:
+def build(experiment: Experiment, device: torch.device, folder: Path, run: Setting) -> Built:
     """Build everything; in several processes, those of one machine one after the other.
 
-    `run` is the run's folder as a setting, `watching` are the callbacks that only look on.
+    `run` is the run's folder as a setting.
     Raises: DataError, PluginError or ConfigurationError as the parts do; DataError if processes have different data.
     """
     settings = experiment.settings
@@ -87,6 +87,7 @@ def build(experiment: Experiment, device: torch.device, folder: Path, run: Setti
         settings["ema_warmup"] = Setting(resumed is None or before.get("ema_warmup", False), "default")
     if settings["unfreeze_after"].value is not None:
         asked_for.append(Unfreeze(frozen, settings["unfreeze_after"].value))
+    watching = [each for each in experiment.request.callbacks if not isinstance(each, str)]
     trainer = _trainer(trained, loss_func, settings, device, batches_of(train_dl), folder, [*asked_for, *watching])
     return Built(splits, content, model, trainer, train_dl, valid_dl, settings, trained is not model)
 

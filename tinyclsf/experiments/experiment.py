@@ -70,6 +70,7 @@ def describe(request: Request) -> Experiment:
     options = {f"{each.name}.{key}": value for each in named.values() for key, value in each.options.items()}
     callbacks = load_callback_components(names, {**options, **request.callback_options})
     if resumed is not None:
+        model, data = (_as_begun(part, named) for part, named in ((model, config.model), (data, config.data)))
         _check_same(resumed, config, model, data, settings)
     elif config.content is not None and _differing("data", config.data, data):
         # The file tells of other data than was asked for, so the two are not compared.
@@ -80,6 +81,14 @@ def describe(request: Request) -> Experiment:
 def _saved(named: Named | None, plugin: Plugin) -> Mapping[str, Any]:
     """The options that a config file gives the plugin; another one than it names has its own."""
     return named.options if named is not None and named.name == plugin.name else {}
+
+
+def _as_begun(component: Component, named: Named | None) -> Component:
+    """A component whose options say where they came from when the run was begun."""
+    begun = {} if named is None else named.sources
+    options = component.options.items()
+    sources = {name: begun.get(name, source) if source == "config" else source for name, (_, source) in options}
+    return replace(component, options={name: Setting(value, sources[name]) for name, (value, _) in options})
 
 
 def _saved_settings(config: ConfigFile, resumed: Path | None) -> Settings:

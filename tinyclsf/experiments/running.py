@@ -8,7 +8,7 @@ import platform
 import signal
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from tinyclsf.batches.loaders import loader
 from tinyclsf.errors import ConfigurationError, Interrupted, StorageError, TinyclsfWarning, TrainingError, printable
 from tinyclsf.experiments.building import Built, build
 from tinyclsf.experiments.experiment import Experiment
+from tinyclsf.experiments.header import header
 from tinyclsf.experiments.resuming import check_kept, state_to_resume
-from tinyclsf.experiments.watching import Watcher, position
 from tinyclsf.loop.evaluation import score
 from tinyclsf.machine import distributed, launch
 from tinyclsf.machine.devices import choose_device
@@ -28,6 +28,9 @@ from tinyclsf.machine.signals import SignalReceived, StopSignals, stopped_by
 from tinyclsf.machine.storage import remove_torn
 from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import best_of, loss_of
+from tinyclsf.progress.display import Progress, position
+from tinyclsf.progress.telling import counted
+from tinyclsf.registry.components import Component
 from tinyclsf.registry.options import Setting
 from tinyclsf.registry.plugins import blamed_on, own_version
 from tinyclsf.runs.checkpoints import CHECKPOINT
@@ -49,7 +52,7 @@ from tinyclsf.runs.trained_run import TrainedRun
 
 
 def carry_out(
-    experiment: Experiment, *, name: str | None, root: Path, watcher: Watcher, signals: StopSignals, command: str
+    experiment: Experiment, *, name: str | None, root: Path, progress: Progress, signals: StopSignals, command: str
 ) -> TrainedRun:
     """Train, score, and keep all in a run folder.
 
@@ -57,7 +60,7 @@ def carry_out(
 
     name: the run folder's, or None for MODEL-DATA-TIME; a run that goes on has its own.
     root: the folder that run folders are in.
-    watcher: hears how it goes.
+    progress: shows how it goes.
     signals: Ctrl-C and SIGTERM, which save and stop.
     command: what the run writes down as the command that it was asked for by.
     Raises: every TinyclsfError there is; Interrupted or a kind of it where a signal ended it.
@@ -74,17 +77,22 @@ def carry_out(
         new = contextlib.nullcontext() if experiment.request.resumed else removed_unless_begun(folder)
         with occupied(folder), new:
             distributed.from_first(folder)
-            built, state = _prepare(experiment, device, folder, source, watcher, signals)
+            built, state = _prepare(experiment, device, folder, source, signals)
             clear_state(folder)  # what it said of an earlier end is void from here on
             for each in (*RUN_FILES, CARD, WEIGHTS):
                 remove_torn(folder / each)
             with _recorded(folder), _blamed(experiment, built):
                 with _ending("before training began", folder):
-                    watcher.on_built(experiment, built)
                     write_config(folder, _config(experiment, built, command))
+                    config = read_run_config(folder)
+                    progress.header(header(config, built))
+                    if progress.verbose:
+                        progress.header(
+                            [(name, f"{value} ({source})" if source else value) for name, value, source in config.rows()]
+                        )
                     plugin = experiment.model
                     save_card(built.model, folder, plugin=plugin.described() if plugin.plugin.package else None)
-                _train(built, state, folder, signals)
+                _train(built, state, folder, signals, progress)
                 _score(built, folder, signals)
             distributed.any_of(False)  # the others have waited for the scores
             return _opened(folder, built)
@@ -109,30 +117,29 @@ def _follow(experiment: Experiment, device: torch.device, source: str, signals: 
     folder = distributed.from_first(Path())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TinyclsfWarning)  # the first one has said it
-        built, state = _prepare(experiment, device, folder, source, Watcher(), signals)
+        built, state = _prepare(experiment, device, folder, source, signals)
     with _recorded(folder), _blamed(experiment, built):
-        _train(built, state, folder, signals)
+        _train(built, state, folder, signals, Progress("none"))
     distributed.any_of(False)
     return _opened(folder, built)
 
 
 def _prepare(
-    experiment: Experiment, device: torch.device, folder: Path, source: str, watcher: Watcher, signals: StopSignals
+    experiment: Experiment, device: torch.device, folder: Path, source: str, signals: StopSignals
 ) -> tuple[Built, dict[str, Any] | None]:
     """What a run works with, and the state that it goes on from; in the folder of one that goes on nothing is touched yet."""
     with _ending("before training began", folder):
         signals.release()
-        watching = [each for each in (*experiment.request.callbacks, watcher) if not isinstance(each, str)]
-        built = build(experiment, device, folder, Setting(str(folder), source), watching)
+        built = build(experiment, device, folder, Setting(str(folder), source))
         return built, state_to_resume(experiment, built)
 
 
-def _train(built: Built, state: dict[str, Any] | None, folder: Path, signals: StopSignals) -> None:
+def _train(built: Built, state: dict[str, Any] | None, folder: Path, signals: StopSignals, progress: Progress) -> None:
     trainer = built.trainer
     signals.on_first = trainer.stop
     try:
         with distributed.diagnosed():
-            trainer.fit(built.settings["epochs"].value, built.train_dl, built.valid_dl, resume=state)
+            trainer.fit(built.settings["epochs"].value, built.train_dl, built.valid_dl, resume=state, progress=progress)
     except SignalReceived as received:  # the second one
         raise _stopped(received.number, f"at once, in epoch {trainer.epoch}", folder) from None
     if distributed.any_of(signals.received is not None):
@@ -155,7 +162,9 @@ def _score(built: Built, folder: Path, signals: StopSignals) -> None:
         check_kept(folder, best)
         load_weights(trainer.evaluated_model, folder / WEIGHTS)
         known = built.computed_once and name == "valid"
-        predictions = trainer.predict(built.valid_dl if known else loader(dataset, batch_size))
+        batches = built.valid_dl if known else loader(dataset, batch_size)
+        images = len(dataset) if isinstance(dataset, Sized) else None
+        predictions = trainer.predict(batches if images is None else counted(batches, f"scoring the {name} images", images))
         signals.hold()  # the rest takes no time, and a run that is done was not stopped
         write_predictions(folder, name, predictions)
         held_out = score(name, predictions, trainer.loss_func)
@@ -180,11 +189,15 @@ def _config(experiment: Experiment, built: Built, command: str) -> dict[str, Any
         "threads": torch.get_num_threads(),
         "created": before.created or datetime.now().astimezone().isoformat(timespec="seconds"),
         "commands": [*before.commands, command],
-        "model": {**experiment.model.described(), "parameters": sum(each.numel() for each in built.model.parameters())},
-        "data": {**experiment.data.described(), "content": built.content},
-        "callbacks": [each.described() for each in experiment.callbacks],
+        "model": {**_described(experiment.model), "parameters": sum(each.numel() for each in built.model.parameters())},
+        "data": {**_described(experiment.data), "content": built.content},
+        "callbacks": [_described(each) for each in experiment.callbacks],
         "settings": {name: {"value": value, "source": source} for name, (value, source) in built.settings.items()},
     }
+
+
+def _described(component: Component) -> dict[str, Any]:
+    return {**component.described(), "sources": {name: setting.source for name, setting in component.options.items()}}
 
 
 def _stopped(number: int, where: str, folder: Path) -> Interrupted:

@@ -13,9 +13,10 @@ from tinyclsf.errors import ConfigurationError
 from tinyclsf.experiments.experiment import Experiment, describe
 from tinyclsf.experiments.request import Asked, make_request
 from tinyclsf.experiments.running import carry_out
-from tinyclsf.experiments.watching import EpochLines, Watcher
 from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.machine.signals import StopSignals
+from tinyclsf.progress.display import Progress
+from tinyclsf.progress.telling import listening
 from tinyclsf.runs.folder import check_run_name
 from tinyclsf.runs.listing import find_run
 from tinyclsf.runs.trained_run import TrainedRun
@@ -30,7 +31,7 @@ def train(
     resume: str | Path | None = None,
     run: str | None = None,
     runs: str | Path | None = None,
-    watcher: Watcher | None = None,
+    progress: bool | Progress | None = None,
     **asked: Unpack[Asked],
 ) -> TrainedRun:
     """Train a model, keep its best weights in a run folder, and score them once on held-out images.
@@ -41,14 +42,14 @@ def train(
     resume: a run to go on with, by name or folder.
     run: the name of the run folder; MODEL-DATA-TIME where nothing is said.
     runs: the folder that run folders are in; $TINYCLSF_RUNS or else "runs" where nothing is said.
-    watcher: what sees the run go on; a line on stderr for every epoch where nothing is said, nothing with `Watcher()`.
+    progress: shown in a notebook and on a terminal where nothing is said; True shows it anywhere, False nowhere.
     asked: data, options and settings, by the names of `Asked`: data, data_dir, data_options, model_options, callbacks,
     callback_options, config, and those of `tinyclsf fit`: epochs, batch_size, lr and so on.
     Raises: a TinyclsfError, as the command line shows them.
     """
     root = as_path("runs", os.environ.get("TINYCLSF_RUNS") or "runs" if runs is None else runs)
     check_type("run", run, str, type(None), wanted="the name of a run folder")
-    check_type("watcher", watcher, Watcher, type(None), wanted="a Watcher")
+    shown = Progress.of(progress)
     if resume is not None and (run is not None or "config" in asked):
         raise ConfigurationError("a run that is resumed goes on in its own folder; leave out run and config")
     if resume is not None and isinstance(model, Experiment):
@@ -61,9 +62,8 @@ def train(
         folder = None if resume is None else find_run(root, str(as_path("resume", resume)))
         experiment = describe(make_request(model, resume=folder, **asked))
     command = _as_written(experiment, resume, asked)
-    with StopSignals() as signals:
-        watcher = EpochLines() if watcher is None else watcher
-        return carry_out(experiment, name=run, root=root, watcher=watcher, signals=signals, command=command)
+    with StopSignals() as signals, listening(shown.work):
+        return carry_out(experiment, name=run, root=root, progress=shown, signals=signals, command=command)
 
 
 def _as_written(experiment: Experiment, resume: str | Path | None, asked: Any) -> str:

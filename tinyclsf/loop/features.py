@@ -11,9 +11,9 @@ from torch.utils.data import Dataset, TensorDataset
 
 from tinyclsf.batches.loaders import loader
 from tinyclsf.loop.evaluation import outputs
-from tinyclsf.machine.progress import tell_progress
 from tinyclsf.machine.randomness import without_trace
 from tinyclsf.modules import Classifier
+from tinyclsf.progress.telling import tell_progress
 
 
 class OnFeatures(Classifier):

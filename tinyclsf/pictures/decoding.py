@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinyclsf.errors import DataError
-from tinyclsf.machine.progress import tell_progress
 from tinyclsf.pictures.picture import PictureError, read_file, read_picture
+from tinyclsf.progress.telling import tell_progress
 
 if TYPE_CHECKING:
     from tinyclsf.modules import Fit

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,24 +11,30 @@ from typing import Any, NamedTuple
 from tinyclsf.errors import ConfigurationError, ModelFileError, did_you_mean
 from tinyclsf.machine.json_text import is_whole, json_type, parse_json
 from tinyclsf.registry.choices import COUNT, KINDS, Kind, checked
-from tinyclsf.registry.options import Setting
+from tinyclsf.registry.options import Setting, as_text
 from tinyclsf.runs.folder import CONFIG
 
 _KEYS = ("version", "tinyclsf", "python", "torch", "threads", "created", "commands", "model", "data", "callbacks", "settings")
-_PLUGIN_KEYS = ("name", "package", "package_version", "options", "content", "parameters")
+_PLUGIN_KEYS = ("name", "package", "package_version", "options", "sources", "content", "parameters")
 # What a run writes down among its settings and nobody asks for.
 _FOUND_OUT = {"memory_format": Kind(str), "processes": Kind(int, COUNT), "run": Kind(str), "ema_warmup": Kind(bool)}
 
 
 @dataclass(frozen=True)
 class Named:
-    """A plugin that a config file names, with its options, or what was given in Python under that name."""
+    """A plugin that a config file names, with its options and their sources, or what was given in Python under that name."""
 
     name: str
     options: dict[str, Any]
     given_in_python: bool = False
     package: str | None = None
     package_version: str | None = None
+    sources: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def in_force(self) -> dict[str, Setting]:
+        """Every option with its source."""
+        return {name: Setting(value, self.sources.get(name, "")) for name, value in self.options.items()}
 
 
 class Versions(NamedTuple):
@@ -68,6 +74,16 @@ class ConfigFile:
     def in_force(self) -> dict[str, Setting]:
         """Every setting with its source, those that the run settled by itself too."""
         return {name: Setting(value, self.sources.get(name, "")) for name, value in (self.settings | self.found_out).items()}
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Every plugin, option and setting: its name, its value and where that came from."""
+        plugins = [("data", self.data), ("model", self.model), *(("callback", each) for each in self.callbacks)]
+        rows = []
+        for kind, plugin in plugins:
+            if plugin is not None:
+                rows += [(kind, plugin.name, ""), *_rows(f"{kind} ", plugin.in_force)]
+        versions = [f"{name} {version}" for name, version in self.versions._asdict().items() if version is not None]
+        return [*rows, *_rows("", self.in_force), ("versions", ", ".join(versions), "")]
 
 
 def read_config_file(path: Path) -> ConfigFile:
@@ -119,6 +135,10 @@ def read_run_config(folder: Path) -> ConfigFile:
         raise ModelFileError(str(error), tip=error.tip) from error
 
 
+def _rows(start: str, settings: Mapping[str, Setting]) -> list[tuple[str, str, str]]:
+    return [(start + name.replace("_", "-"), as_text(value), source) for name, (value, source) in settings.items()]
+
+
 def _entry(path: Path, name: str, entry: Any) -> tuple[Any, str | None]:
     if not isinstance(entry, dict):
         return entry, None
@@ -134,7 +154,11 @@ def _named(path: Path, what: str, found: Any) -> Named:
     _text(path, f"{what}.options.data_dir", options.get("data_dir"))
     package, version = (_text(path, f"{what}.{key}", found.get(key)) for key in ("package", "package_version"))
     given_in_python = "package" in found and package is None
-    return Named(_typed(path, f"{what}.name", found.get("name"), str), dict(options), given_in_python, package, version)
+    sources = _typed(path, f"{what}.sources", found.get("sources", {}), dict)
+    for name, source in sources.items():
+        _typed(path, f"{what}.sources.{name}", source, str)
+    name = _typed(path, f"{what}.name", found.get("name"), str)
+    return Named(name, dict(options), given_in_python, package, version, dict(sources))
 
 
 def _content(path: Path, found: Any) -> dict[str, Any] | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,12 @@ from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFil
 from tinyclsf.loop.evaluation import Predictions, predict
 from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.machine.devices import choose_device, choose_memory_format, place
-from tinyclsf.machine.progress import tell_progress
 from tinyclsf.machine.storage import StrPath
 from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import Epoch, Score
 from tinyclsf.modules import Classifier
 from tinyclsf.preparation import SPLITTING
+from tinyclsf.progress.telling import counted
 from tinyclsf.recipes import make_loss
 from tinyclsf.registry.components import build_splits, load_component
 from tinyclsf.registry.plugins import find
@@ -34,7 +33,6 @@ from tinyclsf.runs.records import read_ending, read_history
 from tinyclsf.training import LossFunc
 
 SPLITS = ("train", "valid", "test", "all")
-_SILENT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -197,16 +195,7 @@ def predictions_for(run: TrainedRun, dataset: Dataset[Any], *, device: str = "au
     advice = "close other programs, or give another device"
     with translated(lambda: f"predicting, with batches of {batch_size}", advice=advice):
         place(run.model, chosen, choose_memory_format("auto", run.model, chosen))
-        return predict(run.model, batches if total is None else _told(batches, total), chosen)
-
-
-def _told(dl: Iterable[Any], total: int) -> Iterator[Any]:
-    start, done = time.monotonic(), 0
-    for xb, yb in dl:
-        yield xb, yb
-        done += len(xb)
-        if time.monotonic() - start > _SILENT_SECONDS:
-            tell_progress("predicting images", done, total)
+        return predict(run.model, batches if total is None else counted(batches, "predicting images", total), chosen)
 
 
 def _check_suits(model: Classifier, splits: Splits, data: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from tinyclsf.machine.progress import listening, tell_progress, within
+from tinyclsf.progress.telling import listening, tell_progress, within
 
 
-def test_word_reaches_every_listener_inside_its_block_and_nobody_after() -> None:
+def test_word_reaches_the_innermost_listener_inside_its_block_and_nobody_after() -> None:
     outer: list[tuple[str, int, int]] = []
     inner: list[tuple[str, int, int]] = []
     tell_progress("reading pictures", 0, 2)
@@ -18,7 +18,7 @@ def test_word_reaches_every_listener_inside_its_block_and_nobody_after() -> None
             raise KeyboardInterrupt
         tell_progress("reading labels", 1, 1)
     tell_progress("reading labels", 2, 2)
-    assert outer == [("reading pictures", 1, 2), ("reading pictures", 2, 2), ("reading labels", 1, 1)]
+    assert outer == [("reading pictures", 1, 2), ("reading labels", 1, 1)]
     assert inner == [("reading pictures", 2, 2)]
 
 
