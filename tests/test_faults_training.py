@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.support.runs import listed, results, rows_of
 from tinyclsf.runs.checkpoints import load_checkpoint
-from tinyclsf_plugins.datasets.image_folder import PictureFiles
+from tinyclsf_plugins.datasets.picture_splits import PictureFiles
 
 # A model that fails as FAILURE says: from a batch of training on, "training 11:nan", or from one of evaluation on.
 FRAGILE = """

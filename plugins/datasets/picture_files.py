@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tinyclsf.plugin import (
@@ -19,35 +17,12 @@ from tinyclsf.plugin import (
     printable,
     read_folder,
 )
+from tinyclsf_plugins.datasets.picture_splits import Files, Pictures
 
 _SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # folders, and the splits that they are
 
 
-@dataclass(frozen=True)
-class Files:
-    """Paths of pictures, class after class and by name in each, and the number of each one's class."""
-
-    paths: list[str]
-    labels: list[int]
-
-    def taken(self, rows: Sequence[int]) -> Files:
-        """Some of them."""
-        return Files([self.paths[row] for row in rows], [self.labels[row] for row in rows])
-
-    def parted(self, rows: Sequence[int]) -> tuple[Files, Files]:
-        """Those that are not in the rows, and those that are."""
-        return self.taken(sorted(set(range(len(self.paths))).difference(rows))), self.taken(rows)
-
-
-@dataclass(frozen=True)
-class Tree:
-    """The classes of a folder, and the pictures of its splits: train, and valid and test where it has those."""
-
-    classes: tuple[str, ...]
-    splits: dict[str, Files]
-
-
-def find_pictures(folder: Path) -> Tree:
+def find_pictures(folder: Path) -> Pictures:
     """The pictures in FOLDER/train/CLASS, FOLDER/valid (or val)/CLASS and FOLDER/test/CLASS, or else in FOLDER/CLASS.
 
     Hidden files and folders are passed over; a DataWarning says what else is not used.
@@ -76,7 +51,7 @@ def find_pictures(folder: Path) -> Tree:
     beside = [path for source in sources.values() for path in _content(source).files if is_named_as_picture(path)]
     if beside:
         _warn(f"{_count(len(beside), 'picture')} left out, lying in no class folder: {printable(beside[0])}, for one")
-    return Tree(tuple(map(printable, classes)), splits)
+    return Pictures(tuple(map(printable, classes)), splits)
 
 
 def _content(folder: str | Path) -> FolderContent:

@@ -25,8 +25,9 @@ from tinyclsf.batches.loaders import loader
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning
 from tinyclsf.plugin import Preparation
 from tinyclsf.progress import telling as progress
-from tinyclsf_plugins.datasets import image_folder as module
-from tinyclsf_plugins.datasets.image_folder import PictureFiles, image_folder
+from tinyclsf_plugins.datasets import picture_splits
+from tinyclsf_plugins.datasets.image_folder import image_folder
+from tinyclsf_plugins.datasets.picture_splits import PictureFiles
 
 Plant = Callable[..., Path]
 
@@ -399,7 +400,7 @@ def test_what_fits_into_half_of_the_free_memory_is_kept_there(plant: Plant, monk
     photos = plant(a=5, b=5)
     assert isinstance(read(photos).train, Images)
     for free, kind in ((2 * 10 * 48, Images), (2 * 10 * 48 - 1, PictureFiles)):
-        monkeypatch.setattr(module, "_free_memory", lambda free=free: free)
+        monkeypatch.setattr(picture_splits, "_free_memory", lambda free=free: free)
         assert isinstance(read(photos).train, kind)
     assert isinstance(read(photos, in_memory=True).train, Images)
     message, _ = error_of(photos, in_memory=True, size=10_000_000)
