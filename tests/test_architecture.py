@@ -45,6 +45,7 @@ DOORS = {
     "onnx": {"deployment/exported_files.py"},
     "onnxruntime": {"deployment/exported_files.py"},
     "pickle": set(),
+    "pyarrow": {"datasets/table_files.py"},
     "tensorboard": {"callbacks/tensorboard.py"},
     "torch.utils.tensorboard": {"callbacks/tensorboard.py"},
     "torchmetrics": set(),

@@ -37,20 +37,23 @@ from tinyclsf.plugin import (
     read_picture,
     tell_progress,
 )
+from tinyclsf_plugins.datasets.picture_groups import whole_groups
 
 _MEASURED_BYTES = 1 << 18  # of pixels at a time
 
 
 @dataclass(frozen=True)
 class Files:
-    """Paths of pictures, class after class and by name in each, and the number of each one's class."""
+    """Paths of pictures, class after class and by name in each, and the number of each one's class; groups lie in one split."""
 
     paths: list[str]
     labels: list[int]
+    groups: list[str] | None = None
 
     def taken(self, rows: Sequence[int]) -> Files:
         """Some of them."""
-        return Files([self.paths[row] for row in rows], [self.labels[row] for row in rows])
+        groups = None if self.groups is None else [self.groups[row] for row in rows]
+        return Files([self.paths[row] for row in rows], [self.labels[row] for row in rows], groups)
 
     def parted(self, rows: Sequence[int]) -> tuple[Files, Files]:
         """Those that are not in the rows, and those that are."""
@@ -144,10 +147,17 @@ def _divided(prepare: Preparation, splits: dict[str, Files]) -> dict[str, Files]
     """The splits with those to test and to validate with that are asked for, and with what `fraction` keeps to train on."""
     train, others = splits["train"], {name: split for name, split in splits.items() if name != "train"}
     if prepare.test_ratio is not None:
-        train, others["test"] = train.parted(prepare.tested(torch.tensor(train.labels)).tolist())
+        rows = prepare.tested(torch.tensor(train.labels)).tolist()
+        train, others["test"] = train.parted(_with_whole_groups(train, rows, prepare.seed))
     if "valid" not in splits:
-        train, others["valid"] = train.parted(_held_out(prepare, torch.tensor(train.labels)))
+        rows = _held_out(prepare, torch.tensor(train.labels))
+        train, others["valid"] = train.parted(_with_whole_groups(train, rows, prepare.seed))
     return {"train": train.taken(prepare.kept(torch.tensor(train.labels)).tolist()), **others}
+
+
+def _with_whole_groups(files: Files, rows: list[int], seed: int) -> list[int]:
+    """Rows to set aside; where there are groups, about as many others that leave all groups whole."""
+    return rows if files.groups is None else whole_groups(files.labels, files.groups, len(rows), seed)
 
 
 def _held_out(prepare: Preparation, y: Tensor) -> list[int]:

@@ -562,6 +562,11 @@ def test_a_reader_that_closes_early_is_no_error(tmp_path: Path) -> None:
             "did you mean --data image-folder --data-dir 'my photos'?",
         ),
         (
+            ("mnist-cnn", "--data", "my labels.csv"),
+            "there is no dataset 'my labels.csv'; 'tinyclsf list datasets' shows all",
+            "did you mean --data image-table -d table='my labels.csv'?",
+        ),
+        (
             ("mnist-cnn", "--data", "image-folder"),
             "data set image-folder reads your own pictures; give their folder as --data-dir FOLDER",
             None,

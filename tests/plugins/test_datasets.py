@@ -59,6 +59,12 @@ def write_pictures(folder: Path) -> None:
             Image.fromarray(pixels).save(path)
 
 
+def write_table(path: Path) -> None:
+    write_pictures(path.parent)
+    rows = [file.relative_to(path.parent) for file in path.parent.glob("*/*/*.png")]
+    path.write_text("path,label,part\n" + "".join(f"{row},{row.parts[1]},{row.parts[0]}\n" for row in rows))
+
+
 def write_pickle(path: Path) -> None:
     def part(rows: int) -> tuple[Any, Any]:
         return np.random.default_rng(rows).random((rows, 784)).astype(np.float32), labels(rows)
@@ -87,6 +93,7 @@ SETS: dict[str, tuple[Callable[[Path], None], dict[str, str]]] = {
     "fashion-mnist": (lambda folder: write_idx(folder / "FashionMNIST" / "raw"), {"valid_size": "10"}),
     "idx": (lambda folder: write_idx(folder / "idx"), {}),
     "image-folder": (lambda folder: write_pictures(folder / "photos"), {}),
+    "image-table": (lambda folder: write_table(folder / "labels.csv"), {"table": "labels.csv"}),
     "kmnist": (lambda folder: write_idx(folder / "KMNIST" / "raw"), {"valid_size": "10"}),
     "mnist": (lambda folder: write_idx(folder / "MNIST" / "raw"), {"valid_size": "10"}),
     "mnist-pickle": (lambda folder: write_pickle(folder / "mnist.pkl"), {"path": "mnist.pkl"}),

@@ -190,6 +190,8 @@ def _find_data(data: str | Splits | DataFactory) -> Plugin:
         except ConfigurationError as error:
             if os.path.isdir(data):
                 error.tip = f"did you mean --data image-folder --data-dir {shlex.quote(data)}?"
+            elif data.endswith((".csv", ".parquet")):
+                error.tip = f"did you mean --data image-table -d table={shlex.quote(data)}?"
             raise
     if hasattr(data, "train") and hasattr(data, "valid"):
         return given_plugin("dataset", lambda: data, name="splits")

@@ -1,0 +1,141 @@
+"""A person's own pictures, listed in a table."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from tinyclsf.plugin import (
+    ConfigurationError,
+    DataError,
+    Fit,
+    Preparation,
+    Splits,
+    did_you_mean,
+    join_names,
+    prepared,
+    printable,
+)
+from tinyclsf_plugins.datasets.picture_splits import Files, Pictures, picture_splits, refuse_another_split
+from tinyclsf_plugins.datasets.table_files import read_table
+
+_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # parts, and the splits that they are
+
+
+class _Row(NamedTuple):
+    number: int
+    path: str
+    label: str
+    part: str = "train"
+    group: str = ""  # where there is no such column
+
+
+@prepared
+def image_table(
+    prepare: Preparation,
+    *,
+    table: Path,
+    data_dir: Path | None = None,
+    path: str = "path",
+    label: str = "label",
+    part: str | None = "auto",
+    group: str | None = "auto",
+    size: int = 64,
+    channels: Literal[1, 3] = 3,
+    fit: Fit = "crop",
+    in_memory: Literal["auto", True, False] = "auto",
+    skip_bad: bool = False,
+) -> Splits:
+    """Pictures that a table lists, CSV or Parquet, a row for each, with their paths and labels.
+
+    Relative paths begin at data_dir, or else where the table is. A column for the part (train, valid or val, test) says which
+    split a picture is in; without one, or without valid in it, a fifth of the training pictures validates, or as many as are
+    asked for. Pictures of one group (a patient, a burst, a camera) never lie in two splits. `path`, `label`, `part` and
+    `group` name the columns; part=auto is the column part if there is one, part=none leaves it alone, and so for group. All
+    other options are as in image-folder.
+    Shapes: x (n, channels, size, size) uint8 in 0..255; y (n,) int64, the label's place among the sorted labels to train on,
+    which are sorted as numbers if all of them are whole numbers.
+    Raises: DataError if the table or a picture cannot be read, or a row cannot be as it is; ConfigurationError if size is
+    below 1, a split is asked for that the table has, or split="tail" for groups.
+    """
+    where, base = printable(table), table.parent if data_dir is None else data_dir
+    found = read_table(table, {"path": path, "label": label}, {"part": part, "group": group})
+    rows = [_Row(number, **{**texts, "path": os.path.join(base, texts["path"])}) for number, texts in found]
+    _check_parts(rows, where)
+    classes = _classes_of(rows, where)
+    _check_pairs(rows, where)
+    if not skip_bad:
+        _check_files(rows, where, base)
+    pictures = _pictures_of(rows, classes)
+    refuse_another_split(prepare, pictures, f"{where} has rows", "leave the column out with -d part=none")
+    if prepare.split == "tail" and pictures.splits["train"].groups is not None:
+        raise ConfigurationError(
+            "split=tail takes the last pictures of each class, whatever their groups; leave it out, or give -d group=none"
+        )
+    return picture_splits(prepare, pictures, (channels, size, size), fit, in_memory=in_memory, skip_bad=skip_bad)
+
+
+def _check_parts(rows: list[_Row], where: str) -> None:
+    for row in rows:
+        if row.part not in _SPLITS:
+            raise DataError(f"row {row.number:,} of {where} has the part '{printable(row.part)}'; wanted train, valid or test")
+
+
+def _classes_of(rows: list[_Row], where: str) -> list[str]:
+    """The labels to train on, sorted."""
+    labels = {row.label for row in rows if row.part == "train"}
+    if len(labels) < 2:
+        found = f"one label to train on, '{printable(*labels)}'" if labels else "no row to train on"
+        raise DataError(f"{where} has {found}; wanted at least two labels")
+    for row in rows:
+        if row.label not in labels:
+            raise DataError(
+                f"row {row.number:,} of {where} has the label '{printable(row.label)}', which no row of the part train has; "
+                "mend it, or take the row out",
+                tip=did_you_mean(row.label, labels),
+            )
+    numbers = all(re.fullmatch(r"-?\d{1,18}", label) for label in labels)
+    return sorted(labels, key=lambda label: (int(label) if numbers else 0, label))
+
+
+def _check_pairs(rows: list[_Row], where: str) -> None:
+    """Refuse a picture that is listed twice, and a group in two parts."""
+    by_path: dict[str, _Row] = {}
+    by_group: dict[str, _Row] = {}
+    for row in rows:
+        first = by_path.setdefault(os.path.normpath(row.path), row)
+        if first is not row:
+            labels = "" if row.label == first.label else f", as '{printable(first.label)}' and as '{printable(row.label)}'"
+            raise DataError(
+                f"rows {first.number:,} and {row.number:,} of {where} list the same picture, {printable(row.path)}{labels}; "
+                "take one of them out"
+            )
+        first = by_group.setdefault(row.group, row) if row.group else row
+        if _SPLITS[first.part] != _SPLITS[row.part]:
+            raise DataError(
+                f"rows {first.number:,} and {row.number:,} of {where} have the group '{printable(row.group)}' in two parts, "
+                f"{first.part} and {row.part}; wanted all of a group in one"
+            )
+
+
+def _check_files(rows: list[_Row], where: str, base: Path) -> None:
+    lost = [f"row {row.number:,} ({printable(row.path)})" for row in rows if not os.path.isfile(row.path)]
+    if lost:
+        raise DataError(
+            f"there is no file for {len(lost):,} of {len(rows):,} rows of {where}: {join_names(lost)}; mend the paths, which "
+            f"begin at {printable(base)}, give their folder as --data-dir, or leave these rows out with -d skip_bad=true"
+        )
+
+
+def _pictures_of(rows: list[_Row], classes: list[str]) -> Pictures:
+    """The pictures of each split, class after class and by path, so that the order of the rows changes nothing."""
+    number_of = {name: number for number, name in enumerate(classes)}
+    splits: dict[str, Files] = {}
+    for split in ("train", "valid", "test"):
+        own = sorted((number_of[row.label], row.path, row.group) for row in rows if _SPLITS[row.part] == split)
+        if own:
+            labels, paths, groups = zip(*own, strict=True)
+            splits[split] = Files([*paths], [*labels], [*groups] if rows[0].group else None)
+    return Pictures(tuple(map(printable, classes)), splits)
