@@ -48,11 +48,14 @@ def test_every_fence_says_what_it_is() -> None:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> None:
-    """A reader's own pictures: a folder of them for each class."""
+    """A reader's own pictures: a folder of them for each class, and a table of them."""
+    rows = ["path,label,group"]
     for kind, colour in (("cat", "orange"), ("dog", "brown")):
         (tmp_path / "photos" / kind).mkdir(parents=True)
         for number in range(10):
             Image.new("RGB", (60 + number, 80), colour).save(tmp_path / "photos" / kind / f"{number}.jpg")
+            rows.append(f"photos/{kind}/{number}.jpg,{kind},day {number // 2}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
 
 
 def assert_runs_are_good() -> None:
