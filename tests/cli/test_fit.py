@@ -140,7 +140,7 @@ def test_the_header_fits_a_screen(cli: Any, monkeypatch: pytest.MonkeyPatch) -> 
         "data       digits: 640 train, 360 valid, 360 test; 10 classes; 1x28x28",
         "model      mnist-cnn: 3,930 parameters",
         "training   2 epochs, batch size 64, adam, lr 0.001, one-cycle schedule, ema decay 0.9",
-        "given      -d train_size=640, epochs 2, optimizer adam, ema-decay 0.9, seed 3",
+        "given      data train-size 640, epochs 2, optimizer adam, ema-decay 0.9, seed 3",
         "callbacks  csv",
         f"device     cpu, float32, {torch.get_num_threads()} threads",
         f"run        {folder}",

@@ -9,7 +9,7 @@ from tinyclsf.errors import shape_as_text
 from tinyclsf.experiments.building import Built
 from tinyclsf.experiments.settings import DEFAULTS
 from tinyclsf.registry.options import Setting, as_text
-from tinyclsf.runs.config_file import ConfigFile, Named
+from tinyclsf.runs.config_file import ConfigFile
 
 # Settings that are told of in their own words.
 _TOLD = ("epochs", "batch_size", "optimizer", "lr", "schedule", "device", "precision")
@@ -62,18 +62,11 @@ def _training(settings: Mapping[str, Setting]) -> str:
 
 
 def _given(config: ConfigFile) -> list[str]:
-    """What the recipe and the defaults would have had otherwise, perhaps: what a flag, a call or a config file gave."""
-    named: list[tuple[str, Named | None]] = [("-d ", config.data), ("-m ", config.model)]
-    found = [
-        f"{flag}{name}={as_text(each.value)}"
-        for flag, plugin in named
-        for name, each in ({} if plugin is None else plugin.in_force).items()
-        if each.source not in _USUAL and name != "data_dir"
-    ]
-    return found + [
-        f"{name.replace('_', '-')} {as_text(each.value)}"
-        for name, each in config.in_force.items()
-        if each.source not in _USUAL and "default" not in each.source and name != "run"
+    """What a flag, a call or a config file gave, where a recipe or a default would have been."""
+    return [
+        f"{name} {value}"
+        for name, value, source in config.rows()
+        if source not in _USUAL and "default" not in source and name not in ("run", "data data-dir")
     ]
 
 

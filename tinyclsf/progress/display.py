@@ -61,7 +61,6 @@ class Progress:
         self.every, self.verbose = every, verbose
         self._next = 0.0
         self._losses: list[Any] = []  # of the batches since a mean of them was shown
-        self._headed = False
         self._started: dict[str, float] = {}
 
     @classmethod
@@ -129,8 +128,8 @@ class Progress:
         ended = trainer.stopping or len(trainer.history) >= trainer.epochs
         if trainer.epoch > 0:
             self.line(f"nothing is left to train {position(trainer)}" if ended else f"going on {position(trainer)}")
-        self._headed = False
-        if not ended:
+        if self.mode == "bar" and not ended:
+            self.screen.row(_HEADS, head=True)
             self._draw(trainer)
 
     def on_batch_end(self, trainer: Any) -> None:
@@ -147,9 +146,6 @@ class Progress:
     def on_epoch_end(self, trainer: Any, row: Epoch) -> None:
         """Show a row of figures."""
         if self.mode == "bar":
-            if not self._headed:
-                self.screen.row(_HEADS, head=True)
-            self._headed = True
             losses = [f"{row.train_loss:.4f}", f"{row.valid_loss:.4f}"]
             self.screen.row([f"{row.epoch}/{trainer.epochs}", *losses, percent(row.valid_accuracy), f"{row.seconds:.1f}"])
             if row.epoch < trainer.epochs and not trainer.stopping:
