@@ -8,7 +8,6 @@ import os
 import platform
 import shutil
 import socket
-import sys
 import tarfile
 import tempfile
 import time
@@ -16,6 +15,7 @@ import traceback
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.error import URLError
 
@@ -181,14 +181,34 @@ class _Watched:
 
 @contextlib.contextmanager
 def _shown(what: str) -> Iterator[None]:
-    """Leave torchvision's progress bars to a terminal; elsewhere say that a download begins and that it has ended."""
-    if sys.stderr.isatty():
+    """Tell that a download begins, how far each file is, and that it has ended.
+
+    torchvision's own bar is left out: where tqdm is installed, a signal that falls into its making has it complain on stderr.
+    """
+    what = f"downloading {what}"
+    tell_progress(what, 0, 1)
+    from torchvision.datasets import utils  # type: ignore[import-untyped]
+
+    bar = utils.tqdm
+
+    @contextlib.contextmanager
+    def told(total: int | None, **look: Any) -> Iterator[Any]:
+        done = 0
+
+        def update(count: int) -> None:
+            nonlocal done
+            done += count
+            if total is not None and done < total:
+                tell_progress(what, done, total)
+
+        yield SimpleNamespace(update=update)
+
+    utils.tqdm = told
+    try:
         yield
-        return
-    tell_progress(f"downloading {what}", 0, 1)
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
-        yield
-    tell_progress(f"downloading {what}", 1, 1)
+    finally:
+        utils.tqdm = bar
+    tell_progress(what, 1, 1)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import resource
 import subprocess
 import sys
@@ -61,3 +62,16 @@ def test_columns_are_as_wide_as_what_is_shown() -> None:
 def test_no_warning_steers_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     Watch("none").warn("red \x1b[31m")
     assert capsys.readouterr().err == "warning: red \\x1b[31m\n"
+
+
+def test_a_bar_follows_work_that_is_counted_in_other_units_than_at_first(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr("tinyclsf.progress.display._REFRESH_SECONDS", 0)
+    with Watch("bar") as watch:
+        for done, total in ((0, 1), (30, 100), (1, 1)):
+            watch.work("downloading", done, total)
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
+    assert [*dict.fromkeys(re.findall(r" (\d+/\d+) ", shown))] == ["0/1", "30/100"]
+    assert shown.splitlines()[-1] == "downloading: done in 0.0 s"

@@ -15,7 +15,6 @@ import platform
 import signal
 import socket
 import struct
-import sys
 import tarfile
 import threading
 import time
@@ -275,7 +274,7 @@ def test_a_download_lays_out_the_files_once_and_quietly(
     told: list[tuple[str, int, int]] = []
     with listening(lambda *word: told.append(word)):
         first = published.load(data_dir=tmp_path / "new")
-    downloads = [word for word in told if word[0].startswith("downloading ")]
+    downloads = [word for word in told if word[0].startswith("downloading ") and word[2] == 1]
     assert [word[1:] for word in downloads] == [(0, 1), (1, 1)] * (len(downloads) // 2)
     assert downloads
     assert tree(tmp_path / "new") == published.files
@@ -562,24 +561,6 @@ def test_a_python_that_cannot_unpack_safely_does_not_unpack(
     assert len(publish(SETS["mnist"](site)).load(data_dir=tmp_path / "new").classes) == 10
 
 
-class Terminal(io.StringIO):
-    """A stderr that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_a_terminal_shows_how_far_a_download_is(
-    tmp_path: Path, site: Site, publish: Publish, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    published = publish(SETS["cifar100"](site))
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", Terminal())
-        published.load(data_dir=tmp_path)
-        assert isinstance(sys.stderr, Terminal)
-        assert "100" in sys.stderr.getvalue()
-
-
 PROCESS = """
 import json, sys
 from pathlib import Path
@@ -646,6 +627,17 @@ def weights(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.setattr(models, "get_model_weights", lambda arch: published)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     return tmp_path / "torch" / "hub" / "checkpoints" / name
+
+
+def test_how_far_a_download_is_is_told_without_a_bar_of_tqdm(site: Site, weights: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("torchvision.datasets.utils.tqdm", None)
+    told: list[tuple[str, int, int]] = []
+    with listening(lambda *word: told.append(word)):
+        pretrained((3, 64, 64), 4, arch="squeezenet1_1", pretrained=True)
+    assert {what for what, _, _ in told} == {f"downloading the file of pretrained weights {weights.name}"}
+    first, *within, last = [word[1:] for word in told]
+    assert (first, last, {total for _, total in within}) == ((0, 1), (1, 1), {weights.stat().st_size})
+    assert 1 < len(within) == len({done for done, total in within if done < total})
 
 
 def test_pretrained_weights_are_downloaded_once(site: Site, weights: Path) -> None:

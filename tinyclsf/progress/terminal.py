@@ -53,7 +53,7 @@ class Terminal:
             self.clear()
             self._shown = what, self._bars.add_task(what, total=total, completed=done, note=note)
             self._bars.start()
-        self._bars.update(self._shown[1], completed=done, note=note, refresh=True)
+        self._bars.update(self._shown[1], completed=done, total=total, note=note, refresh=True)
 
     def clear(self) -> None:
         """Take the bar away."""
