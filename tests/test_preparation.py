@@ -24,7 +24,7 @@ from tinyclsf import preparation
 from tinyclsf.errors import ConfigurationError, DataWarning
 from tinyclsf.plugin import Images, Preparation, Splits, prepared
 from tinyclsf.preparation import set_aside
-from tinyclsf.registry.options import REQUIRED, Option
+from tinyclsf.registry.options import REQUIRED, Option, as_text
 from tinyclsf.registry.signatures import options_of
 from tinyclsf_plugins.datasets import digits as digits_module
 from tinyclsf_plugins.datasets.digits import digits
@@ -366,9 +366,17 @@ def test_imagenet_is_the_scaling_that_torchvisions_networks_expect() -> None:
     torch.testing.assert_close(layer(x), theirs)
     grey = images(torch.arange(4))
     assert message(lambda: Preparation(normalize="imagenet", valid_size=1).splits(grey, None, tuple("abcd"))) == (
-        "the data is scaled by a mean for each of 3 channels and its images have 1; normalize=imagenet is for RGB images: "
-        "choose another, or -d channels=3 where the data set has that"
+        "the data is scaled by a mean for each of 3 channels and its images have 1; -d normalize=unit is for any images, "
+        "or give -d channels=3 where the data set has that"
     )
+
+
+@pytest.mark.parametrize(("mean", "std"), [((0.5, 0.4, 0.3), (0.3, 0.2, 0.1)), ((0.5,), (0.25,))])
+@pytest.mark.parametrize("white", [255.0, 1.0])
+def test_a_mean_and_deviation_of_ones_own_are_shares_of_white(mean: Any, std: Any, white: float) -> None:
+    x = torch.rand(4, 3, 8, 8)
+    layer = Preparation(mean=mean, std=std).scaling(Images(x * white, torch.zeros(4, dtype=torch.int64)), white)
+    torch.testing.assert_close(layer(x * white), normalize(x, mean=mean, std=std))
 
 
 def test_stats_are_of_the_images_that_are_trained_on_and_no_others() -> None:
@@ -385,6 +393,8 @@ def test_stats_are_of_the_images_that_are_trained_on_and_no_others() -> None:
 
 BELOW_ONE = "wanted more than 0 and less than 1"
 UP_TO_ONE = "wanted more than 0 and at most 1"
+AS_MANY = "wanted as many numbers of both: one, or one for each channel"
+IN_FLOAT32 = "wanted numbers up to 1e+06, for std from 1e-06"
 HAS_A_TEST = "the data set has a test split of its own, and test_ratio asks for another; leave it out"
 
 
@@ -408,6 +418,16 @@ HAS_A_TEST = "the data set has a test split of its own, and test_ratio asks for 
         ({"fraction": 1.0000001}, f"fraction is 1.0000001; {UP_TO_ONE}"),
         ({"fraction": float("nan")}, f"fraction is nan; {UP_TO_ONE}"),
         ({"fraction": float("-inf")}, f"fraction is -inf; {UP_TO_ONE}"),
+        ({"mean": (0.5,)}, f"mean is 0.5 and std is none; {AS_MANY}"),
+        ({"std": (0.5, 0.5)}, f"mean is none and std is 0.5,0.5; {AS_MANY}"),
+        ({"mean": (0.5,), "std": (0.5, 0.5)}, f"mean is 0.5 and std is 0.5,0.5; {AS_MANY}"),
+        (
+            {"mean": (0.5,), "std": (0.5,), "normalize": "half"},
+            "mean and std are given and normalize is half; leave out one or the other",
+        ),
+        ({"mean": (0.5,), "std": (0.0,)}, f"mean is 0.5 and std is 0.0; {IN_FLOAT32}"),
+        ({"mean": (0.5, float("nan")), "std": (1.0, 1.0)}, f"mean is 0.5,nan and std is 1.0,1.0; {IN_FLOAT32}"),
+        ({"mean": (-1e300,), "std": (1.0,)}, f"mean is -1e+300 and std is 1.0; {IN_FLOAT32}"),
         ({"seed": -1}, "seed is -1; wanted 0 to 4294967295"),
         ({"seed": 2**32}, "seed is 4294967296; wanted 0 to 4294967295"),
         ({"fraction": 0.05}, "fraction 0.05 of 100 training images is less than one of each of 10 classes; give a larger one"),
@@ -421,7 +441,7 @@ def test_an_option_that_cannot_be_followed_is_named_in_python_and_on_the_command
     cli: Any, tmp_path: Path, options: dict[str, Any], expected: str
 ) -> None:
     assert message(lambda: digits(train_size=100, **options), ConfigurationError) == expected
-    given = [text for name, value in options.items() for text in ("-d", f"{name}={value}")]
+    given = [text for name, value in options.items() for text in ("-d", f"{name}={as_text(value)}")]
     result = cli("fit", "mnist-logistic", "-d", "train_size=100", *given)
     assert (result.code, result.out, result.err.splitlines()[-1]) == (2, "", f"error: {expected}")
     assert not list((tmp_path / "runs").glob("*"))
@@ -484,6 +504,8 @@ def stripes(prepare: Preparation, *, size: int, tone: float | None = None) -> Sp
 
 SHARED = {
     "normalize": Option("normalize", Literal["unit", "half", "stats", "imagenet"], "unit"),
+    "mean": Option("mean", tuple[float, ...] | None, None),
+    "std": Option("std", tuple[float, ...] | None, None),
     "test_ratio": Option("test_ratio", float | None, None),
     "valid_ratio": Option("valid_ratio", float | None, None),
     "valid_size": Option("valid_size", int | None, None),

@@ -92,7 +92,7 @@ class Splits:
         if means not in (1, self.image_shape[0]):
             raise DataError(
                 f"the data is scaled by a mean for each of {means} channels and its images have {self.image_shape[0]}; "
-                "normalize=imagenet is for RGB images: choose another, or -d channels=3 where the data set has that"
+                f"-d normalize=unit is for any images, or give -d channels={means} where the data set has that"
             )
         for split, dataset in {"train": self.train, "valid": self.valid, **self.by_name}.items():
             if not isinstance(dataset, (Sized, IterableDataset)):

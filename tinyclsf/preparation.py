@@ -18,8 +18,11 @@ from tinyclsf.modules import Preprocess
 
 # The mean and deviation of red, green and blue that torchvision's networks were trained with, white being 1.
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Pixels are scaled in one way: an option that is given takes the place of these, where something else says them.
+REPLACED = {"normalize": {"mean", "std"}, "mean": {"normalize"}, "std": {"normalize"}}
 # The options that decide which image is in which split.
 SPLITTING = ("test_ratio", "valid_ratio", "valid_size", "split", "seed")
+_LARGEST = 1e6  # of the numbers in mean and std: beyond any use, and well within float32
 _PIECE = 1 << 21  # numbers at a time, where a whole set at once would need its memory twice or more
 
 
@@ -34,11 +37,14 @@ class Preparation:
     `fraction` below 1 keeps the same number of training images of every class, and so no more than the rarest class has of
     each; a smaller fraction lies within a larger one.
     `normalize` scales to 0..1 ("unit"), to -1..1 ("half"), by the training images' mean and deviation ("stats"), or by those of
-    ImageNet ("imagenet"), as pretrained networks expect.
+    ImageNet ("imagenet"), as pretrained networks expect. `mean` and `std` scale by others, white being 1: one number for all
+    channels, or one for each.
     Raises: ConfigurationError for a value that no data set could follow.
     """
 
     normalize: Literal["unit", "half", "stats", "imagenet"] = "unit"
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
     test_ratio: float | None = None
     valid_ratio: float | None = None
     valid_size: int | None = None
@@ -52,6 +58,7 @@ class Preparation:
             words = get_args(get_type_hints(Preparation)[name])
             if value not in words:
                 raise ConfigurationError(f"{name} is '{value}'; wanted one of {'|'.join(words)}")
+        self._check_scaling()
         if self.valid_ratio is not None and self.valid_size is not None:
             raise ConfigurationError("valid_ratio and valid_size are both given; give one of them")
         for name, ratio in (("test_ratio", self.test_ratio), ("valid_ratio", self.valid_ratio)):
@@ -63,6 +70,18 @@ class Preparation:
             raise ConfigurationError(f"fraction is {self.fraction}; wanted more than 0 and at most 1")
         if not 0 <= self.seed < 2**32:  # PyTorch's generator on the CPU uses no more bits than these
             raise ConfigurationError(f"seed is {self.seed}; wanted 0 to {2**32 - 1}")
+
+    def _check_scaling(self) -> None:
+        if self.mean is None and self.std is None:
+            return
+        if self.normalize != "unit":
+            raise ConfigurationError(f"mean and std are given and normalize is {self.normalize}; leave out one or the other")
+        mean, std = self.mean or (), self.std or ()
+        found = " and ".join(f"{key} is {','.join(map(str, value)) or 'none'}" for key, value in (("mean", mean), ("std", std)))
+        if not 0 < len(mean) == len(std):
+            raise ConfigurationError(f"{found}; wanted as many numbers of both: one, or one for each channel")
+        if not all(abs(each) <= _LARGEST for each in (*mean, *std)) or not all(each >= 1 / _LARGEST for each in std):
+            raise ConfigurationError(f"{found}; wanted numbers up to {_LARGEST:g}, for std from {1 / _LARGEST:g}")
 
     @property
     def asks_for_a_split(self) -> bool:
@@ -186,12 +205,13 @@ class Preparation:
 
         `images` are those trained on, in memory or some (n, c, h, w) at a time; only "stats" reads them.
         """
+        shift, scale = IMAGENET if self.normalize == "imagenet" else (self.mean, self.std)
+        if shift is not None and scale is not None:
+            return Preprocess([white * each for each in shift], [white * each for each in scale])
         if self.normalize == "unit":
             return Preprocess(0.0, white)
         if self.normalize == "half":
             return Preprocess(white / 2, white / 2)
-        if self.normalize == "imagenet":
-            return Preprocess(*([white * each for each in values] for values in IMAGENET))
         pieces = torch.split(images.x, _rows_a_piece(images.x)) if isinstance(images, Images) else images
         count, mean, squares = 0, torch.zeros(()), torch.zeros(())
         for piece in filter(len, pieces):  # merged as in Chan, Golub, LeVeque 1983

@@ -20,7 +20,7 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss  # type: ignore[import-untyped]
 
 from tests.support.forking import Forks
-from tinyclsf import load_model
+from tinyclsf import Preprocess, load_model
 from tinyclsf.cli.app import cli as program
 from tinyclsf.metrics import percent, wilson_interval
 from tinyclsf.registry.plugins import find, load
@@ -155,7 +155,7 @@ def test_every_setting_and_where_it_came_from_is_shown_where_it_is_asked_for(cli
         ("data", "digits"),
         ("data train-size", "640", "-d"),
         ("data normalize", "unit", "default"),
-        *((f"data {name}", "none", "default") for name in ("test-ratio", "valid-ratio", "valid-size")),
+        *((f"data {name}", "none", "default") for name in ("mean", "std", "test-ratio", "valid-ratio", "valid-size")),
         ("data split", "auto", "default"),
         ("data fraction", "1.0", "default"),
         ("data seed", "0", "default"),
@@ -240,6 +240,27 @@ def test_a_model_begun_from_a_file_is_loaded_without_it(cli: Any, tmp_path: Path
     np.testing.assert_allclose(saved["logits"], logits.numpy(), atol=1e-4)
 
 
+def test_a_scaling_of_ones_own_is_in_the_header_the_config_and_the_saved_model(cli: Any) -> None:
+    scaling = ("-d", "mean=0.1", "-d", "std=0.25")
+    result = cli("fit", "mnist-logistic", *SMALL, *scaling, "--run", "a")
+    rows = [line.split() for line in result.err.splitlines()]
+    assert [row for row in rows if row[0] in ("mean", "std")] == [["mean", "0.1", "-d"], ["std", "0.25", "-d"]]
+    options = json.loads(Path("runs/a/config.json").read_text())["data"]["options"]
+    assert (options["mean"], options["std"]) == ([0.1], [0.25])
+    preprocess = load_model("runs/a").preprocess
+    assert isinstance(preprocess, Preprocess)
+    assert (preprocess.mean.item(), preprocess.std.item()) == (25.5, 63.75)
+    assert cli("fit", "--resume", "a", "--epochs", "3", "-d", "std=0.25").code == 0
+    refused = cli("fit", "--resume", "a", "-d", "std=0.5")
+    assert (refused.code, "data option std was 0.25 and shall be 0.5" in refused.err) == (4, True)
+    wrong = cli("fit", "mnist-logistic", *SMALL, "-d", "mean=0,0,0", "-d", "std=1,1,1")
+    assert (wrong.code, wrong.err.splitlines()[-1]) == (
+        3,
+        "error: the data is scaled by a mean for each of 3 channels and its images have 1; "
+        "-d normalize=unit is for any images, or give -d channels=3 where the data set has that",
+    )
+
+
 def test_settings_of_the_loss_the_schedule_and_the_augmentation_are_used(cli: Any) -> None:
     def losses(*more: str) -> list[float]:
         document = cli("fit", "mnist-logistic", *SMALL, "--epochs", "3", "--json", *more).document
@@ -322,7 +343,7 @@ CASES = [
     (
         ("fit", "mnist-cnn", "-d", "sead=1"),
         "dataset digits has no option 'sead'; "
-        "it takes train_size, normalize, test_ratio, valid_ratio, valid_size, split, fraction, seed",
+        "it takes train_size, normalize, mean, std, test_ratio, valid_ratio, valid_size, split, fraction, seed",
         "did you mean 'seed'?",
     ),
     (("fit", "mnist-cnn", "-m", "=3"), "invalid value for '-m': '=3' is not KEY=VALUE", None),
@@ -449,6 +470,8 @@ def test_list_and_info(cli: Any) -> None:
         "test_images": "none or str",
         "test_labels": "none or str",
         "normalize": "one of unit|half|stats|imagenet",
+        "mean": "none or float,...",
+        "std": "none or float,...",
         "test_ratio": "none or float",
         "valid_ratio": "none or float",
         "valid_size": "none or int",

@@ -334,7 +334,7 @@ def test_a_run_does_not_go_on_as_another_one(cli: Any) -> None:
         (("--epochs", "1"), "run runs/a has 2 epochs already; give --epochs 2 or more"),
         (("--run", "b"), refused),
         (("--config", "runs/a/config.json"), refused),
-        (("-d", "train_sice=9"), "dataset digits has no option 'train_sice'; it takes train_size, normalize, test_ratio, "),
+        (("-d", "train_sice=9"), "dataset digits has no option 'train_sice'; it takes train_size, normalize, mean, std, "),
     ):
         result = cli("fit", *args, "--resume", "a", *QUIET)
         assert (result.code, result.out) == (2, "")

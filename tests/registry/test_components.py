@@ -189,6 +189,32 @@ def test_a_model_says_what_data_it_wants(install: Install) -> None:
     assert given(again, "size", "normalize") == [(96, "recipe"), ("unit", "default")]
 
 
+STATS, OWN = {"normalize": "stats"}, {"mean": "0.1,0.2", "std": "1,2"}
+
+
+@pytest.mark.parametrize(
+    ("given", "saved", "found"),
+    [
+        ({}, {}, ("unit", (0.5,), (0.25,))),
+        ({"size": "32"}, {}, ("unit", (0.5,), (0.25,))),
+        ({"std": "2"}, {}, ("unit", (0.5,), (2.0,))),
+        (STATS, {}, ("stats", None, None)),
+        ({}, {"normalize": "unit"}, ("unit", None, None)),
+        (OWN, {}, ("unit", (0.1, 0.2), (1.0, 2.0))),
+        ({}, OWN, ("unit", (0.1, 0.2), (1.0, 2.0))),
+        (OWN, STATS, ("unit", (0.1, 0.2), (1.0, 2.0))),
+        (STATS, OWN, ("stats", None, None)),
+    ],
+    ids=str,
+)
+def test_a_scaling_that_is_given_takes_the_place_of_another_kind(given: Any, saved: Any, found: Any) -> None:
+    wanted = {"mean": [0.5], "std": [0.25]}
+    data = load_component(find("dataset", "image-folder"), given, saved=saved, wanted=wanted, data_dir=".")
+    assert (data.values["normalize"], data.values["mean"], data.values["std"]) == found
+    again = load_component(find("dataset", "image-folder"), {}, saved=data.described()["options"], wanted=wanted)
+    assert again.described() == data.described()
+
+
 def test_an_architecture_of_torchvision_is_a_model_by_its_name() -> None:
     component = load_component(find("model", "resnet34"), {})
     assert component.described()["name"] == "resnet34"

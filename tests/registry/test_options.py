@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -29,6 +30,7 @@ def plugin(  # type: ignore[no-untyped-def]
     implied: int = None,  # type: ignore[assignment]  # noqa: RUF013
     bare=3,
     rest: list[int] = [],  # noqa: B006
+    numbers: tuple[float, ...] | None = None,
 ) -> None:
     """A data set that does nothing."""
 
@@ -89,6 +91,9 @@ def values_of(kind: str, name: str, function: Callable[..., Any], given: Mapping
         ("implied", "none", None),
         ("implied", "4", 4),
         ("bare", "5", 5),
+        ("numbers", "0.5,1,-inf", (0.5, 1.0, -math.inf)),
+        ("numbers", "2", (2.0,)),
+        ("numbers", "none", None),
     ],
 )
 def test_text_becomes_what_the_annotation_says_and_comes_back(name: str, text: str, value: object) -> None:
@@ -113,6 +118,8 @@ def test_text_becomes_what_the_annotation_says_and_comes_back(name: str, text: s
         ("either", "x", "a whole number or a number"),
         ("auto", "false", "one of auto|true|none"),
         ("implied", "x", "none or a whole number"),
+        ("numbers", "", "none or numbers with commas between them"),
+        ("numbers", "1,,2", "none or numbers with commas between them"),
     ],
 )
 def test_text_of_another_type_is_refused(name: str, text: str, wanted: str) -> None:
@@ -136,6 +143,7 @@ def test_annotations_need_not_be_text() -> None:
         ("kind", "one of a|b"),
         ("limit", "none or int"),
         ("bare", "int"),
+        ("numbers", "none or float,..."),
     ],
 )
 def test_types_are_named_as_a_person_writes_them(name: str, type_name: str) -> None:
@@ -194,7 +202,8 @@ def test_an_annotation_that_no_text_can_meet_is_the_plugins_fault() -> None:
     with pytest.raises(PluginError) as error:
         values_of("dataset", "d", plugin, {"rest": "1"})
     assert str(error.value) == (
-        "option rest of dataset d is annotated list; wanted int, float, bool, str, Path, Literal or a union of those and None"
+        "option rest of dataset d is annotated list; "
+        "wanted int, float, bool, str, Path, tuple[float, ...], Literal or a union of those and None"
     )
 
 
@@ -216,6 +225,8 @@ def test_an_annotation_that_no_text_can_meet_is_the_plugins_fault() -> None:
         ("either", 3.5, 3.5),
         ("auto", True, True),
         ("auto", None, None),
+        ("numbers", (1, 2.5), (1.0, 2.5)),
+        ("numbers", [0.5, "inf"], (0.5, math.inf)),  # as a JSON file has them
     ],
 )
 def test_values_of_the_right_type_are_taken_as_they_are(name: str, given: object, value: object) -> None:
@@ -239,6 +250,8 @@ def test_values_of_the_right_type_are_taken_as_they_are(name: str, given: object
         ("seats", 4.0, "4.0", "one of 2|4"),
         ("limit", 0.5, "0.5", "none or a whole number"),
         ("auto", 1, "1", "one of auto|true|none"),
+        ("numbers", 0.5, "0.5", "none or numbers with commas between them"),
+        ("numbers", [0.5, "x"], "[0.5, 'x']", "none or numbers with commas between them"),
     ],
 )
 def test_values_of_another_type_are_refused(name: str, value: object, found: str, wanted: str) -> None:

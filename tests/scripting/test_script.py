@@ -53,7 +53,10 @@ RUNS: dict[str, tuple[str, ...]] = {
     "fraction": ("mnist-cnn", *DIGITS, "-d", "fraction=0.5"),
     "pictures": ("torch-clsf", "--data", "image-folder", "--epochs", "2", "-d", "size=12", "--batch-size", "4"),
     "padded": ("linear", "--data", "image-folder", "--epochs", "1", "-d", "size=9", "-d", "fit=pad"),
-    "stretched": ("linear", "--data", "image-folder", "--epochs", "1", "-d", "size=9", "-d", "fit=stretch"),
+    "stretched": (
+        *("linear", "--data", "image-folder", "--epochs", "1", "-d", "size=9", "-d", "fit=stretch"),
+        *("-d", "mean=0.6,0.5,0.3", "-d", "std=0.3,0.2,0.1"),
+    ),
     "parts": ("linear", "--data", "image-folder", "--epochs", "2", "-d", "size=9", "-d", "channels=1", "--batch-size", "4"),
     "odd": (
         *("linear", "--data", "image-folder", "--epochs", "1", "-d", "size=9", "--batch-size", "4"),

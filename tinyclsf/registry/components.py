@@ -20,6 +20,7 @@ from tinyclsf.machine.randomness import without_trace
 from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import Labelled
 from tinyclsf.modules import Classifier
+from tinyclsf.preparation import REPLACED
 from tinyclsf.recipes import Recipe
 from tinyclsf.registry.options import REQUIRED, Setting, read_options
 from tinyclsf.registry.plugins import Plugin, blamed_on, check_result, full_name, load
@@ -71,7 +72,15 @@ def _saved(value: Any) -> Any:
     """An option as JSON that `read_options` reads back."""
     if isinstance(value, Path):
         return str(value.absolute())  # one that is relative now leads elsewhere from another folder
+    if isinstance(value, tuple):
+        return [_saved(each) for each in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _below(given: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options without those that given ones take the place of."""
+    replaced = {other for name in given for other in REPLACED.get(name, ())}
+    return {name: value for name, value in options.items() if name not in replaced}
 
 
 def load_component(
@@ -96,7 +105,9 @@ def load_component(
     known = options_of(plugin.kind, plugin.name, factory)
     uses_data_dir = plugin.kind == "dataset" and "data_dir" in known
     saved_dir = saved.pop("data_dir", None) if uses_data_dir else None
+    saved = _below(given, saved)
     recipe = {name: value for name, value in (wanted or {}).items() if name in known and name not in saved}
+    recipe = _below({**saved, **given}, recipe)
     values = read_options(plugin.kind, plugin.name, known, {**recipe, **saved, **given})
     options = {name: Setting(option.default, "default") for name, option in known.items() if option.default is not REQUIRED}
     for name, value in values.items():

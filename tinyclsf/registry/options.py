@@ -12,7 +12,9 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 from tinyclsf.errors import ConfigurationError, PluginError, did_you_mean
 
 REQUIRED = inspect.Parameter.empty
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+_NUMBERS = tuple[float, ...]
+_WORDS: dict[Any, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+_WORDS[_NUMBERS] = "numbers with commas between them"
 
 
 class Setting(NamedTuple):
@@ -72,15 +74,17 @@ def as_text(value: Any) -> str:
     """A value as `read_options` reads it back."""
     if value is None:
         return "none"
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(as_text, value))
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _read(kind: str, name: str, option: Option, value: Any) -> Any:
     for each in option.alternatives:
-        if get_origin(each) is not Literal and each not in (int, float, bool, str, Path, type(None)):
+        if get_origin(each) is not Literal and each not in (*_WORDS, type(None)):
             raise PluginError(
                 f"option {option.name} of {kind} {name} is annotated {_type_name(each)}; "
-                "wanted int, float, bool, str, Path, Literal or a union of those and None"
+                "wanted int, float, bool, str, Path, tuple[float, ...], Literal or a union of those and None"
             )
         try:
             return _parse(each, value) if isinstance(value, str) else _check(each, value)
@@ -98,12 +102,17 @@ def _parse(wanted: Any, text: str) -> Any:
         return None if text.lower() == "none" else _refuse()
     if wanted is bool:
         return {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else _refuse()
+    if wanted == _NUMBERS:
+        return tuple(map(float, text.split(",")))
     return wanted(text)
 
 
 def _check(wanted: Any, value: Any) -> Any:
     if get_origin(wanted) is Literal:
         return value if (type(value), value) in ((type(choice), choice) for choice in get_args(wanted)) else _refuse()
+    if wanted == _NUMBERS:
+        numbers = value if isinstance(value, (list, tuple)) else _refuse()
+        return tuple(float(each) if each in ("inf", "-inf", "nan") else _check(float, each) for each in numbers)
     if wanted is float and type(value) is int:
         return float(value)
     return value if isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)) else _refuse()
@@ -116,4 +125,6 @@ def _refuse() -> Any:
 def _type_name(wanted: Any) -> str:
     if get_origin(wanted) is Literal:
         return "one of " + "|".join(map(as_text, get_args(wanted)))
+    if wanted == _NUMBERS:
+        return "float,..."
     return "none" if wanted is type(None) else str(getattr(wanted, "__name__", wanted)).lower()
