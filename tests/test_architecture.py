@@ -46,6 +46,8 @@ DOORS = {
     "onnxruntime": {"deployment/exported_files.py"},
     "pickle": set(),
     "pyarrow": {"datasets/table_files.py"},
+    "timm": {"models/timm.py"},
+    "huggingface_hub": {"models/timm.py"},
     "tensorboard": {"callbacks/tensorboard.py"},
     "torch.utils.tensorboard": {"callbacks/tensorboard.py"},
     "torchmetrics": set(),

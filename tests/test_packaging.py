@@ -54,7 +54,7 @@ def test_the_metadata_says_what_is_true(wheel: zipfile.ZipFile) -> None:
         "MIT AND CC-BY-4.0",
         ">=3.10",
     )
-    assert set(metadata.get_all("Provides-Extra", [])) == {"test", "dev", "tensorboard", "onnx", "parquet"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"test", "dev", "tensorboard", "timm", "onnx", "parquet"}
     needs = metadata.get_all("Requires-Dist", [])
     assert "torch>=2.10" in needs
     assert not [need for need in needs if re.search(r"[<~]|==(?! \")", need.split(";")[0])], "no upper bounds"

@@ -12,11 +12,12 @@ from tinyclsf.errors import ConfigurationError
 def head_of(network: nn.Module) -> str:
     """The name of the part that gives the logits; all other parameters are the backbone.
 
-    It is what the network's own attribute `head_name` says, else the last linear layer, with what has no parameters beside it.
+    It is what the network's own attribute `head_name` says, of which None says that there is none, else the last linear layer,
+    with what has no parameters beside it.
     Raises: ConfigurationError if there is no such part, or no parameter outside it.
     """
     linear = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
-    name = getattr(network, "head_name", None) or (linear[-1] if linear else None)
+    name = getattr(network, "head_name", linear[-1] if linear else None)
     kind = type(network).__name__
     if not isinstance(name, str) or name not in dict(network.named_modules()):
         raise ConfigurationError(

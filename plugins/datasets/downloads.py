@@ -87,10 +87,10 @@ def _reason(error: Exception) -> str:
 
 
 def _address(error: Exception) -> str:
-    # Most errors do not say where from, and torchvision's functions for downloads do: they call it url.
+    # Most errors do not say where from, and the functions that download do: they call it url.
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_globals["__name__"].startswith("torchvision.") and "url" in frame.f_locals:
-            return f" from {frame.f_locals['url']}"
+        if isinstance(url := frame.f_locals.get("url"), str):
+            return f" from {url}"
     return ""
 
 

@@ -1,49 +1,34 @@
-"""Pretrained weights of torchvision: downloaded once, checked by the hash in their name, kept where torch keeps such."""
+"""Pretrained weights: downloaded once, checked by their hash, kept where torch keeps such."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from tinyclsf.plugin import ConfigurationError
 from tinyclsf_plugins.datasets.downloads import download
 
 
-def pretrained_weights(arch: str) -> Any:
-    """The best weights that torchvision has for an architecture: where they are, and the images they were trained on.
+def pretrained_file(url: str, name: str, checksum: Callable[[], str]) -> Path:
+    """The file of that name among torch's pretrained weights; on first use it is downloaded from the address.
 
-    Raises: ConfigurationError if it has none.
+    `checksum` gives what the file's SHA-256 begins with, and is called only then.
+    Raises: DataError if the file is not there and cannot be downloaded.
     """
-    from torchvision import models  # type: ignore[import-untyped]
-
-    try:
-        return models.get_model_weights(arch).DEFAULT
-    except (AttributeError, ValueError):
-        raise ConfigurationError(f"torchvision has no pretrained weights for {arch}; choose another arch") from None
-
-
-def pretrained_file(arch: str) -> Path:
-    """Their file, which is downloaded on first use.
-
-    Raises: DataError if it is not there and cannot be downloaded.
-    """
-    url = pretrained_weights(arch).url
-    path = Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2])
+    path = Path(torch.hub.get_dir(), "checkpoints", name)
     if not path.exists():
 
         def fetch(scratch: Path) -> Sequence[Path]:
             from torchvision.datasets.utils import download_url  # type: ignore[import-untyped]
 
-            download_url(url, scratch, path.name)
-            digest = hashlib.sha256((scratch / path.name).read_bytes()).hexdigest()
-            if not digest.startswith(path.stem.rpartition("-")[2]):
+            wanted = checksum()
+            download_url(url, scratch, name)
+            if not hashlib.sha256((scratch / name).read_bytes()).hexdigest().startswith(wanted):
                 raise RuntimeError(f"what came from {url} is cut short or damaged: its checksum is wrong")
-            return [scratch / path.name]
+            return [scratch / name]
 
-        what = f"the file of pretrained weights {path.name}"
-        download(what, path.parent, fetch, otherwise=f"put {url} there by hand", where="set TORCH_HOME to")
+        what = f"the file of pretrained weights {name}"
+        download(what, path.parent, fetch, otherwise=f"put {url} there by hand as {name}", where="set TORCH_HOME to")
     return path

@@ -6,20 +6,19 @@ import functools
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from tinyclsf.plugin import ConfigurationError, did_you_mean, load_weights, read_state_dict, recipe, scripted
-from tinyclsf_plugins.models.pretrained import pretrained_file, pretrained_weights
-from tinyclsf_plugins.models.sizes import shown
+from tinyclsf.plugin import ConfigurationError, load_weights, recipe, scripted
+from tinyclsf_plugins.models.architectures import RECIPE, check_arch, check_weights, tried
+from tinyclsf_plugins.models.pretrained import pretrained_file
 
 
 def data_options(*, arch: str, pretrained: bool, **others: object) -> dict[str, Any]:
     """The data that pretrained weights were trained on: their size and scaling."""
-    return {"size": pretrained_weights(arch).transforms().crop_size[0], "normalize": "imagenet"} if pretrained else {}
+    return {"size": _best_weights(arch).transforms().crop_size[0], "normalize": "imagenet"} if pretrained else {}
 
 
-@recipe(epochs=5, batch_size=64, optimizer="adam", lr=0.0003, data=data_options)
+@recipe(**RECIPE, data=data_options)
 @scripted("tinyclsf_plugins.models.torchvision_script:network")
 def torchvision(
     image_shape: tuple[int, int, int],
@@ -41,21 +40,18 @@ def torchvision(
     from torchvision import models  # type: ignore[import-untyped]
 
     _check_arch(arch)
-    try:
+
+    def make() -> nn.Module:
         network: nn.Module = models.get_model(arch, num_classes=num_classes, **_arguments(arch, image_shape))
         _take_channels(network, image_shape[0])
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, *image_shape))
-    except Exception as error:  # each architecture has its own way to fail on a size that is not for it
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigurationError(
-            f"{arch} cannot take images of {shown(image_shape)}: {reason}; use images of another size or another arch"
-        ) from error
+        return network
+
+    network = tried(arch, image_shape, make)
     if arch.startswith("mnasnet"):
         # It refuses a state dict that does not tell its version, and a safetensors file cannot.
         network._load_from_state_dict = functools.partial(nn.Module._load_from_state_dict, network)  # type: ignore[method-assign]
     if pretrained:
-        weights = pretrained_file(arch)
+        weights = _pretrained_file(arch)
     if weights is not None:
         load_weights(network, weights)
     return network.train()
@@ -68,12 +64,7 @@ def check_options(*, arch: str, pretrained: bool, weights: Path | None) -> None:
     DataError if it cannot be downloaded.
     """
     _check_arch(arch)
-    if pretrained and weights is not None:
-        raise ConfigurationError("pretrained and weights are both given; give one of them")
-    if pretrained:
-        pretrained_file(arch)
-    if weights is not None:
-        read_state_dict(weights)
+    check_weights(weights, functools.partial(_pretrained_file, arch) if pretrained else None)
 
 
 torchvision.check_options = check_options  # type: ignore[attr-defined]
@@ -82,11 +73,23 @@ torchvision.check_options = check_options  # type: ignore[attr-defined]
 def _check_arch(arch: str) -> None:
     from torchvision import models
 
-    known = models.list_models(module=models)
-    if arch not in known:
-        raise ConfigurationError(
-            f"torchvision has no classification model '{arch}'; wanted one such as resnet18", tip=did_you_mean(arch, known)
-        )
+    check_arch("torchvision", arch, models.list_models(module=models))
+
+
+def _best_weights(arch: str) -> Any:
+    from torchvision import models
+
+    try:
+        return models.get_model_weights(arch).DEFAULT
+    except (AttributeError, ValueError):
+        raise ConfigurationError(f"torchvision has no pretrained weights for {arch}; choose another arch") from None
+
+
+def _pretrained_file(arch: str) -> Path:
+    """The best weights' file; the end of its name is what its hash begins with."""
+    url = _best_weights(arch).url
+    name = url.rpartition("/")[2]
+    return pretrained_file(url, name, lambda: name.rpartition("-")[2].partition(".")[0])
 
 
 def _arguments(arch: str, image_shape: tuple[int, int, int]) -> dict[str, Any]:

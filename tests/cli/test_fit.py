@@ -460,7 +460,7 @@ def test_list_and_info(cli: Any) -> None:
     assert cli("list").out.splitlines()[0] == "datasets"
     assert [plugin["name"] for plugin in cli("list", "models", "--json").document["models"]] == [
         *("cifar-net", "lenet", "linear", "mlp", "mnist-cnn", "mnist-cnn-sequential"),
-        *("mnist-logistic", "torch-clsf", "torchvision", "vgg"),
+        *("mnist-logistic", "timm", "torch-clsf", "torchvision", "vgg"),
     ]
     (idx,) = cli("info", "idx", "--json").document["plugins"]
     assert {option["name"]: option["type"] for option in idx["options"]} == {

@@ -30,8 +30,11 @@ from typing import Any
 import gdown
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
+from huggingface_hub import hf_hub_url
 from PIL import Image
+from timm import create_model
 from torchvision import models  # type: ignore[import-untyped]
 
 from tests.support.forking import Forks
@@ -47,6 +50,7 @@ from tinyclsf_plugins.datasets.kmnist import kmnist
 from tinyclsf_plugins.datasets.mnist import mnist
 from tinyclsf_plugins.datasets.mnist_files import FILES
 from tinyclsf_plugins.datasets.torchvision import torchvision
+from tinyclsf_plugins.models.timm import timm
 from tinyclsf_plugins.models.torchvision import torchvision as pretrained
 
 Tar = Sequence[tuple[str | tarfile.TarInfo, bytes]]
@@ -102,6 +106,14 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "stalls":
             self.wfile.flush()
             self.server.over.wait(30)
+
+    def do_HEAD(self) -> None:
+        name = self.path[1:]
+        self.send_response(404 if self.server.fault == "is absent" else 302)
+        # As Hugging Face does: the file is elsewhere, and its checksum is told here.
+        self.send_header("X-Linked-Etag", hashlib.sha256(self.server.files.get(name, b"")).hexdigest())
+        self.send_header("Location", "https://elsewhere.test/")
+        self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -649,6 +661,64 @@ def test_pretrained_weights_are_downloaded_once(site: Site, weights: Path) -> No
         site.files.clear()
 
 
+MORE = "https://developer.mozilla.org/en-US/docs/Web/HTTP/Status/404"
+HUB = "{repo_id}/resolve/{revision}/{filename}"
+
+
+@pytest.fixture
+def timm_weights(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str]:
+    """Where the pretrained weights of timm's test_resnet are kept, and the name that the site has them under."""
+    made = create_model("test_resnet")
+    name = "timm/test_resnet.r160_in1k/resolve/main/model.safetensors"
+    site.files[name] = safetensors.torch.save(made.state_dict())
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", site.address + HUB)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return tmp_path / "torch" / "hub" / "checkpoints" / "test_resnet.r160_in1k.safetensors", name
+
+
+def test_weights_of_timm_are_downloaded_once(site: Site, timm_weights: tuple[Path, str]) -> None:
+    path, name = timm_weights
+    for _ in range(2):
+        network = timm((3, 64, 64), 1000, arch="test_resnet", pretrained=True)
+        assert path.read_bytes() == safetensors.torch.save(network.state_dict())
+        site.files.clear()
+    assert set(site.asked) == {name}
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ("comes backwards", "(what came from URL is cut short or damaged: its checksum is wrong)"),
+        ("hangs up", "(what came from URL is cut short or damaged: its checksum is wrong)"),
+        ("stalls", "from URL (the server sent nothing for 0.3 seconds)"),
+        ("is absent", f"(Client error '404 Not Found' for url 'URL' For more information check: {MORE})"),
+        ("is not there", f"from URL (ConnectError: [Errno {errno.ECONNREFUSED}] {os.strerror(errno.ECONNREFUSED)})"),
+    ],
+)
+def test_weights_of_timm_that_cannot_be_had(
+    site: Site, timm_weights: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, fault: str, why: str
+) -> None:
+    monkeypatch.setattr(downloads, "_SILENCE", 0.3)
+    path, name = timm_weights
+    site.fault, site.faulty = fault, name
+    if fault == "is not there":
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            site.server_port = closed.getsockname()[1]
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", site.address + HUB)
+    url = hf_hub_url("timm/test_resnet.r160_in1k", "model.safetensors")
+    found = message(lambda: timm((3, 64, 64), 4, arch="test_resnet", pretrained=True))
+    assert found.replace(url, "URL") == (
+        f"the file of pretrained weights {path.name} is not in {path.parent} and cannot be downloaded {why}; "
+        f"check the network, or put URL there by hand as {path.name}"
+    )
+    assert not path.parent.exists()
+    gc.collect()  # so that the warning falls here
+
+
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of an HTTPError, which has the answer's socket
 @pytest.mark.parametrize(
     ("fault", "why"),
@@ -663,7 +733,7 @@ def test_pretrained_weights_that_cannot_be_had(site: Site, weights: Path, fault:
     found = message(lambda: pretrained((3, 64, 64), 4, arch="squeezenet1_1", pretrained=True))
     assert found.replace(site.address + weights.name, "URL") == (
         f"the file of pretrained weights {weights.name} is not in {weights.parent} and cannot be downloaded {why}; "
-        "check the network, or put URL there by hand"
+        f"check the network, or put URL there by hand as {weights.name}"
     )
     assert not weights.parent.exists()
     gc.collect()  # so that the warning falls here

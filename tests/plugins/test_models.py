@@ -50,6 +50,7 @@ CASES: list[tuple[str, dict[str, str]]] = [
     ("mnist-cnn-sequential", {}),
     ("mnist-logistic", {}),
     ("mnist-logistic", {"manual": "true"}),
+    ("timm", {"arch": "test_resnet"}),
     ("torch-clsf", {}),
     ("torch-clsf", {"mixed": "true"}),
     ("torch-clsf", {"dropout": "0.0", "input_dropout": "0.25"}),
@@ -68,7 +69,7 @@ def values_of(name: str, texts: dict[str, str]) -> dict[str, Any]:
 
 def build(name: str, texts: dict[str, str]) -> tuple[nn.Module, Shape]:
     """A model for images that are not square and have neither one nor three channels."""
-    shape = (2, 32, 34) if name in ("vgg", "torchvision") else (2, 17, 22)
+    shape = (2, 32, 34) if name in ("vgg", "torchvision", "timm") else (2, 17, 22)
     factory = load(find("model", name))
     torch.manual_seed(0)
     network: nn.Module = factory(shape, len(CLASSES), **values_of(name, texts))

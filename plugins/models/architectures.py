@@ -1,0 +1,57 @@
+"""What the models torchvision and timm share: their recipe, and the checks of an architecture, its weights and its images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tinyclsf.plugin import ConfigurationError, did_you_mean, read_state_dict
+from tinyclsf_plugins.models.sizes import shown
+
+RECIPE: dict[str, Any] = {"epochs": 5, "batch_size": 64, "optimizer": "adam", "lr": 0.0003}
+
+
+def check_arch(library: str, arch: str, known: Collection[str]) -> None:
+    """Find out whether a library has an architecture.
+
+    Raises: ConfigurationError with the nearest name if it does not.
+    """
+    if arch not in known:
+        raise ConfigurationError(
+            f"{library} has no classification model '{arch}'; wanted one such as resnet18", tip=did_you_mean(arch, known)
+        )
+
+
+def check_weights(weights: Path | None, pretrained: Callable[[], Path] | None) -> None:
+    """Have the file of weights that is given, or that `pretrained` gets, and read it.
+
+    Raises: ConfigurationError if both are given or the file is of another kind; ModelFileError if it cannot be read;
+    DataError if it cannot be downloaded.
+    """
+    if pretrained is not None and weights is not None:
+        raise ConfigurationError("pretrained and weights are both given; give one of them")
+    if pretrained is not None:
+        weights = pretrained()
+    if weights is not None:
+        read_state_dict(weights)
+
+
+def tried(arch: str, image_shape: tuple[int, int, int], make: Callable[[], nn.Module]) -> nn.Module:
+    """The network that `make` makes, in evaluation mode, after a blank image went through it.
+
+    Raises: ConfigurationError if either fails: each architecture has its own way to on a size that is not for it.
+    """
+    try:
+        network = make().eval()
+        with torch.no_grad():
+            network(torch.zeros(1, *image_shape))
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigurationError(
+            f"{arch} cannot take images of {shown(image_shape)}: {reason}; use images of another size or another arch"
+        ) from error
+    return network
