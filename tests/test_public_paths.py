@@ -122,7 +122,7 @@ def test_what_is_no_path_is_said(runs: Path, odd: Any) -> None:
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda path: LOOSE.compare(path), "to compare takes two runs or more, and got only {}; 'tinyclsf runs' shows all"),
+        (lambda path: LOOSE.compare(path), "compare needs at least two runs; got only {}; 'tinyclsf runs' shows all"),
         (lambda path: LOOSE.compare(3), "folders is of type int; wanted the folders of two runs or more"),
         (lambda path: LOOSE.save_model(3, path), "model is of type int; wanted a Classifier"),
         (lambda path: LOOSE.load_model(path, 3), "network is of type int; wanted an nn.Module"),

@@ -28,7 +28,7 @@ class Epoch(NamedTuple):
 
 
 # Said beside figures on validation images, where the data has no others for them.
-NO_TEST_SPLIT = "without a test split the images that choose the best epoch also score it, so its accuracy may be too high"
+NO_TEST_SPLIT = "there is no test split: the images that chose the best epoch also score it, so the accuracy may be too high"
 SET_ASIDE = f"{NO_TEST_SPLIT}; set a test split aside with -d test_ratio=0.2"
 
 

@@ -21,7 +21,9 @@ from tinyclsf.runs.folder import write_config, write_state
 
 CONTENT = {"train": 9, "valid": 3, "test": 20, "classes": ["a", "b"], "image_shape": [1, 2, 2], "test_checksum": "0a"}
 LABELS = [0, 1] * 10
-ONE_A_SETTING = "the tests are of these trained models: one run a setting does not tell its effect from that of the seed"
+ONE_A_SETTING = (
+    "the tests compare these trained models; with one run for each setting, its effect cannot be told from that of the seed"
+)
 
 
 def config_of(**settings: Any) -> dict[str, Any]:
@@ -127,7 +129,7 @@ def test_the_better_of_two_is_named(tmp_path: Path) -> None:
 def test_what_a_test_says(tmp_path: Path, a: list[int], b: list[int], sentence: str) -> None:
     found = compare([make_run(tmp_path / "a", a, seed=0), make_run(tmp_path / "b", b, seed=1)])
     assert found.pairs[0].sentence == sentence
-    assert found.notes == ("the runs differ in the seed alone: what lies between them is chance, not the effect of a setting",)
+    assert found.notes == ("the runs differ in the seed alone: their differences are chance, not the effect of a setting",)
 
 
 @pytest.mark.parametrize(
@@ -264,8 +266,8 @@ def test_what_cannot_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     a, b = make_run(Path("a"), LABELS), make_run(Path("b"), LABELS)
     Path("link").symlink_to("a")
     for given, message in [
-        ([], "to compare takes two runs or more; 'tinyclsf runs' shows all"),
-        ([a], "to compare takes two runs or more, and got only a; 'tinyclsf runs' shows all"),
+        ([], "compare needs at least two runs; 'tinyclsf runs' shows all"),
+        ([a], "compare needs at least two runs; got only a; 'tinyclsf runs' shows all"),
         ([a, b, Path("link")], "run link is given twice; give each run once"),
     ]:
         with pytest.raises(ConfigurationError) as error:

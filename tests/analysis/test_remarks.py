@@ -129,8 +129,8 @@ def test_a_loss_that_was_no_number() -> None:
 
 def test_nothing_is_learned() -> None:
     evidence = (
-        "accuracy is 25.50 % on 1,000 held-out images, and to name always the most frequent class gives 25.00 %; "
-        f"validation loss was 1.3863 at best, and to know nothing of an image gives {math.log(4):.4f}"
+        "accuracy is 25.50 % on 1,000 held-out images, and always answering the most frequent class would give 25.00 %; "
+        f"validation loss was 1.3863 at best, and a model that ignores the image has loss {math.log(4):.4f}"
     )
     high = "the figures suggest that the model learns nothing, with a learning rate that is too high"
     low = "the figures suggest that the model learns nothing, with a learning rate that is too low"
@@ -161,7 +161,9 @@ def test_nothing_is_learned() -> None:
 
 
 def test_what_cannot_be_told_from_guessing_is_said_of_any_course() -> None:
-    evidence = "accuracy is 25.50 % (95 % interval 22.90 % to 28.29 %) on 1,000 images, of which cat alone has 25.00 %"
+    evidence = (
+        "accuracy is 25.50 % (95 % interval 22.90 % to 28.29 %) on 1,000 images, and always answering cat would give 25.00 %"
+    )
     what = "the accuracy is not clearly above that of always answering the most frequent class"
     wanted = [Remark(what, evidence, "tinyclsf fit --resume runs/a --epochs 5")]
     assert remarks(history_of([1.40, 1.3863], accuracy=0.25), CHANCE) == wanted  # too few epochs for more
@@ -184,7 +186,7 @@ def test_of_another_loss_only_the_accuracy_tells_that_nothing_is_learned() -> No
     history = history_of([0.19, 0.19, 0.19], accuracy=0.25)
     [remark] = remarks(history, CHANCE, {"loss": "mse"})
     assert remark.evidence == (
-        "accuracy is 25.50 % on 1,000 held-out images, and to name always the most frequent class gives 25.00 %"
+        "accuracy is 25.50 % on 1,000 held-out images, and always answering the most frequent class would give 25.00 %"
     )
     assert remarks(history, GOOD, {"loss": "mse"}) == []
 
@@ -207,7 +209,7 @@ def test_a_class_that_is_never_predicted() -> None:
     found = found._replace(calibration_error=0.0)
     evaluate = "tinyclsf evaluate runs/a"
     assert remarks([], found) == [Remark("a class is never predicted", "dog (250 images)", evaluate)]
-    stuck = "dog (250 images); the output for dog is the same for every image, as behind a final ReLU that is stuck at 0"
+    stuck = "dog (250 images); the output for dog is the same for every image, as after a final ReLU that is stuck at 0"
     assert remarks([], found, stuck=[1]) == [Remark("a class is never predicted", stuck, f"{AGAIN} --seed 4")]
     rare = found._replace(classes=tuple(each._replace(images=4) for each in found.classes))
     assert remarks([], rare) == []
@@ -225,7 +227,7 @@ def test_classes_that_are_rarely_right() -> None:
     predicted[(labels == 2) & (torch.arange(400) < 300)] = 0  # of the eels 25, whose interval reaches half of 58.75 %
     found = assess(Predictions(torch.eye(4)[predicted] * 9, labels), CLASSES)._replace(calibration_error=0.0)
     evidence = "dog (10 of 100 images) at an accuracy of 58.75 % over all; dog is most often taken for fox (90 times)"
-    assert remarks([], found) == [Remark("a class is rarely right", evidence, "tinyclsf evaluate runs/a")]
+    assert remarks([], found) == [Remark("one class is rarely recognised", evidence, "tinyclsf evaluate runs/a")]
 
 
 def test_of_classes_that_are_rarely_right_the_worst_comes_first() -> None:
@@ -235,7 +237,7 @@ def test_of_classes_that_are_rarely_right_the_worst_comes_first() -> None:
     predicted[(labels == 2) & (torch.arange(400) < 380)] = 0
     found = assess(Predictions(torch.eye(4)[predicted] * 9, labels), CLASSES)._replace(calibration_error=0.0)
     [remark] = remarks([], found)
-    assert remark.what == "2 classes are rarely right"
+    assert remark.what == "2 classes are rarely recognised"
     assert remark.evidence == (
         "eel (5 of 100 images) and dog (15 of 100 images) at an accuracy of 55.00 % over all; "
         "eel is most often taken for cat (95 times)"
@@ -251,7 +253,7 @@ def test_an_accuracy_that_flatters() -> None:
     evidence = (
         f"accuracy is 94.00 %, and balanced accuracy, which counts each class alike, is 70.00 % (95 % interval {low} to {high})"
     )
-    what = "the accuracy flatters: classes with many images are recognised better than those with few"
+    what = "the accuracy is misleading: classes with many images are recognised better than classes with few"
     [flatters] = [each for each in remarks([], found) if each.what == what]
     assert flatters == Remark(what, evidence, f"{AGAIN} --class-weights balanced")
     for settings in ({"class_weights": "balanced"}, {"loss": "mse"}):
@@ -275,13 +277,13 @@ def test_a_model_that_is_too_sure_or_not_sure_enough() -> None:
         "mean confidence is 95.00 % at an accuracy of 80.00 % (95 % interval 77.41 % to 82.36 %); calibration error 15.00 %"
     )
     over = assessment_of(800, 200, confidence=0.95)
-    sure = "the figures suggest that the model is surer than it should be"
+    sure = "the figures suggest that the model is overconfident"
     assert remarks([], over) == [Remark(sure, evidence, f"{AGAIN} --label-smoothing 0.1")]
     assert remarks([], over, {"label_smoothing": 0.1})[0].suggestion == f"{AGAIN} --augment crop"
     without = {"label_smoothing": None, "weight_decay": None, "augment": "crop"}
     assert remarks([], over, without)[0].suggestion == f"{AGAIN} --patience 5"
     under = assessment_of(800, 200, confidence=0.6)
-    less = "the figures suggest that the model is less sure than it could be"
+    less = "the figures suggest that the model is underconfident"
     assert [(each.what, each.suggestion) for each in remarks(history_of([0.5, 0.5]), under)] == [
         (less, "tinyclsf fit --resume runs/a --epochs 5")
     ]
@@ -296,7 +298,7 @@ def test_a_model_that_is_too_sure_or_not_sure_enough() -> None:
 
 def test_few_images_and_parts_that_differ() -> None:
     few = assessment_of(80, 20)
-    what = "there are few held-out images: another seed tells how far such figures move by themselves"
+    what = "there are few held-out images; train with another seed to see how much the figures vary by chance"
     evidence = (
         "with 100 images the 95 % interval of the accuracy reaches from 71.12 % to 86.66 %, "
         "so models that are 8 points apart may be equally good"
@@ -307,9 +309,9 @@ def test_few_images_and_parts_that_differ() -> None:
     # 2.576 * sqrt(0.83 * 0.17 * 2 / 1000) is 4.33 points, and 0.86 - 0.80 is 6.
     [remark] = remarks(history, GOOD, valid_images=1000)
     assert remark == Remark(
-        "the figures suggest that validation and test images differ in kind",
+        "the figures suggest that the validation and test images are of different kinds",
         "86.00 % of 1,000 validation images and 80.00 % of 1,000 test images are right; "
-        "chance parts them by 4.33 points at most, 99 times of 100",
+        "by chance they would differ by at most 4.33 points, 99 times out of 100",
         "tinyclsf evaluate runs/a --split valid",
     )
     past_its_best = [row._replace(valid_accuracy=accuracy) for row, accuracy in zip(history, (0.86, 0.79), strict=True)]

@@ -103,7 +103,7 @@ def test_the_page_says_what_scikit_learn_says(run: Path) -> None:
     assert page.said("dt")[0] == f"test accuracy95 % interval {low} to {high}"
     assert page.said("dt")[3].startswith("balanced accuracy, the mean recall of the classes95 % interval ")
     assert page.said("dt")[4].startswith("macro F1, the mean F1 of the classes95 % interval ")
-    assert page.said("dt")[5] == "among the first five"
+    assert page.said("dt")[5] == "top-5 accuracy"
     wanted = (
         balanced_accuracy_score(labels, predicted),
         f1_score(labels, predicted, average="macro"),
@@ -128,7 +128,7 @@ def test_the_page_says_what_scikit_learn_says(run: Path) -> None:
         ("hit" if row == column else "miss", f"--share: {8 + 62 * shares[row][column]:.1f}%") for row, column in cells
     ]
     assert ["epochs", "2", "--epochs"] in settings
-    assert ["data train_size", "640", ""] in settings
+    assert ["data train-size", "640", ""] in settings
     versions = f"tinyclsf {own_version()}, torch {torch.__version__}, Python {platform.python_version()}"
     assert f"640 train, 360 valid, 360 test images of 1x28x28 in 10 classes; 7,850 parameters; {versions}" in page.said("p")
     assert page.said("pre")[0] == "tinyclsf fit mnist-logistic -d train_size=640 --epochs 2 --progress none --run first"
@@ -251,17 +251,17 @@ def test_what_stands_out_knows_all_of_the_run(tmp_path: Path) -> None:
     )
     assert written.scored is not None
     assert written.scored.assessment.loss == mse(logits, labels).item()
-    assert [(remark.what, remark.suggestion) for remark in written.remarks if "less sure" not in remark.what] == [
+    assert [(remark.what, remark.suggestion) for remark in written.remarks if "underconfident" not in remark.what] == [
         ("a class is never predicted", f"tinyclsf fit --config {tmp_path}/run/config.json --seed 6"),
         (
-            "the figures suggest that validation and test images differ in kind",
+            "the figures suggest that the validation and test images are of different kinds",
             f"tinyclsf evaluate {tmp_path}/run --split valid",
         ),
     ]
     page = Page(written.path)
     assert page.said("pre") == [remark.suggestion for remark in written.remarks]
     assert (page.said("dt")[-1], page.said("dd")[-1]) == ("best epoch of 3, valid accuracy 90.00 %", "2")
-    assert "among the first five" not in page.said("dt")
+    assert "top-5 accuracy" not in page.said("dt")
 
 
 PICTURES = """

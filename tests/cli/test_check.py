@@ -55,7 +55,7 @@ def test_nothing_found_is_no_claim_that_all_is_well(cli: Any) -> None:
     result = cli("check", "mlp", *SMALL)
     assert (result.code, result.err) == (0, "")
     assert result.out.splitlines()[-1] == (
-        "the checks found nothing to report; they look at a sample, and cannot show that all is well"
+        "the checks found nothing to report; they look at a sample, and cannot prove that all is well"
     )
     assert "the gradients of a batch" in " ".join(result.out.split())
 

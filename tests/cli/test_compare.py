@@ -16,7 +16,7 @@ from tinyclsf.machine.json_text import as_json
 from tinyclsf.metrics import SET_ASIDE, Epoch, Score, wilson_interval
 
 LABELS = [0, 1] * 50
-NOTE = "the tests are of these trained models: one run a setting does not tell its effect from that of the seed"
+NOTE = "the tests compare these trained models; with one run for each setting, its effect cannot be told from that of the seed"
 
 
 def make_run(
@@ -68,7 +68,7 @@ def test_two_runs_side_by_side(cli: Any) -> None:
         "\n"
         "with-augmentation is better than plain: of the 100 images 15 only with-augmentation gets right and 0\n"
         "  only plain, p < 0.001\n"
-        f"{NOTE.replace(' seed', chr(10) + '  seed')}\n"
+        f"{NOTE.replace(' from that', chr(10) + '  from that')}\n"
         "\n"
         "curves  comparison.png\n"
     )
@@ -133,7 +133,7 @@ def test_the_document_has_everything(cli: Any) -> None:
     pair = {"a": "a", "b": "b", "p_value": 2 / 2**15}
     pair |= {"test": {"both": 80, "only_a": 0, "only_b": 15, "neither": 5, "p_value": 2 / 2**15}}
     pair |= {"sentence": "b is better than a: of the 100 images 15 only b gets right and 0 only a, p < 0.001"}
-    seed = "the runs differ in the seed alone: what lies between them is chance, not the effect of a setting"
+    seed = "the runs differ in the seed alone: their differences are chance, not the effect of a setting"
     assert found == {
         "version": 1,
         "command": "compare",
@@ -167,8 +167,8 @@ def test_the_document_has_everything(cli: Any) -> None:
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        ([], 2, "to compare takes two runs or more; 'tinyclsf runs' shows all"),
-        (["a"], 2, "to compare takes two runs or more, and got only runs/a; 'tinyclsf runs' shows all"),
+        ([], 2, "compare needs at least two runs; 'tinyclsf runs' shows all"),
+        (["a"], 2, "compare needs at least two runs; got only runs/a; 'tinyclsf runs' shows all"),
         (["a", "b", "runs/a"], 2, "run runs/a is given twice; give each run once"),
         (["a", "c"], 2, "there is no run 'c' in runs; 'tinyclsf runs' shows all"),
         (["a", "b", "--out", "gone/x.png"], 7, "cannot write gone/x.png: No such file or directory; "),

@@ -122,7 +122,7 @@ def test_the_text_says_how_good_each_class_is(cli: Any, run: Path) -> None:
     low, high = map(percent, held_out["interval"])
     assert blocks[0][:3] == [
         f"test        accuracy {percent(accuracy_score(y, predicted))} (95 % interval {low} to {high}, 360 images)",
-        f"top-5       accuracy {percent(top_k_accuracy_score(y, out, k=5))}: the true class is among the five likeliest",
+        f"top-5       accuracy {percent(top_k_accuracy_score(y, out, k=5))}: the true class is among the five most likely",
         f"loss        {held_out['loss']:.4f}",
     ]
     found = by_class(torch.from_numpy(confusion_matrix(y, predicted, labels=range(10))), "0123456789")
@@ -297,7 +297,7 @@ def test_images_that_are_files_go_by_their_names(cli: Any) -> None:
 
 
 NOTE = (
-    "without a test split the images that choose the best epoch also score it, so its accuracy may be too high; "
+    "there is no test split: the images that chose the best epoch also score it, so the accuracy may be too high; "
     "set a test split aside with -d test_ratio=0.2"
 )
 

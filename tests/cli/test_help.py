@@ -66,7 +66,7 @@ def test_every_command_has_its_line_by_what_it_is_for() -> None:
         ("See what a run learned", ["evaluate", "report", "compare", "summary"]),
         ("Use it", ["predict", "export", "script"]),
         ("Before training", ["show", "check"]),
-        ("What there is", ["list", "info"]),
+        ("Plugins", ["list", "info"]),
     ]
     for command in program.commands.values():
         assert f"  {command.name} " in text

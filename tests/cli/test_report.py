@@ -28,7 +28,7 @@ def make_run(folder: Path, state: Any = "done") -> Path:
 
 EVIDENCE = "from epoch 1 to 5 validation loss fell from 0.9 to 0.5, and validation accuracy went from 80.00 % to 80.00 %"
 IMPROVING = "the curves suggest that the model was still improving when training ended"
-FEW = "there are few held-out images: another seed tells how far such figures move by themselves"
+FEW = "there are few held-out images; train with another seed to see how much the figures vary by chance"
 
 
 def test_figures_remarks_and_the_page_are_told(cli: Cli) -> None:

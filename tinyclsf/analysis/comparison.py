@@ -93,8 +93,8 @@ def compare(folders: Sequence[StrPath]) -> Comparison:
     check_type("folders", folders, Iterable, wanted="the folders of two runs or more")
     paths = [as_path("a folder", folder) for folder in folders]
     if len(paths) < 2:
-        given = f", and got only {paths[0]}" if paths else ""
-        raise ConfigurationError(f"to compare takes two runs or more{given}; 'tinyclsf runs' shows all")
+        given = f"; got only {paths[0]}" if paths else ""
+        raise ConfigurationError(f"compare needs at least two runs{given}; 'tinyclsf runs' shows all")
     for first, second in combinations(paths, 2):
         if first.resolve() == second.resolve():
             raise ConfigurationError(f"run {second} is given twice; give each run once")
@@ -266,9 +266,12 @@ def _notes(scored: Sequence[_Scored], pairs: Sequence[Pair], configs: Sequence[C
         notes.append(f"each p is corrected for {len(tests)} tests by Holm's method")
     apart = [set().union(*differing(pair)) for pair in combinations(configs, 2)]
     if tests and all(names == {"seed"} for names in apart):
-        notes.append("the runs differ in the seed alone: what lies between them is chance, not the effect of a setting")
+        notes.append("the runs differ in the seed alone: their differences are chance, not the effect of a setting")
     elif tests and all(names - {"seed"} for names in apart):
-        notes.append("the tests are of these trained models: one run a setting does not tell its effect from that of the seed")
+        notes.append(
+            "the tests compare these trained models; with one run for each setting, its effect cannot be told "
+            "from that of the seed"
+        )
     held_out = {each.name: each.run.held_out.split for each in scored if each.run.held_out is not None}
     if without := [name for name, split in held_out.items() if split == "valid"]:
         notes.append(SET_ASIDE if len(without) == len(held_out) else f"{join_names(without)}: {SET_ASIDE}")

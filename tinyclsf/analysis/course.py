@@ -117,13 +117,13 @@ def no_progress(run: JudgedRun) -> Remark | None:
     lowest = min(row.valid_loss for row in run.history)
     evidence = (
         f"accuracy is {percent(found.accuracy)} on {found.images:,} held-out images, "
-        f"and to name always the most frequent class gives {percent(commonest)}"
+        f"and always answering the most frequent class would give {percent(commonest)}"
     )
     if run.settings.get("loss") in (None, "cross-entropy"):
         ignorant = -math.fsum(share * math.log(share) for share in shares)
         if lowest < _IGNORANT * ignorant or found.accuracy > 2 * commonest:
             return None
-        evidence += f"; validation loss was {lowest:.4f} at best, and to know nothing of an image gives {ignorant:.4f}"
+        evidence += f"; validation loss was {lowest:.4f} at best, and a model that ignores the image has loss {ignorant:.4f}"
     elif not is_guessing(found, commonest):
         return None
     falls = _falls(train) and max(train) <= _PEAK * train[0] and not run.stuck

@@ -71,7 +71,7 @@ def _guessing(run: JudgedRun, found: Assessment) -> Remark | None:
     low, high = map(percent, found.interval)
     evidence = (
         f"accuracy is {percent(found.accuracy)} (95 % interval {low} to {high}) on {found.images:,} images, "
-        f"of which {commonest.name} alone has {percent(share)}"
+        f"and always answering {commonest.name} would give {percent(share)}"
     )
     return Remark("the accuracy is not clearly above that of always answering the most frequent class", evidence, run.longer())
 
@@ -88,7 +88,7 @@ def _never_predicted(run: JudgedRun, found: Assessment) -> Remark | None:
     stuck = [found.classes[number].name for number in never if number in run.stuck]
     if stuck:
         same = join_names(stuck, _NAMED)
-        evidence += f"; the output for {same} is the same for every image, as behind a final ReLU that is stuck at 0"
+        evidence += f"; the output for {same} is the same for every image, as after a final ReLU that is stuck at 0"
     what = "a class is never predicted" if len(never) == 1 else f"{len(never)} classes are never predicted"
     return Remark(what, evidence, run.other_seed() if stuck else shlex.join(["tinyclsf", "evaluate", run.name]))
 
@@ -111,7 +111,7 @@ def _rarely_right(run: JudgedRun, found: Assessment) -> Remark | None:
         f"at an accuracy of {percent(found.accuracy)} over all; {worst.name} is most often taken for "
         f"{found.classes[other].name} ({times:,} times)"
     )
-    what = "a class is rarely right" if len(rarely) == 1 else f"{len(rarely)} classes are rarely right"
+    what = "one class is rarely recognised" if len(rarely) == 1 else f"{len(rarely)} classes are rarely recognised"
     return Remark(what, evidence, shlex.join(["tinyclsf", "evaluate", run.name]))
 
 
@@ -123,7 +123,7 @@ def _flattering(run: JudgedRun, found: Assessment) -> Remark | None:
         f"accuracy is {percent(found.accuracy)}, and balanced accuracy, which counts each class alike, is "
         f"{percent(found.balanced_accuracy)} (95 % interval {percent(low)} to {percent(high)})"
     )
-    what = "the accuracy flatters: classes with many images are recognised better than those with few"
+    what = "the accuracy is misleading: classes with many images are recognised better than classes with few"
     can_weigh = run.settings.get("class_weights", "none") == "none" and run.settings.get("loss") in (None, "cross-entropy")
     suggestion = run.again("--class-weights", "balanced") if can_weigh else shlex.join(["tinyclsf", "evaluate", run.name])
     return Remark(what, evidence, suggestion)
@@ -140,11 +140,11 @@ def _calibration(run: JudgedRun, found: Assessment, *, unfinished: bool) -> Rema
     smoothing = run.settings.get("label_smoothing")  # None where the loss has no such thing
     if confidence > high:
         flags = ["--label-smoothing", "0.1"] if smoothing == 0 else run.regularized() or ["--patience", "5"]
-        return Remark("the figures suggest that the model is surer than it should be", evidence, run.again(*flags))
+        return Remark("the figures suggest that the model is overconfident", evidence, run.again(*flags))
     if unfinished and not smoothing:
         return None  # the course of training has said what to do, and a model becomes surer as it learns
     suggestion = run.again("--label-smoothing", "0") if smoothing else run.longer()
-    return Remark("the figures suggest that the model is less sure than it could be", evidence, suggestion)
+    return Remark("the figures suggest that the model is underconfident", evidence, suggestion)
 
 
 def _apart(run: JudgedRun, found: Assessment, valid_images: int) -> Remark | None:
@@ -158,9 +158,10 @@ def _apart(run: JudgedRun, found: Assessment, valid_images: int) -> Remark | Non
         return None
     evidence = (
         f"{percent(best.valid_accuracy)} of {valid_images:,} validation images and {percent(found.accuracy)} of "
-        f"{found.images:,} test images are right; chance parts them by {100 * chance:.2f} points at most, 99 times of 100"
+        f"{found.images:,} test images are right; by chance they would differ by at most {100 * chance:.2f} points, "
+        "99 times out of 100"
     )
-    what = "the figures suggest that validation and test images differ in kind"
+    what = "the figures suggest that the validation and test images are of different kinds"
     return Remark(what, evidence, shlex.join(["tinyclsf", "evaluate", run.name, "--split", "valid"]))
 
 
@@ -172,7 +173,7 @@ def _few_images(run: JudgedRun, found: Assessment) -> Remark | None:
         f"with {found.images:,} images the 95 % interval of the accuracy reaches from {percent(low)} to {percent(high)}, "
         f"so models that are {50 * (high - low):.0f} points apart may be equally good"
     )
-    what = "there are few held-out images: another seed tells how far such figures move by themselves"
+    what = "there are few held-out images; train with another seed to see how much the figures vary by chance"
     return Remark(what, evidence, run.other_seed())
 
 

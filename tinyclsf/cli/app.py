@@ -38,7 +38,7 @@ _SECTIONS = {
     "See what a run learned": (evaluate, report, compare, summary),
     "Use it": (predict, export, script),
     "Before training": (show, check),
-    "What there is": (list_plugins, info),
+    "Plugins": (list_plugins, info),
 }
 _MORE_MEMORY = "raise the limit that 'ulimit -v' shows, or close other programs"
 
@@ -67,7 +67,7 @@ def cli() -> None:
     """Train image classifiers on your data or on well-known sets.
 
     \b
-    tinyclsf fit mnist-cnn --epochs 2   train on the digits that come along
+    tinyclsf fit mnist-cnn --epochs 2   train on the included digits
     tinyclsf report overnight           see how good a run is, and where it fails
     tinyclsf list                       see all models and data sets
     """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SEED = click.IntRange(0, 2**32 - 1)
 
 
-@click.command(short_help="Look for what commonly goes wrong before training.")
+@click.command(short_help="Look for common problems before training.")
 @click.argument("model", shell_complete=complete_plugin)
 @option("--data", default="digits", metavar="NAME", shell_complete=complete_plugin, help="Data set to look at. [digits]")
 @option("--data-dir", help=DATA_DIR, **DIRECTORY)
@@ -38,9 +38,9 @@ def check(
     seed: int,
     images: int,
 ) -> Output:
-    """Look for what commonly goes wrong before MODEL is trained on a data set.
+    """Look for common problems before MODEL is trained on a data set.
 
-    Nothing is trained and nothing is written. It finds some faults, and cannot show that there are none.
+    Nothing is trained and nothing is written. It finds some problems, but cannot prove that there are none.
 
     \b
     tinyclsf check mnist-cnn
@@ -96,7 +96,7 @@ def _lines(model: str, data: str, found: Examination) -> list[str]:
         lines += wrapped(f"{finding.check}: {finding.evidence}.", f"{number}. ", indent=3)
         lines += wrapped(f"Advice: {finding.advice}.", "   ", indent=3)
     if not found.findings:
-        lines.append("the checks found nothing to report; they look at a sample, and cannot show that all is well")
+        lines.append("the checks found nothing to report; they look at a sample, and cannot prove that all is well")
     return lines
 
 

@@ -28,7 +28,7 @@ _BY_CLASS = "precision/recall/F1, %"
 Table = list[list[str]]
 
 
-@click.command(short_help="Put runs side by side, and tell chance from difference.")
+@click.command(short_help="Compare runs, and say whether a difference could be chance.")
 @click.argument("names", nargs=-1, metavar="RUN RUN...", shell_complete=complete_run)
 @option("--out", default="comparison.png", help="Where the curves go: .png, .svg or .pdf. [comparison.png]", **FILE)
 @runs_option()

@@ -52,7 +52,7 @@ def evaluate(
     device: str,
     runs: Path,
 ) -> Output:
-    """Score RUN's best weights: precision, recall and F1 by class, what was taken for what, and the mistakes.
+    """Score RUN's best weights: precision, recall and F1 by class, confusions and mistakes.
 
     Writes errors.csv (every mistake, the worst first), mistakes.png and confusion.png.
 
@@ -141,7 +141,7 @@ def _overall(split: str, found: Assessment, said: Sequence[str]) -> list[str]:
     error = percent(found.calibration_error)
     rows = [(split, scored(found)), ("loss", f"{found.loss:.4f}")]
     if found.top5 is not None:
-        rows.insert(1, ("top-5", f"accuracy {percent(found.top5)}: the true class is among the five likeliest"))
+        rows.insert(1, ("top-5", f"accuracy {percent(found.top5)}: the true class is among the five most likely"))
     balanced = measured(found.balanced_accuracy, found.balanced_accuracy_interval)
     rows.append(("balanced", f"accuracy {balanced}: the mean recall of the classes"))
     rows.append(("macro F1", f"{measured(found.macro_f1, found.macro_f1_interval)}: the mean F1 of the classes"))

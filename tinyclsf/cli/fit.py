@@ -74,12 +74,12 @@ _AUGMENT = (
     "Random changes of training images: flip, crop, affine, cutout, resized-crop, jitter, grey, rotate, erase, blur, "
     "trivialaugment, randaugment, mixup, cutmix; or several: flip,crop. [none]"
 )
-_EMA = "Evaluate and keep a moving average of the weights, of which this share stays at each step: 0.999. [none]"
+_EMA = "Evaluate and save a moving average of the weights with this decay, such as 0.999. [none]"
 _PRECISION = "auto, float32, bfloat16 or float16. [auto: bfloat16 on CUDA that has it, else float32]"
-_RESUME = "Go on with a stopped run, or train it for more --epochs."
-_CONFIG = "Take what is not given from a run's config.json."
+_RESUME = "Resume a stopped run, or train a finished one for more --epochs."
+_CONFIG = "Take every other setting from a run's config.json."
 _PROGRESS = "auto, bar, plain or none. [auto: bar on a terminal, else a line an epoch]"
-_CALLBACK = "csv, tensorboard, ...: more to do; may be repeated."
+_CALLBACK = "A callback to add: csv, tensorboard, ...; may be repeated."
 
 
 @contextlib.contextmanager
@@ -105,24 +105,24 @@ def _before_a_run(resume: str | None) -> Iterator[None]:
 @_setting("unfreeze_after", "N", "Train the frozen backbone too after N epochs. [never]")
 @_setting("backbone_lr", "X", "Learning rate of the backbone, as a share of --lr. [1]")
 @_setting("epochs", "N", "Passes over the training data.")
-@_setting("batch_size", "N", "Images a step; validation takes twice as many.")
+@_setting("batch_size", "N", "Images per step; validation uses twice as many.")
 @_setting("augment", "NAMES", _AUGMENT)
 @_setting("optimizer", "NAME", "sgd, adam, adamw, rmsprop, ...: any of torch.optim.")
-@_setting("lr", "X", "Learning rate; with a schedule, its highest.")
+@_setting("lr", "X", "Learning rate; with a schedule, the highest.")
 @_setting("momentum", "X", "Momentum, where the optimizer has it.")
 @_setting("weight_decay", "X", "Weight decay, where the optimizer has it.")
-@_setting("decayed", "WHAT", "What weight decay is for: all, or weights without biases and norms. [all]")
+@_setting("decayed", "WHAT", "What weight decay applies to: all, or weights, which leaves out biases and norms. [all]")
 @_setting("schedule", "NAME", "none, cosine, one-cycle, step, exponential or plateau.")
-@_setting("gamma", "X", "step, exponential, plateau: factor on the lr.")
-@_setting("step_size", "N", "step: epochs from one step to the next.")
+@_setting("gamma", "X", "step, exponential, plateau: factor for the learning rate.")
+@_setting("step_size", "N", "step: epochs between two steps.")
 @_setting("plateau_patience", "N", "plateau: epochs to wait for a lower validation loss.")
 @_setting("loss", "NAME", "cross-entropy or mse.")
-@_setting("label_smoothing", "X", "cross-entropy: share of a label spread over all.")
-@_setting("class_weights", "NAME", "balanced: each class counts alike in the training loss. [none]")
-@_setting("accumulate", "N", "Batches whose gradients make one step. [1]")
-@_setting("clip_norm", "X", "Longest gradient a step may take. [none]")
+@_setting("label_smoothing", "X", "cross-entropy: share of each label spread over all classes.")
+@_setting("class_weights", "NAME", "balanced: every class has the same weight in the training loss. [none]")
+@_setting("accumulate", "N", "Add up the gradients of N batches before each step. [1]")
+@_setting("clip_norm", "X", "Clip the gradient norm to X. [none]")
 @_setting("ema_decay", "X", _EMA)
-@_setting("patience", "N", "Stop after N epochs in a row without a new best. [none]")
+@_setting("patience", "N", "Stop early after N epochs without a new best. [none]")
 @_setting("seed", "N", "Seed of weights and batches. [0]")
 @_setting("device", "NAME", "auto, cpu, cuda, cuda:1 or mps. [auto]")
 @_setting("precision", "NAME", _PRECISION)
@@ -154,7 +154,7 @@ def fit(
 ) -> Output | None:
     """Train MODEL, keep its best weights and score them once on held-out images.
 
-    What is not given comes from the model's recipe; --verbose shows every setting and where it came from.
+    The model's recipe gives every setting that you leave out; --verbose shows them all.
     Ctrl-C saves and stops; --resume goes on.
 
     \b

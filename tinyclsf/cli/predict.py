@@ -35,14 +35,14 @@ class _Row(NamedTuple):
 @click.command(short_help="Name the classes of picture files.")
 @run_argument
 @click.argument("files", metavar="FILE|FOLDER...", nargs=-1, required=True)
-@option("--top", type=click.IntRange(1), default=3, metavar="N", help="How many classes to name. [3]")
+@option("--top", type=click.IntRange(1), default=3, metavar="N", help="How many classes to show. [3]")
 @option("--format", "form", type=click.Choice(["table", "csv"]), help="How to print them. [table; nothing with --out]")
 @option("--out", help="Write them to a file, .csv or .json.", **FILE)
 @option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps. [auto]")
 @runs_option()
 @common_options
 def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: Path | None, device: str, runs: Path) -> Output:
-    """Predict the classes of pictures, of a folder all pictures in it.
+    """Predict the classes of picture files, or of all pictures in a folder.
 
     Pictures may have any size and format; each is scaled as in training. One that
     cannot be read is named with the reason, and the exit code is 3.

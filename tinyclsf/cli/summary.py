@@ -51,7 +51,7 @@ def summary(
     """Show the layers of a model, or of a run's model: outputs, parameters, memory.
 
     A name is a model's first ('tinyclsf list models'), then a run's; runs/NAME is
-    always a run. Layers are modules: a call as F.relu(x) has no line.
+    always a run. Layers are modules: calls such as F.relu(x) are not listed.
 
     \b
     tinyclsf summary cifar-net --image-shape 3,32,32
