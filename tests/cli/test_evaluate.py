@@ -25,8 +25,11 @@ from sklearn.metrics import (  # type: ignore[import-untyped]
 
 from tinyclsf.analysis.by_class import by_class
 from tinyclsf.cli.app import main
+from tinyclsf.data import Images
 from tinyclsf.metrics import wilson_interval
 from tinyclsf.runs.folder import occupied
+from tinyclsf.runs.models import load_model
+from tinyclsf.runs.trained_run import load_run, load_splits
 
 FILES = ["confusion.png", "errors.csv", "mistakes.png"]
 # What the model takes the images for, blank images of every class, a stream, and a part that cannot be read.
@@ -174,6 +177,7 @@ def test_the_document_has_everything_and_agrees_with_fit(cli: Any, run: Path) ->
             "run",
             "data",
             "split",
+            "tta",
             "images",
             "loss",
             "accuracy",
@@ -225,6 +229,36 @@ def test_other_data_has_a_folder_of_its_own(cli: Any, run: Path) -> None:
     result = cli("evaluate", "first", "-d", "train_size=8", "--split", "all", "--json")
     assert (result.document["split"], result.document["images"]) == ("all", 8 + 360 + 360)
     assert sorted(path.name for path in run.glob("evaluation*")) == ["evaluation-digits-all", "evaluation-valid"]
+
+
+def test_figures_with_test_time_augmentation_say_so_and_are_kept_apart(cli: Any, run: Path) -> None:
+    plain = cli("evaluate", "first", "--json").document
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    result = cli("evaluate", "first", "--tta", "flip")
+    assert (result.code, result.err) == (0, "")
+    *figures, files = result.out.split("\n\n")
+    assert [block.splitlines()[0] for block in figures] == ["with --tta flip"] * 5
+    assert {path: path.read_bytes() for path in before} == before
+    folder = run / "evaluation-test-tta-flip"
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    assert files.split()[1::2] == [f"{folder}/{name}" for name in ("errors.csv", "mistakes.png", "confusion.png")]
+    found = cli("evaluate", "first", "--tta", "flip", "--json").document
+    assert (plain["tta"], found["tta"]) == ("none", "flip")
+    splits = load_splits(load_run(run))
+    assert isinstance(splits.test, Images)
+    model = load_model(run)
+    shares = sum(model(x).softmax(1) for x in (splits.test.x, splits.test.x.flip(-1))) / 2
+    assert found["accuracy"] == accuracy_score(splits.test.y, shares.argmax(1))
+    assert found["accuracy"] != plain["accuracy"]
+    assert found["loss"] == pytest.approx(torch.nn.functional.nll_loss(shares.log(), splits.test.y).item(), rel=1e-5)
+    with (folder / "errors.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["image", "true", "predicted", "confidence", "loss", "tta"]
+    assert {row["tta"] for row in rows} == {"flip"}
+    assert cli("evaluate", "first", "--worst", "1").code == cli("evaluate", "first", "--worst", "1", "--tta", "flip").code == 0
+    for name in ("mistakes.png", "confusion.png"):  # the title's height more
+        with Image.open(folder / name) as titled, Image.open(run / "evaluation-test" / name) as untitled:
+            assert titled.height == untitled.height + 45
 
 
 @pytest.mark.usefixtures("run", "theirs")

@@ -101,6 +101,7 @@ def test_the_document(cli: Cli, run: Path) -> None:
         "version": 1,
         "command": "predict",
         "run": "runs/first",
+        "tta": "none",
         "classes": CLASSES,
         "pictures": [
             {"file": "photos/a.png", "class": "cat", "next": [{"class": "dog"}], "error": None},
@@ -108,6 +109,29 @@ def test_the_document(cli: Cli, run: Path) -> None:
             {"file": "photos/sub/b.png", "class": "hamster", "next": [{"class": "guinea pig"}], "error": None},
         ],
     }
+
+
+def test_a_picture_and_its_mirror_image_are_predicted_as_one_and_each_table_says_so(cli: Cli) -> None:
+    network = load(find("model", "linear"))((1, 2, 2), 2)
+    network.linear.bias.data.zero_()
+    network.linear.weight.data = torch.tensor([[0.0, 0, 0, 0], [math.log(3), 0, math.log(3), 0]])  # white on the left: 9 to 1
+    write_model(Path("runs", "first"), Classifier(Preprocess(), network, ["cat", "dog"], (1, 2, 2)), "linear", {})
+    Image.fromarray(np.array([[255, 0], [255, 0]], np.uint8)).save("a.png")
+    Path("b.png").write_text("no picture")
+    flip = ("predict", "first", "a.png", "--tta", "flip")
+    assert cli("predict", "first", "a.png").out == "a.png\n  dog  90.00 %\n  cat  10.00 %\n"
+    assert cli(*flip).out == "with --tta flip\na.png\n  dog  70.00 %\n  cat  30.00 %\n"
+    lines = cli(*flip, "b.png").out.splitlines()
+    assert (lines[0], lines[1].split()[0], lines[2].split()[:4]) == ("with --tta flip", "file", ["a.png", "dog", "70.00", "%"])
+    header, *rows = csv.reader(io.StringIO(cli(*flip, "b.png", "--format", "csv", "--top", "1").out, newline=""))
+    assert header == ["file", "class", "probability", "error", "tta"]
+    assert [(row[0], row[1], row[4]) for row in rows] == [("a.png", "dog", "flip"), ("b.png", "", "flip")]
+    document = cli(*flip, "--json").document
+    assert (document["tta"], document["pictures"][0]["probability"]) == ("flip", pytest.approx(0.7))
+    assert cli(*flip, "--out", "found.csv").out == "1 picture in found.csv\n"
+    assert Path("found.csv").read_text().splitlines()[0].split(",")[-1] == "tta"
+    wrong = cli("predict", "first", "a.png", "--tta", "flop")
+    assert (wrong.code, wrong.err) == (2, "error: invalid value for '--tta': 'flop' is not one of 'none', 'flip'\n")
 
 
 def test_a_file_has_what_stdout_would_have(cli: Cli, run: Path) -> None:

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from tinyclsf.drawing.figures import draw_confusion, draw_curves, draw_reliability
+from tinyclsf.drawing.figures import add_title, draw_confusion, draw_curves, draw_reliability, draw_samples
 from tinyclsf.drawing.style import RIGHT, WRONG, as_svg, look
 from tinyclsf.metrics import Bin, Epoch
 
@@ -140,6 +140,20 @@ def test_losses_that_hardly_differ_are_written_whole() -> None:
     for ax in figure.axes[:2]:
         assert ax.yaxis.get_offset_text().get_text() == ""
         assert {label.get_text()[:4] for label in ax.get_yticklabels()} == {"5.01"}
+
+
+@pytest.mark.parametrize("figure", [draw_confusion([[3]], ["a"]), draw_samples(np.zeros((1, 4, 4)), ["3\nis 5"], columns=1)])
+def test_a_title_is_put_above_all_and_moves_nothing(figure: Figure) -> None:
+    def inches() -> list[Any]:
+        return [ax.get_position().bounds * np.tile(figure.get_size_inches(), 2) for ax in figure.axes]
+
+    before, height = inches(), figure.get_figheight()
+    add_title(figure, "with --tta flip")
+    np.testing.assert_allclose(inches(), before)
+    assert_whole(figure)
+    [title] = figure.texts
+    assert title.get_text() == "with --tta flip"
+    assert title.get_window_extent().y0 >= height * figure.dpi
 
 
 def test_a_figure_is_the_same_whenever_it_is_drawn() -> None:

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from tests.support.training import images
 from tinyclsf import Trainer, get_data
-from tinyclsf.errors import DataError
-from tinyclsf.loop.evaluation import Predictions, evaluate, outputs, predict, score
+from tinyclsf.errors import ConfigurationError, DataError
+from tinyclsf.loop.evaluation import Predictions, evaluate, outputs, predict, score, with_tta
 
 CPU = torch.device("cpu")
 
@@ -88,3 +88,18 @@ def test_a_split_with_a_label_that_is_no_class_cannot_be_scored(label: int) -> N
     with pytest.raises(DataError) as error:
         score("test", predictions, F.cross_entropy)
     assert str(error.value) == f"label 0 of the test split is {label}; wanted 0 to 1 for 2 classes"
+
+
+def test_flipping_gives_the_mean_probabilities_of_an_image_and_its_mirror_image() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(24, 5))
+    x, y = torch.randn(7, 1, 4, 6), torch.arange(7) % 5
+    mirrored = torch.stack([x[..., 5 - column] for column in range(6)], dim=-1)
+    shares = (model(x).softmax(1) + model(mirrored).softmax(1)) / 2
+    found = predict(with_tta(model, "flip"), [(x[:4], y[:4]), (x[4:], y[4:])], CPU)
+    torch.testing.assert_close(found.logits.softmax(1), shares.detach())
+    assert score("test", found, F.cross_entropy).loss == pytest.approx(F.nll_loss(shares.log(), y).item())
+    assert with_tta(model, "none") is model
+    with pytest.raises(ConfigurationError) as error:
+        with_tta(model, "flop")  # type: ignore[arg-type]
+    assert str(error.value) == "tta is 'flop'; wanted none or flip"

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from tinyclsf.analysis.by_class import ClassFigures, by_class, confusion_of
 from tinyclsf.errors import DataError
-from tinyclsf.loop.evaluation import Predictions
+from tinyclsf.loop.evaluation import Predictions, Tta
 from tinyclsf.machine.arguments import check_type
 from tinyclsf.machine.csv_text import csv_text
 from tinyclsf.machine.storage import write_whole
@@ -116,15 +116,18 @@ def mistakes(predictions: Predictions, paths: Sequence[str] | None = None) -> li
     ]
 
 
-def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: Sequence[str]) -> None:
+def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: Sequence[str], tta: Tta = "none") -> None:
     """Write mistakes as a table, `image,true,predicted,confidence,loss`; an image that is no file goes by its index.
 
+    Those with test-time augmentation have a column `tta` too.
     Raises: StorageError if it cannot be written.
     """
-    rows: list[list[object]] = [["image", "true", "predicted", "confidence", "loss"]]
+    named, augmented = ([], []) if tta == "none" else (["tta"], [tta])
+    rows: list[list[object]] = [["image", "true", "predicted", "confidence", "loss", *named]]
     for each in mistakes:
         image = each.index if each.path is None else each.path
-        rows.append([image, classes[each.true], classes[each.predicted], f"{each.confidence:.6f}", f"{each.loss:.6f}"])
+        figures = f"{each.confidence:.6f}", f"{each.loss:.6f}"
+        rows.append([image, classes[each.true], classes[each.predicted], *figures, *augmented])
     # A file name that is no UTF-8 is written as the bytes that it is.
     content = csv_text(rows).encode("utf-8", "surrogateescape")
     write_whole(path, lambda file: file.write(content))

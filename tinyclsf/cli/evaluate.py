@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, measured, notes, scored, shortened, wrapped
-from tinyclsf.cli.shared_options import DIRECTORY, common_options, option, other_data_options, run_argument, runs_option
+from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, measured, notes, scored, shortened, tta_title, wrapped
+from tinyclsf.cli.shared_options import (
+    DIRECTORY,
+    common_options,
+    option,
+    other_data_options,
+    run_argument,
+    runs_option,
+    tta_option,
+)
 from tinyclsf.errors import StorageError, join_names, printable
 from tinyclsf.machine.storage import check_target, storing
 from tinyclsf.metrics import SET_ASIDE, percent
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
     from tinyclsf.analysis.assessment import Assessment, Mistake
+    from tinyclsf.loop.evaluation import Tta
     from tinyclsf.runs.trained_run import TrainedRun
 
 _SPLIT = "train, valid, test or all. [test, else valid]"
@@ -38,6 +47,7 @@ _CAPTION = 12  # leaves room beside it for the confidence
 @other_data_options
 @option("--out", help=_OUT, **DIRECTORY)
 @option("--worst", type=click.IntRange(1, 100), default=12, metavar="N", help="Mistakes in the picture. [12]")
+@tta_option
 @option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps. [auto]")
 @runs_option()
 @common_options
@@ -49,6 +59,7 @@ def evaluate(
     data_options: Mapping[str, str],
     out: Path | None,
     worst: int,
+    tta: Tta,
     device: str,
     runs: Path,
 ) -> Output:
@@ -78,13 +89,14 @@ def evaluate(
         evaluated = trained.data.name if data is None else data
         other = data_dir is not None or bool(data_options) or evaluated != trained.data.name
         # A data set's name may hold anything, a slash too.
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(["evaluation", *([evaluated] if other else []), name]))
+        parts = ["evaluation", *([evaluated] if other else []), name, *([] if tta == "none" else ["tta", tta])]
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
         target = out or folder / plain
         _make_writable(target)
-        predictions = predictions_for(trained, dataset, device=device)
+        predictions = predictions_for(trained, dataset, device=device, tta=tta)
         assessment = assess(predictions, splits.classes, trained.loss_func)
         wrong = mistakes(predictions, paths_of(dataset))
-        files = _write(target, trained, dataset, assessment, wrong, worst)
+        files = _write(target, trained, dataset, assessment, wrong, worst, tta)
     names = [each.name for each in assessment.classes]
     said = guessing_note(assessment, [each.images for each in assessment.classes], names)
     said += [SET_ASIDE] if name == "valid" and splits.test is None and not other else []
@@ -93,6 +105,7 @@ def evaluate(
         run=folder,
         data=evaluated,
         split=name,
+        tta=tta,
         **assessment._asdict(),
         notes=said,
         mistakes=[{**each._asdict(), "true": names[each.true], "predicted": names[each.predicted]} for each in wrong],
@@ -102,8 +115,9 @@ def evaluate(
     blocks = [_overall(name, assessment, said), _by_class(assessment), _confusions(assessment, names)]
     blocks += [_crossed(assessment.confusion, names)] if len(names) <= _MOST_CROSSED else []
     written = [(what, str(path)) for what, path in files.items() if path is not None]
-    blocks += [_remarks(assessment, wrong, files), columns(written, indent="")]
-    return Output("\n\n".join("\n".join(block) for block in blocks if block), content)
+    blocks += [_remarks(assessment, wrong, files)]
+    blocks = [[*tta_title(tta), *block] for block in blocks if block]  # in each, as one may be copied alone
+    return Output("\n\n".join("\n".join(block) for block in [*blocks, columns(written, indent="")]), content)
 
 
 def _make_writable(folder: Path) -> None:
@@ -116,24 +130,28 @@ def _make_writable(folder: Path) -> None:
 
 
 def _write(
-    folder: Path, run: TrainedRun, dataset: Dataset[Any], assessment: Assessment, wrong: Sequence[Mistake], worst: int
+    folder: Path, run: TrainedRun, dataset: Dataset[Any], assessment: Assessment, wrong: Sequence[Mistake], worst: int, tta: Tta
 ) -> dict[str, Path | None]:
     """Write the table and the pictures; where there is no picture of mistakes, an older one is removed."""
     from torch.utils.data import IterableDataset
 
     from tinyclsf.analysis.assessment import write_mistakes
-    from tinyclsf.drawing.figures import draw_confusion, save_figure
+    from tinyclsf.drawing.figures import add_title, draw_confusion, save_figure
 
     classes = run.model.classes
     errors, pictures, confusion = (folder / name for name in ("errors.csv", "mistakes.png", "confusion.png"))
-    write_mistakes(errors, wrong, classes)
-    save_figure(draw_confusion(assessment.confusion, classes), confusion)
+    write_mistakes(errors, wrong, classes, tta)
+    figures = {confusion: draw_confusion(assessment.confusion, classes)}
     shown = [] if isinstance(dataset, IterableDataset) else wrong[:worst]  # a stream gives no image a second time
     if shown:
-        save_figure(_draw(run, dataset, shown), pictures)
+        figures[pictures] = _draw(run, dataset, shown)
     else:
         with storing(pictures):
             pictures.unlink(missing_ok=True)
+    for path, figure in figures.items():
+        for title in tta_title(tta):
+            add_title(figure, title)
+        save_figure(figure, path)
     return {"errors": errors, "mistakes": pictures if shown else None, "confusion": confusion}
 
 

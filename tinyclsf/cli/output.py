@@ -66,6 +66,11 @@ def notes(sentences: Sequence[str]) -> list[tuple[str, str]]:
     return [("" if number else "note", line) for lines in pieces for number, line in enumerate(lines)]
 
 
+def tta_title(tta: str) -> list[str]:
+    """The line above figures that are of predictions with test-time augmentation; none without."""
+    return [] if tta == "none" else [f"with --tta {tta}"]
+
+
 def wrapped(sentence: str, start: str = "", *, indent: int = 2) -> list[str]:
     """A sentence as lines that fit the page, the first below `start` and the others set in."""
     return textwrap.wrap(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, to_left, to_right
-from tinyclsf.cli.shared_options import FILE, common_options, option, run_argument, runs_option
+from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, to_left, to_right, tta_title
+from tinyclsf.cli.shared_options import FILE, common_options, option, run_argument, runs_option, tta_option
 from tinyclsf.errors import ConfigurationError, join_names, printable
 from tinyclsf.machine.csv_text import csv_text
 from tinyclsf.machine.json_text import json_text
@@ -20,6 +20,7 @@ from tinyclsf.runs.listing import find_run
 
 if TYPE_CHECKING:
     from tinyclsf.deployment.prediction import FilePrediction
+    from tinyclsf.loop.evaluation import Tta
 
 _LEAST = 24  # columns of a line for the name of a file
 
@@ -38,10 +39,13 @@ class _Row(NamedTuple):
 @option("--top", type=click.IntRange(1), default=3, metavar="N", help="How many classes to show. [3]")
 @option("--format", "form", type=click.Choice(["table", "csv"]), help="How to print them. [table; nothing with --out]")
 @option("--out", help="Write them to a file, .csv or .json.", **FILE)
+@tta_option
 @option("--device", default="auto", metavar="NAME", help="auto, cpu, cuda or mps. [auto]")
 @runs_option()
 @common_options
-def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: Path | None, device: str, runs: Path) -> Output:
+def predict(
+    run: str, files: tuple[str, ...], top: int, form: str | None, out: Path | None, tta: Tta, device: str, runs: Path
+) -> Output:
     """Predict the classes of picture files, or of all pictures in a folder.
 
     Pictures may have any size and format; each is scaled as in training. One that
@@ -68,7 +72,8 @@ def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: P
         trained = load_run(folder)
         warn_if_training(watch, folder)
         classes = trained.model.classes
-        predictions = predict_files(trained.model, files, device=device, batch_size=2 * trained.setting("batch_size", 64))
+        batch_size = 2 * trained.setting("batch_size", 64)
+        predictions = predict_files(trained.model, files, device=device, batch_size=batch_size, tta=tta)
         rows = [_row(each, classes, top) for each in predictions]
         unread = [row for row in rows if row.error is not None]
         if unread:
@@ -76,14 +81,14 @@ def predict(run: str, files: tuple[str, ...], top: int, form: str | None, out: P
             watch.warn(f"{len(unread):,} of {_count(len(rows))} could not be read: {named}")
     top = min(top, len(classes))
     pictures = [_as_json(row) for row in rows]
-    content = document("predict", run=folder, classes=classes, pictures=pictures, unreadable=len(unread), out=out)
+    content = document("predict", run=folder, tta=tta, classes=classes, pictures=pictures, unreadable=len(unread), out=out)
     lines = []
     if form == "csv":
-        lines += [_csv([_shown(row) for row in rows], top).removesuffix("\n")]
+        lines += [_csv([_shown(row) for row in rows], top, tta).removesuffix("\n")]
     elif form == "table" or out is None:
-        lines += _table([_shown(row) for row in rows], top)
+        lines += tta_title(tta) + _table([_shown(row) for row in rows], top)
     if out is not None:
-        text = json_text(content) + "\n" if out.suffix.lower() == ".json" else _csv(rows, top)
+        text = json_text(content) + "\n" if out.suffix.lower() == ".json" else _csv(rows, top, tta)
         write_whole(out, lambda file: file.write(text.encode()))
         lines += [f"{_count(len(rows))} in {out}"]
     return Output("\n".join(lines), content, exit_code=3 if unread else 0, exact=form == "csv")
@@ -113,12 +118,13 @@ def _shown(row: _Row) -> _Row:
     return row._replace(file=printable(row.file), best=tuple((printable(name), share) for name, share in row.best))
 
 
-def _csv(rows: Sequence[_Row], top: int) -> str:
+def _csv(rows: Sequence[_Row], top: int, tta: str) -> str:
     names = [("class", "probability"), *((f"class_{place}", f"probability_{place}") for place in range(2, top + 1))]
-    table: list[list[object]] = [["file", *(name for pair in names for name in pair), "error"]]
+    named, augmented = ([], []) if tta == "none" else (["tta"], [tta])
+    table: list[list[object]] = [["file", *(name for pair in names for name in pair), "error", *named]]
     for row in rows:
         pairs = row.best or [("", "")] * top
-        table.append([row.file, *(value for pair in pairs for value in pair), row.error])
+        table.append([row.file, *(value for pair in pairs for value in pair), row.error, *augmented])
     return csv_text(table).encode(errors="backslashreplace").decode()
 
 

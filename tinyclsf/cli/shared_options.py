@@ -81,6 +81,15 @@ def runs_option(name: str = "runs", help: str = "Where runs are.") -> Decorator[
     return option("--runs", name, envvar="TINYCLSF_RUNS", default="runs", help=help, **DIRECTORY)
 
 
+tta_option = option(
+    "--tta",
+    type=click.Choice(["none", "flip"]),
+    default="none",
+    metavar="NAME",
+    help="flip: predict each image and its mirror image, and take the mean. [none]",
+)
+
+
 def other_data_options(command: Command) -> Command:
     """Add `--data`, `--data-dir` and `-d` for data other than a run's own, as parameters data, data_dir and data_options."""
     command = option("-d", "data_options", help="An option of the data set.", **KEY_VALUE)(command)

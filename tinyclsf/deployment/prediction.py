@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from tinyclsf.errors import ConfigurationError, shape_as_text
-from tinyclsf.loop.evaluation import outputs
+from tinyclsf.loop.evaluation import Tta, outputs, with_tta
 from tinyclsf.machine.arguments import check_type
 from tinyclsf.machine.devices import choose_device, choose_memory_format, place
 from tinyclsf.machine.storage import StrPath
@@ -33,7 +33,7 @@ class FilePrediction(NamedTuple):
 
 
 def predict_files(
-    model: Classifier, files: StrPath | Iterable[StrPath], *, device: str = "auto", batch_size: int = 64
+    model: Classifier, files: StrPath | Iterable[StrPath], *, device: str = "auto", batch_size: int = 64, tta: Tta = "none"
 ) -> Iterator[FilePrediction]:
     """Predict pictures of any size and format, one after the other, each prepared as `image-folder` prepares it for training.
 
@@ -42,7 +42,8 @@ def predict_files(
     - `files`: files and folders, or one of them; of a folder all pictures in it, by name.
     - `device`: "auto", "cpu", "cuda", "cuda:1" or "mps".
     - `batch_size`: pictures that the model sees at a time.
-    Raises: ConfigurationError if the model takes images that pictures cannot be made into, or there is no such device.
+    - `tta`: "flip" for the mean probabilities of each picture and its mirror image.
+    Raises: ConfigurationError if the model takes images that pictures cannot be made into, or there is no such device or tta.
     """
     check_type("model", model, Classifier, wanted="a Classifier, as load_model gives it")
     check_type("files", files, str, os.PathLike, Iterable, wanted="files and folders, or one of them")
@@ -50,10 +51,11 @@ def predict_files(
     if type(batch_size) is not int or batch_size < 1:
         raise ConfigurationError(f"batch_size is {batch_size!r}; wanted a whole number of at least 1")
     channels, size = _square(model)
+    predictor = with_tta(model, tta)
     chosen = choose_device(device)
     place(model.eval(), chosen, choose_memory_format("auto", model, chosen))
     paths, reasons = _find_pictures([files] if isinstance(files, (str, os.PathLike)) else files)
-    return _predictions(model, paths, reasons, size, channels, chosen, batch_size)
+    return _predictions(model, predictor, paths, reasons, size, channels, chosen, batch_size)
 
 
 def _find_pictures(files: Iterable[StrPath]) -> tuple[list[str], dict[int, str]]:
@@ -81,6 +83,7 @@ def _find_pictures(files: Iterable[StrPath]) -> tuple[list[str], dict[int, str]]
 
 def _predictions(
     model: Classifier,
+    predictor: nn.Module,
     paths: list[str],
     reasons: dict[int, str],
     size: int,
@@ -100,7 +103,7 @@ def _predictions(
         rows = torch.tensor([row for row in range(len(files)) if row not in failed], dtype=torch.int64)
         probabilities = torch.empty(len(files), len(model.classes))
         batches = ((_as_stored(pixels, each, model.white), each) for each in torch.split(rows, batch_size) if len(each))
-        for out, each in outputs(model, batches, device):
+        for out, each in outputs(predictor, batches, device):
             probabilities[each.cpu()] = out.float().softmax(dim=1).cpu()
         for row in rows[~probabilities[rows].isfinite().all(dim=1)].tolist():
             failed[row] = "the model's output for it is not a number"

@@ -16,6 +16,7 @@ from tinyclsf.drawing.style import (
     PLAIN,
     RIGHT,
     WRONG,
+    add_title,
     as_svg,
     look,
     new_figure,
@@ -32,7 +33,16 @@ if TYPE_CHECKING:
 
     from tinyclsf.metrics import Bin
 
-__all__ = ["as_svg", "draw_confusion", "draw_curves", "draw_reliability", "draw_samples", "save_figure", "show_samples"]
+__all__ = [
+    "add_title",
+    "as_svg",
+    "draw_confusion",
+    "draw_curves",
+    "draw_reliability",
+    "draw_samples",
+    "save_figure",
+    "show_samples",
+]
 
 _PANELS = {"train loss": "train_loss", "validation loss": "valid_loss", "validation accuracy": "valid_accuracy"}
 # Their numbers have no common factor, so that many lines are all different.

@@ -39,6 +39,7 @@ _FALLBACKS = (
     *("Droid Sans Fallback", "Microsoft YaHei", "Malgun Gothic", "Yu Gothic", "PingFang SC", "Hiragino Sans"),
     *("Apple SD Gothic Neo", "Arial Unicode MS", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Emoji", "Segoe UI Emoji"),
 )
+_TITLE = 0.3  # inches
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
@@ -117,6 +118,18 @@ def shortened(text: str, width: float, size: float = 9) -> str:
         else:
             too_long = middle
     return text[:fits].rstrip() + "…"
+
+
+def add_title(figure: Figure, title: str) -> None:
+    """Put a line above all that is in a figure, which becomes so much higher."""
+    width, height = figure.get_size_inches()
+    whole = height + _TITLE
+    for ax in figure.axes:
+        left, bottom, across, up = ax.get_position().bounds
+        ax.set_position((left, bottom * height / whole, across, up * height / whole))
+    figure.set_size_inches(width, whole)
+    with look():
+        figure.text(0.1 / width, 1 - 0.08 / whole, title, va="top", **PLAIN)
 
 
 def check_path(path: StrPath) -> str:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
+from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine import distributed
 from tinyclsf.machine.devices import moved
 from tinyclsf.metrics import Score, check_labels_of_loss, hits, labelled, loss_of, mean_over, no_samples, wilson_interval
+from tinyclsf.modules import Lambda
 from tinyclsf.training import Batches, LossFunc
+
+Tta = Literal["none", "flip"]  # test-time augmentation
 
 
 class Evaluation(NamedTuple):
@@ -73,6 +77,24 @@ def predict(model: nn.Module, dl: Batches, device: torch.device) -> Predictions:
         logits.add(out)
         labels.add(yb)
     return Predictions(logits.gathered(), labels.gathered())
+
+
+def with_tta(model: nn.Module, tta: Tta) -> nn.Module:
+    """The model; with "flip" one that gives the logarithm of the mean probabilities of each image and its mirror image.
+
+    The logarithm stands for logits: its softmax is the mean, and a loss takes it as it takes the model's own outputs.
+    Raises: ConfigurationError if there is no such test-time augmentation.
+    """
+    if tta not in get_args(Tta):
+        raise ConfigurationError(f"tta is {tta!r}; wanted {' or '.join(get_args(Tta))}")
+    if tta == "none":
+        return model
+
+    def both(x: Tensor) -> Tensor:
+        shares = torch.stack([model(each).log_softmax(dim=1) for each in (x, x.flip(-1))])
+        return shares.logsumexp(dim=0) - math.log(2)
+
+    return Lambda(both)
 
 
 @torch.no_grad()

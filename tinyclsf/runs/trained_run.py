@@ -13,7 +13,7 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 from tinyclsf.batches.loaders import loader
 from tinyclsf.data import Splits, differences, fingerprint
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, join_names, shape_as_text
-from tinyclsf.loop.evaluation import Predictions, predict
+from tinyclsf.loop.evaluation import Predictions, Tta, predict, with_tta
 from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.machine.devices import choose_device, choose_memory_format, place
 from tinyclsf.machine.storage import StrPath
@@ -184,18 +184,20 @@ def paths_of(dataset: Dataset[Any]) -> list[str] | None:
     return None if paths is None else list(paths)
 
 
-def predictions_for(run: TrainedRun, dataset: Dataset[Any], *, device: str = "auto") -> Predictions:
+def predictions_for(run: TrainedRun, dataset: Dataset[Any], *, device: str = "auto", tta: Tta = "none") -> Predictions:
     """The run's predictions for the images of a data set, in its order, as fitting makes them.
 
-    Raises: TrainingError if the memory is too small.
+    - `tta`: "flip" for the mean probabilities of each image and its mirror image.
+    Raises: TrainingError if the memory is too small; ConfigurationError if there is no such device or tta.
     """
+    model = with_tta(run.model, tta)
     chosen = choose_device(device)
     batch_size = 2 * run.setting("batch_size", 64)
     batches, total = loader(dataset, batch_size), len(dataset) if isinstance(dataset, Sized) else None
     advice = "close other programs, or give another device"
     with translated(lambda: f"predicting, with batches of {batch_size}", advice=advice):
         place(run.model, chosen, choose_memory_format("auto", run.model, chosen))
-        return predict(run.model, batches if total is None else counted(batches, "predicting images", total), chosen)
+        return predict(model, batches if total is None else counted(batches, "predicting images", total), chosen)
 
 
 def _check_suits(model: Classifier, splits: Splits, data: str) -> None:
