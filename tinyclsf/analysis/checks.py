@@ -10,15 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import Dataset
 
-from tinyclsf.analysis.data_checks import (
-    check_classes,
-    check_duplicates,
-    check_inputs,
-    check_labels,
-    in_memory,
-    labels_of,
-    sample_of,
-)
+from tinyclsf.analysis.copy_checks import check_duplicates, check_near_copies, find_near_copies
+from tinyclsf.analysis.data_checks import check_classes, check_inputs, check_labels, in_memory, labels_of, sample_of
 from tinyclsf.analysis.model_checks import (
     Finding,
     Sample,
@@ -145,6 +138,7 @@ def examine(model: Classifier, splits: Splits, loss_func: LossFunc, *, images: i
         if labels is not None:
             checks.run(f"the classes of {len(labels):,} training images", check_classes, labels, splits.classes)
         _check_duplicates(checks, splits)
+        _check_near_copies(checks, splits)
     parameters = list(model.parameters())
     return Examination(
         *figures[:2],
@@ -209,6 +203,17 @@ def _check_duplicates(checks: _Checks, splits: Splits) -> None:
         return
     number = sum(len(split) for split in present if isinstance(split, Sized))
     checks.run(f"the same picture in two splits, of {number:,} pictures", check_duplicates, splits)
+
+
+def _check_near_copies(checks: _Checks, splits: Splits) -> None:
+    with checks.trying("near copies"):
+        found = find_near_copies(splits)
+        if isinstance(found, str):
+            checks.skipped.append(f"near copies: {found}")
+            return
+        checks.findings += check_near_copies(found, splits)
+        total = sum(len(split) for split in splits.by_name.values() if isinstance(split, Sized))
+        checks.looked_at.append(f"near copies among {len(found.rows):,} of {total:,} pictures")
 
 
 def _batch(model: Classifier, values: int, most: int) -> int:

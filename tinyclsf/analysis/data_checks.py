@@ -1,4 +1,4 @@
-"""What can be wrong with a data set: its labels, its scaling, its classes, and a picture that is in two splits."""
+"""What can be wrong with a data set: its labels, its scaling and its classes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import random
 from collections.abc import Sized
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, default_collate
 
 from tinyclsf.analysis.model_checks import NAMED, Finding, Sample
-from tinyclsf.data import Splits
 from tinyclsf.errors import join_names
 
 _MOST = 0.9  # share of the images in one class
@@ -97,49 +94,3 @@ def check_classes(labels: Tensor, classes: tuple[str, ...]) -> Finding | None:
         "so a model that always says it is right as often",
         "look at the accuracy of each class, and balance them: -d fraction=... takes as many of each",
     )
-
-
-def check_duplicates(splits: Splits, *, from_share: float = 0.0) -> Finding | None:
-    """Find pictures of images in memory that an earlier split has too, pixel for pixel.
-
-    Fewer than that share of a split are let pass.
-    """
-    earlier, found = np.empty(0, np.int64), []
-    places: list[tuple[str, Dataset[Any], int]] = []
-    example: str | None = None
-    for name, dataset in (("training", splits.train), ("validation", splits.valid), ("test", splits.test)):
-        if dataset is None or not in_memory(dataset):
-            continue
-        digests = _digests(dataset)
-        twins = np.isin(digests, earlier).nonzero()[0]
-        if len(twins) and len(twins) >= from_share * len(digests):
-            found.append(f"{len(twins):,} of {len(digests):,} {name} images")
-            if example is None:
-                row = int(np.flatnonzero(earlier == digests[twins[0]])[0])
-                example = f"{_place(places, row)} and {_place([(name, dataset, 0)], int(twins[0]))} are the same, for one"
-        places.append((name, dataset, len(earlier)))
-        earlier = np.concatenate([earlier, digests])
-    if not found:
-        return None
-    return Finding(
-        "duplicates",
-        f"{' and '.join(found)} are in an earlier split of the data too, pixel for pixel: {example}",
-        "keep each picture in one split, as the figures on held-out images are too good by it",
-    )
-
-
-def _digests(dataset: Dataset[Any]) -> NDArray[np.int64]:
-    """A number of 64 bits for each image: two pictures of a million have the same one once in 37 million times."""
-    if isinstance(dataset, Subset):
-        return _digests(dataset.dataset)[np.asarray(dataset.indices, np.int64)]
-    if isinstance(dataset, ConcatDataset):
-        return np.concatenate([_digests(each) for each in dataset.datasets])
-    assert isinstance(dataset, TensorDataset)
-    pixels = dataset.tensors[0].numpy()
-    return np.fromiter((hash(row.tobytes()) for row in pixels), np.int64, len(pixels))
-
-
-def _place(places: list[tuple[str, Dataset[Any], int]], row: int) -> str:
-    name, dataset, start = next(place for place in reversed(places) if row >= place[2])
-    paths = getattr(dataset, "paths", None)
-    return f"{name} image {row - start}" if paths is None else str(paths[row - start])
