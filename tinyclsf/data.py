@@ -6,7 +6,7 @@ import math
 import os
 import zlib
 from collections.abc import Mapping, Sequence, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import torch
@@ -56,7 +56,7 @@ class Splits:
 
     Shapes: each split yields x (c, h, w) = image_shape and y in 0..len(classes)-1; `preprocess` turns a batch of x as stored
     into float32 (n, c, h, w). A split whose images are files may have their `paths`, in its order; one that is read image by
-    image its `labels`, a list of whole numbers. `fit` is how pictures became squares.
+    image its `labels`, a list of whole numbers. `fit` is how pictures became squares, `left_out` why files are in no split.
     Units: `white` is what white is stored as: 255 for uint8.
     Raises: DataError if a split is empty, differs from image_shape, or has a label without a class.
     """
@@ -69,6 +69,7 @@ class Splits:
     preprocess: Preprocess
     white: float = 255.0
     fit: Fit = "crop"
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def by_name(self) -> dict[str, Dataset[Any]]:

@@ -40,6 +40,7 @@ from tinyclsf.plugin import (
 from tinyclsf_plugins.datasets.picture_groups import whole_groups
 
 _MEASURED_BYTES = 1 << 18  # of pixels at a time
+_NAMED = 10  # pictures in a sentence
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ def picture_splits(
     datasets = files if out is None else _in_memory(splits, out)
     train, valid, test = datasets["train"], datasets["valid"], datasets.get("test")
     scaling = prepare.scaling(_pieces(train, image_shape))
-    return Splits(train, valid, test, pictures.classes, image_shape, scaling, fit=fit)
+    left_out = {paths[row]: reason for row, reason in sorted(decoding.reasons.items())}
+    return Splits(train, valid, test, pictures.classes, image_shape, scaling, fit=fit, left_out=left_out)
 
 
 class PictureFiles(Dataset[tuple[Tensor, int]]):
@@ -202,7 +204,9 @@ def _report_unreadable(decoding: Decoding, skip: bool) -> None:
     found = f"{len(named):,} of {len(decoding.files):,} pictures cannot be read"
     if not skip:
         raise DataError(f"{found}: {join_names(named)}; mend or remove them, or leave them out with -d skip_bad=true")
-    warnings.warn(f"{found} and {'is' if len(named) == 1 else 'are'} left out: {join_names(named)}", DataWarning, stacklevel=2)
+    rest = "; tinyclsf check lists all, and fit in left-out.csv of the run" if len(named) > _NAMED else ""
+    left_out = f"{'is' if len(named) == 1 else 'are'} left out: {join_names(named, _NAMED)}{rest}"
+    warnings.warn(f"{found} and {left_out}", DataWarning, stacklevel=2)
 
 
 def _without_unreadable(decoding: Decoding, splits: dict[str, Files], classes: tuple[str, ...]) -> dict[str, Files]:

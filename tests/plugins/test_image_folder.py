@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.datasets import ImageFolder  # type: ignore[import-untyped]
 
+from tests.support.commands import Cli
 from tests.support.forking import Forks
 from tests.support.messages import message
 from tinyclsf import Images, Splits
@@ -316,10 +317,37 @@ def test_pictures_that_cannot_be_read_are_left_out_if_asked_for(plant: Plant, in
         splits = read(photos, split="tail", valid_size=4, skip_bad=True, in_memory=in_memory)
     (message,) = (str(each.message) for each in caught)
     assert message.startswith(f"3 of 12 pictures cannot be read and are left out: {photos}/a/00.png (empty file), ")
+    assert list(splits.left_out) == [str(photos / name) for name in ("a/00.png", "a/01.png", "a/new\nline.png")]
+    assert list(splits.left_out.values())[:2] == ["empty file", "not a picture, or broken from its first bytes on"]
     for dataset, names in ((splits.train, "a/02 a/03 b/00 b/01 b/02 b/03"), (splits.valid, "a/04 b/04 b/05")):
         batch = next(iter(loader(dataset, 16)))
         assert torch.equal(batch[0], torch.stack([pixels(photos / f"{name}.png") for name in names.split()]))
         assert batch[1].tolist() == [int(name[0] == "b") for name in names.split()]
+
+
+def test_all_that_was_left_out_is_listed_by_check_and_kept_in_the_run(cli: Cli, plant: Plant) -> None:
+    photos = plant(a=20, b=6)
+    bad = [str(photos / f"a/{at:02}.png") for at in range(12)]
+    for path in bad:
+        Path(path).write_bytes(b"")
+    options = ("--data", "image-folder", "--data-dir", str(photos), "-d", "split=tail", "-d", "skip_bad=true")
+    found = cli("check", "linear", *options)
+    assert f"  left out    {bad[0]} (empty file)\n              {bad[1]} (empty file)\n" in found.out
+    assert f"              {bad[-1]} (empty file)\n\n" in found.out
+    warning = " ".join(found.err.split())
+    assert f"12 of 26 pictures cannot be read and are left out: {bad[0]} (empty file), " in warning
+    assert f"{bad[9]} (empty file) and 2 more; tinyclsf check lists all, and fit in left-out.csv of the run" in warning
+    document = cli("check", "linear", *options, "--json").document
+    assert document["left_out"] == [{"file": path, "reason": "empty file"} for path in bad]
+    assert cli("fit", "linear", *options, "--epochs", "1", "--run", "first").code == 0
+    assert Path("runs/first/left-out.csv").read_bytes().decode() == "".join(
+        f"{line}\r\n" for line in ("file,reason", *(f"{path},empty file" for path in bad))
+    )
+    for path in bad:
+        Path(path).unlink()
+    assert cli("fit", "linear", *options, "--epochs", "1", "--run", "second").code == 0
+    assert not Path("runs/second/left-out.csv").exists()
+    assert cli("check", "linear", *options, "--json").document["left_out"] == []
 
 
 def test_a_class_without_a_picture_left_is_an_error_again(plant: Plant) -> None:

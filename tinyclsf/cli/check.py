@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import click
 
 from tinyclsf.cli.output import Output, columns, document, wrapped
 from tinyclsf.cli.shared_options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, complete_plugin, option
-from tinyclsf.errors import shape_as_text
+from tinyclsf.errors import printable, shape_as_text
 from tinyclsf.registry.plugins import find
 
 if TYPE_CHECKING:
@@ -75,12 +76,13 @@ def check(
         loss=settings["loss"].value,
         seed=seed,
         **found._asdict(),
+        left_out=[{"file": file, "reason": reason} for file, reason in splits.left_out.items()],
         warnings=watch.warnings,
     )
-    return Output("\n".join(_lines(model, described, found)), content)
+    return Output("\n".join(_lines(model, described, found, splits.left_out)), content)
 
 
-def _lines(model: str, data: str, found: Examination) -> list[str]:
+def _lines(model: str, data: str, found: Examination, left_out: Mapping[str, str]) -> list[str]:
     rows = [
         ("model", f"{model}, {found.parameters:,} parameters, {found.frozen:,} of them frozen"),
         ("data", data),
@@ -91,6 +93,8 @@ def _lines(model: str, data: str, found: Examination) -> list[str]:
     lines = columns(rows)
     lines += wrapped("; ".join(found.looked_at), "  looked at   ", indent=14) if found.looked_at else []
     lines += wrapped("; ".join(found.skipped), "  skipped     ", indent=14) if found.skipped else []
+    for number, (file, reason) in enumerate(left_out.items()):
+        lines.append(f"{'' if number else '  left out':<14}{printable(file)} ({reason})")
     lines.append("")
     for number, finding in enumerate(found.findings, start=1):
         lines += wrapped(f"{finding.check}: {finding.evidence}.", f"{number}. ", indent=3)

@@ -44,6 +44,7 @@ from tinyclsf.runs.folder import (
     occupied,
     removed_unless_begun,
     write_config,
+    write_left_out,
     write_predictions,
     write_state,
 )
@@ -84,6 +85,7 @@ def carry_out(
             with _recorded(folder), _blamed(experiment, built):
                 with _ending("before training began", folder):
                     write_config(folder, _config(experiment, built, command))
+                    write_left_out(folder, built.splits.left_out)
                     config = read_run_config(folder)
                     progress.header(header(config, built))
                     if progress.verbose:

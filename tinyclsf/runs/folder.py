@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, StorageError
+from tinyclsf.machine.csv_text import csv_text
 from tinyclsf.machine.json_text import json_type, parse_json
 from tinyclsf.machine.locks import lock, unlock
 from tinyclsf.machine.storage import write_json, write_whole
@@ -27,9 +28,10 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 PREDICTIONS = "predictions.npz"
 STATE = "state.json"
+LEFT_OUT = "left-out.csv"
 LOCK = ".lock"
 HELD_OUT = ("test", "valid")  # the splits that a run is scored on
-RUN_FILES = (CONFIG, METRICS, PREDICTIONS, STATE)
+RUN_FILES = (CONFIG, METRICS, PREDICTIONS, STATE, LEFT_OUT)
 
 _OF_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.", re.IGNORECASE)  # devices, and a dot that it drops
 _WAIT_SECONDS = 0.5  # for those who only look whether a run is occupied, and hold its lock for that moment
@@ -114,6 +116,16 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     Raises: StorageError if it cannot be written.
     """
     write_json(folder / CONFIG, config)
+
+
+def write_left_out(folder: Path, left_out: Mapping[str, str]) -> None:
+    """Write `left-out.csv`, the files that are in no split of the data and why; no file where there are none.
+
+    Raises: StorageError if it cannot be written.
+    """
+    if left_out:
+        content = csv_text([("file", "reason"), *left_out.items()]).encode("utf-8", "surrogateescape")
+        write_whole(folder / LEFT_OUT, lambda file: file.write(content))
 
 
 def write_predictions(folder: Path, split: str, predictions: Predictions) -> None:
