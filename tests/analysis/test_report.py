@@ -128,7 +128,7 @@ def test_the_page_says_what_scikit_learn_says(run: Path) -> None:
         ("hit" if row == column else "miss", f"--share: {8 + 62 * shares[row][column]:.1f}%") for row, column in cells
     ]
     assert ["epochs", "2", "--epochs"] in settings
-    assert ["data train-size", "640", ""] in settings
+    assert ["data train-size", "640", "-d"] in settings
     versions = f"tinyclsf {own_version()}, torch {torch.__version__}, Python {platform.python_version()}"
     assert f"640 train, 360 valid, 360 test images of 1x28x28 in 10 classes; 7,850 parameters; {versions}" in page.said("p")
     assert page.said("pre")[0] == "tinyclsf fit mnist-logistic -d train_size=640 --epochs 2 --progress none --run first"

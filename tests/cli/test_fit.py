@@ -243,8 +243,7 @@ def test_a_model_begun_from_a_file_is_loaded_without_it(cli: Any, tmp_path: Path
 def test_a_scaling_of_ones_own_is_in_the_header_the_config_and_the_saved_model(cli: Any) -> None:
     scaling = ("-d", "mean=0.1", "-d", "std=0.25")
     result = cli("fit", "mnist-logistic", *SMALL, *scaling, "--run", "a")
-    rows = [line.split() for line in result.err.splitlines()]
-    assert [row for row in rows if row[0] in ("mean", "std")] == [["mean", "0.1", "-d"], ["std", "0.25", "-d"]]
+    assert "given     data train-size 640, data mean 0.1, data std 0.25, epochs 2" in result.err.splitlines()
     options = json.loads(Path("runs/a/config.json").read_text())["data"]["options"]
     assert (options["mean"], options["std"]) == ([0.1], [0.25])
     preprocess = load_model("runs/a").preprocess

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tinyclsf.errors import TinyclsfWarning, printable
 from tinyclsf.machine import launch
 from tinyclsf.progress.display import Mode, Progress, on_terminal
-from tinyclsf.progress.telling import listening
 from tinyclsf.runs.folder import is_occupied
 
 if TYPE_CHECKING:
@@ -27,10 +24,8 @@ class Watch(Progress):
     def __init__(self, mode: Mode, *, every: int | None = None, verbose: bool = False) -> None:
         super().__init__(("bar" if on_terminal() else "plain") if mode == "auto" else mode, every=every, verbose=verbose)
         self.warnings: list[str] = []
-        self._inside = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        self._inside.enter_context(listening(self.work))
         self._inside.enter_context(warnings.catch_warnings())
         warnings.simplefilter("always", TinyclsfWarning)
         show_others = warnings.showwarning
@@ -42,11 +37,7 @@ class Watch(Progress):
                 show_others(message, category, *where, **more)
 
         warnings.showwarning = show
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-        self._inside.close()
+        return super().__enter__()
 
     def warn(self, message: str) -> None:
         """Print a warning, whatever is shown or not, and keep it; of several processes the first one does."""

@@ -16,7 +16,6 @@ from tinyclsf.experiments.running import carry_out
 from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.machine.signals import StopSignals
 from tinyclsf.progress.display import Progress
-from tinyclsf.progress.telling import listening
 from tinyclsf.runs.folder import check_run_name
 from tinyclsf.runs.listing import find_run
 from tinyclsf.runs.trained_run import TrainedRun
@@ -62,7 +61,7 @@ def train(
         folder = None if resume is None else find_run(root, str(as_path("resume", resume)))
         experiment = describe(make_request(model, resume=folder, **asked))
     command = _as_written(experiment, resume, asked)
-    with StopSignals() as signals, listening(shown.work):
+    with StopSignals() as signals, shown:
         return carry_out(experiment, name=run, root=root, progress=shown, signals=signals, command=command)
 
 

@@ -9,15 +9,19 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from multiprocessing import parent_process
-from types import FrameType
-from typing import Any, Literal, Protocol
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine import launch
 from tinyclsf.metrics import Epoch, percent
+from tinyclsf.progress.telling import listening
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Mode = Literal["auto", "bar", "plain", "none"]
 _HEADS = ("epoch", "train loss", "valid loss", "valid accuracy", "seconds")
@@ -47,7 +51,8 @@ class Progress:
     every: the mean training loss of so many batches is shown too, each time that they are done.
     verbose: the header of a run has every setting, and where it came from.
 
-    Several processes show one progress, that of the first. Drawing takes less than 1 % of the time of training.
+    `with Progress("none"):` holds for all that is read and computed inside the block. Several processes show one progress, that
+    of the first.
     """
 
     def __init__(self, mode: Mode = "auto", *, every: int | None = None, verbose: bool = False) -> None:
@@ -62,6 +67,15 @@ class Progress:
         self._next = 0.0
         self._losses: list[Any] = []  # of the batches since a mean of them was shown
         self._started: dict[str, float] = {}
+        self._inside = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._inside.enter_context(listening(self.work))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+        self._inside.close()
 
     @classmethod
     def of(cls, asked: bool | Progress | None) -> Progress:
