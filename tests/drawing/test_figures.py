@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 
 from tinyclsf.drawing.figures import add_title, draw_confusion, draw_curves, draw_reliability, draw_samples
 from tinyclsf.drawing.style import RIGHT, WRONG, as_svg, look
+from tinyclsf.errors import ConfigurationError
 from tinyclsf.metrics import Bin, Epoch
 
 LONG = "a run of so long a name that there is no room for it anywhere at all in a figure of this size"
@@ -131,6 +133,39 @@ def test_reliability_shows_accuracy_confidence_and_the_number_of_images() -> Non
     assert [text.get_text() for text in below.texts] == ["4", "12,345"]
     assert (above.get_ylabel(), below.get_xlabel(), below.get_ylabel()) == ("accuracy", "confidence", "images")
     assert_whole(figure)
+
+
+def test_the_legend_of_the_reliability_lies_above_all_bars() -> None:
+    bins = [Bin(at / 15, (at + 1) / 15, 9, (at + 0.5) / 15, 1.0) for at in range(15)]
+    figure = draw_reliability(bins)
+    above = figure.axes[0]
+    legend = above.get_legend()
+    assert legend is not None
+    assert legend.get_window_extent().y0 >= above.get_window_extent().y1
+    assert_whole(figure)
+
+
+def test_charts_are_drawn_into_axes_that_are_given() -> None:
+    figure = Figure(figsize=(9, 9))
+    axes = figure.subplots(2, 3)
+    runs = {"a": history(0.5, 0.75), "_b": history(0.25)}
+    assert draw_curves(runs, axes=axes[0]) is figure
+    assert [ax.get_title() for ax in axes[0]] == ["train loss", "validation loss", "validation accuracy"]
+    assert [text.get_text() for text in axes[0][2].get_legend().get_texts()] == ["a", "_b"]
+    assert draw_confusion([[1]], ["a"], ax=axes[1][0]) is figure
+    assert axes[1][0].get_xlabel() == "predicted class"
+    assert draw_reliability([Bin(0.5, 1.0, 1, 0.75, 0.5)], axes=axes[1][1:]) is figure
+    assert [ax.get_ylabel() for ax in axes[1][1:]] == ["accuracy", "images"]
+    assert len(figure.axes) == 6
+    with pytest.raises(ConfigurationError) as error:
+        draw_curves(runs, axes=axes[1][0])
+    assert str(error.value) == "there are 1 axes; wanted 3, for train loss, validation loss and validation accuracy"
+
+
+def test_a_notebook_shows_a_figure_in_its_own_colours() -> None:
+    figure = draw_curves({"<b>&": history(0.5)})
+    assert figure._repr_html_() == as_svg(figure)
+    assert pickle.loads(pickle.dumps(figure))._repr_html_() == as_svg(figure)
 
 
 def test_losses_that_hardly_differ_are_written_whole() -> None:

@@ -118,6 +118,13 @@ def test_cells_and_their_titles_do_not_overlap(shape: tuple[int, int]) -> None:
     assert lefts[0] == lefts[3] < lefts[1] == lefts[4]
 
 
+def test_images_are_drawn_into_axes_that_are_given() -> None:
+    figure = Figure()
+    axes = figure.subplots(1, 3)
+    assert draw_samples(np.zeros((2, 4, 4)), ["a", "b"], columns=2, axes=axes[1:]) is figure
+    assert [ax.get_title() for ax in axes] == ["", "a", "b"]
+
+
 def test_a_grid_is_written_with_names_and_predictions(tmp_path: Path) -> None:
     images, labels = torch.zeros(5, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 1, 2, 0, 1])
     classes = ["cat", "a\nb", "<cow>"]

@@ -14,10 +14,13 @@ from tinyclsf.drawing.samples import draw_samples, show_samples
 from tinyclsf.drawing.style import (
     INK,
     PLAIN,
+    POINTS,
     RIGHT,
     WRONG,
     add_title,
     as_svg,
+    checked_axes,
+    figure_of,
     look,
     new_figure,
     save_figure,
@@ -58,28 +61,29 @@ _MOST_LEVEL = 10  # bars that have room for a number written level
 _LONGEST_NAME = 1.6  # inches
 
 
-def draw_curves(runs: Mapping[str, Sequence[Epoch]]) -> Figure:
+def draw_curves(runs: Mapping[str, Sequence[Epoch]], *, axes: Any = None) -> Figure:
     """Train loss, validation loss and validation accuracy by epoch, a line for each run.
 
     What is no finite number is a gap in the line; where no run has an accuracy there is no plot of it.
+    axes: as many as there are plots, to draw into; without them a new figure.
     """
     panels = _known_panels(runs)
     rows = math.ceil(len(runs) / _LINES_A_ROW) if len(runs) > 1 else 0
     width, height = 3.4 * len(panels), 2.9 + 0.2 * rows
     with look():
-        figure = new_figure(width, height, label="losses and accuracy by epoch", fitted=True)
-        axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        for ax, title in zip(axes, panels, strict=True):
+        figure = None if axes is not None else new_figure(width, height, label="losses and accuracy by epoch", fitted=True)
+        if figure is not None:
+            axes = figure.subplots(1, len(panels))
+        for ax, title in zip(checked_axes(axes, panels), panels, strict=True):
             lines = _draw_panel(ax, title, runs)
         if rows:
-            names = [shortened(name, width / _LINES_A_ROW - 1) for name in runs]
-            legend = figure.legend(
-                lines, [" "] * len(lines), loc="outside lower center", ncols=_LINES_A_ROW, frameon=False, handlelength=4
-            )
-            for text, name in zip(legend.get_texts(), names, strict=True):
-                text.set(text=name, **PLAIN)
-        settle(figure)
-    return figure
+            place: Any = {"loc": "best"} if figure is None else {"loc": "outside lower center", "ncols": _LINES_A_ROW}
+            legend = (figure or ax).legend(lines, [" "] * len(lines), frameon=False, handlelength=4, **place)
+            for text, name in zip(legend.get_texts(), runs, strict=True):
+                text.set(text=shortened(name, width / _LINES_A_ROW - 1), **PLAIN)
+        if figure is not None:
+            settle(figure)
+    return figure_of(ax)
 
 
 def draw_single_curves(runs: Mapping[str, Sequence[Epoch]]) -> list[Figure]:
@@ -93,21 +97,24 @@ def draw_single_curves(runs: Mapping[str, Sequence[Epoch]]) -> list[Figure]:
     return figures
 
 
-def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
+def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], *, ax: Axes | None = None) -> Figure:
     """How many images of each true class (row) were taken for each class (column); the colour is their share of the row.
 
+    ax: where to draw; without it a new figure, which has a key to the colours too.
     Shapes: confusion (classes, classes).
     """
     counts = np.asarray(confusion, dtype=np.float64)
     names = [shortened(name, _LONGEST_NAME) for name in classes]
     number = len(names)
     cell = 0.45 if number <= _MOST_NUMBERED else max(0.14, 6.5 / number) if number <= _MOST_NAMED else 14 / number
-    side, size = max(cell * number, 1.5), min(9.0, 72 * 0.8 * max(cell, 0.14))
+    side, size = max(cell * number, 1.5), min(9.0, POINTS * 0.8 * max(cell, 0.14))
     margin = max(text_width(name, size) for name in names) + 0.45
     width, height = margin + side + 1.15, margin + side + 0.15
     with look():
-        figure = new_figure(width, height, label="confusion matrix: true classes against predicted ones")
-        ax = figure.add_axes((margin / width, margin / height, side / width, side / height))
+        if ax is None:
+            figure = new_figure(width, height, label="confusion matrix: true classes against predicted ones")
+            ax = figure.add_axes((margin / width, margin / height, side / width, side / height))
+            _draw_key(figure, (margin + side + 0.2) / width, margin / height, 0.24 / width, min(side, 3) / height)
         ax.imshow(_cells(counts), interpolation="none")
         every = range(0, number, math.ceil(number / _MOST_NAMED))
         shown = [names[at] for at in every]
@@ -122,26 +129,29 @@ def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -
         if number <= _MOST_NUMBERED:
             for row, column in np.argwhere(counts > 0):
                 ax.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", fontsize=8)
-        _draw_key(figure, (margin + side + 0.2) / width, margin / height, 0.24 / width, min(side, 3) / height)
-    return figure
+    return figure_of(ax)
 
 
-def draw_reliability(bins: Sequence[Bin]) -> Figure:
+def draw_reliability(bins: Sequence[Bin], *, axes: Any = None) -> Figure:
     """Above, how often the model is right by how sure it is, beside the dashed line of one that is as good as its word; below,
     how many images there are.
+
+    axes: the two to draw into; without them a new figure.
     """
-    width, height = 4.4, 4.8
     filled = [each for each in bins if each.images]
     low, across = [each.low for each in filled], [each.high - each.low for each in filled]
     accuracies = [each.accuracy or 0.0 for each in filled]
     with look():
-        figure = new_figure(width, height, label="accuracy and number of images by confidence", fitted=True)
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        figure = None if axes is not None else new_figure(4.4, 4.9, label="accuracy and images by confidence", fitted=True)
+        if figure is not None:
+            axes = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        above, below = checked_axes(axes, ("accuracy", "images"))
         above.bar(low, accuracies, across, align="edge", color=(RIGHT, 0.3), edgecolor=RIGHT)
         above.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="as often right as sure")
         confidences = [each.confidence or 0.0 for each in filled]
         above.plot(confidences, accuracies, color=INK, marker="o", linestyle="", markersize=4, label="mean confidence")
-        above.legend(loc="upper left", frameon=False)
+        # Above the plot, as a bar may be anywhere in it.
+        above.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
         above.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
         below.bar(low, [each.images for each in filled], across, align="edge", color=(INK, 0.3), edgecolor=INK)
         below.set(xlabel="confidence", ylabel="images", xlim=(0, 1))
@@ -155,8 +165,9 @@ def draw_reliability(bins: Sequence[Bin]) -> Figure:
             ax.grid(True, axis="y")
             ax.set_axisbelow(True)
         above.yaxis.set_major_formatter(_percent)
-        settle(figure)
-    return figure
+        if figure is not None:
+            settle(figure)
+    return figure_of(above)
 
 
 def _known_panels(runs: Mapping[str, Sequence[Epoch]]) -> list[str]:

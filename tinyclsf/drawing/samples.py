@@ -17,7 +17,9 @@ from tinyclsf.drawing.style import (
     RIGHT,
     WRONG,
     check_path,
+    checked_axes,
     drawable,
+    figure_of,
     has_screen,
     look,
     new_figure,
@@ -30,12 +32,13 @@ from tinyclsf.machine.arguments import naming_arguments
 from tinyclsf.machine.storage import StrPath
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _WIDTH = 1.4  # of a picture, in inches
 _GAP = 0.2
 _LINE = 0.16  # from one line of a title to the next
-_LARGE = 100  # pixels a side: more are drawn smoothly, fewer as squares
+LARGE = 100  # pixels a side: more are drawn smoothly, fewer as squares
 _FLATTEST, _TALLEST = 0.25, 4.0  # height of a picture by its width
 
 
@@ -98,6 +101,7 @@ def draw_samples(
     marks: Sequence[bool | None] | None = None,
     white: float | None = None,
     window: bool = False,
+    axes: Any = None,
 ) -> Figure:
     """A figure of images with a title above each, of one line or several, cut where it is too long.
 
@@ -107,29 +111,41 @@ def draw_samples(
     - `marks`: for each image whether it is right (a tick, a solid blue frame), wrong (a cross, a dashed orange frame), or None.
     - `white`: as `show_samples` has it.
     - `window`: the figure is for a window, so it is pyplot's.
+    - `axes`: one for each image, to draw into; without them a new figure.
     """
     pictures = as_pictures(images, white)
     marks = marks or [None] * len(pictures)
-    columns = min(columns, len(pictures))
-    rows = math.ceil(len(pictures) / columns)
     tall, wide = pictures.shape[1:3]
-    height = round(_WIDTH * min(max(tall / wide, _FLATTEST), _TALLEST) * DPI) / DPI  # as all sizes here, whole pixels of a file
-    head = _LINE * max(title.count("\n") + 1 for title in titles) + 0.06
-    figure_width, figure_height = columns * (_WIDTH + _GAP) + _GAP, rows * (height + head + _GAP) + _GAP / 2
     with look():
-        figure = new_figure(figure_width, figure_height, label="labelled images", window=window)
-        for at, (picture, title, mark) in enumerate(zip(pictures, titles, marks, strict=True)):
-            left = _GAP + (at % columns) * (_WIDTH + _GAP)
-            bottom = figure_height - (at // columns + 1) * (height + head + _GAP) + _GAP / 2
-            place = left / figure_width, bottom / figure_height, _WIDTH / figure_width, height / figure_height
-            ax = figure.add_axes(place, xticks=[], yticks=[])
-            smooth = max(tall, wide) > _LARGE
+        if axes is None:
+            most = max(title.count("\n") + 1 for title in titles)
+            axes = _grid(len(pictures), min(columns, len(pictures)), tall / wide, most, window=window)
+        axes = checked_axes(axes, titles)
+        for ax, picture, title, mark in zip(axes, pictures, titles, marks, strict=True):
+            smooth = max(tall, wide) > LARGE
             ax.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="antialiased" if smooth else "none")
+            ax.set(xticks=[], yticks=[])
             _frame(ax, mark)
             sign = {True: "✓ ", False: "✗ ", None: ""}[mark]
             lines = [shortened(line, _WIDTH + _GAP / 2) for line in f"{sign}{title}".split("\n")]
             ax.set_title("\n".join(lines), pad=4, **PLAIN)
-    return figure
+    return figure_of(axes[0])
+
+
+def _grid(number: int, columns: int, proportion: float, lines: int, *, window: bool) -> list[Axes]:
+    """The axes of a new figure, for pictures of a proportion of height to width, with so many lines above each."""
+    rows = math.ceil(number / columns)
+    height = round(_WIDTH * min(max(proportion, _FLATTEST), _TALLEST) * DPI) / DPI  # as all sizes here, whole pixels of a file
+    head = _LINE * lines + 0.06
+    figure_width, figure_height = columns * (_WIDTH + _GAP) + _GAP, rows * (height + head + _GAP) + _GAP / 2
+    figure = new_figure(figure_width, figure_height, label="labelled images", window=window)
+    axes = []
+    for at in range(number):
+        left = _GAP + (at % columns) * (_WIDTH + _GAP)
+        bottom = figure_height - (at // columns + 1) * (height + head + _GAP) + _GAP / 2
+        place = left / figure_width, bottom / figure_height, _WIDTH / figure_width, height / figure_height
+        axes.append(figure.add_axes(place))
+    return axes
 
 
 def as_pictures(images: Any, white: float | None = None) -> NDArray[np.uint8]:

@@ -9,17 +9,18 @@ import io
 import re
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from tinyclsf.errors import ConfigurationError
+from tinyclsf.errors import ConfigurationError, join_names
 from tinyclsf.machine.storage import StrPath, check_target, write_whole
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 INK = "#1f2328"  # what is drawn in no other colour; inside a page it becomes the colour of the page's text
@@ -73,15 +74,41 @@ def look() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float, *, label: str, fitted: bool = False, window: bool = False) -> Figure:
-    """An empty figure of so many inches; the axes of a fitted one make room for their labels, one for a window is pyplot's."""
+    """An empty figure of so many inches; the axes of a fitted one make room for their labels, one for a window is pyplot's.
+
+    A notebook shows it by itself, in its own font and colour.
+    """
+    from matplotlib.figure import Figure
+
     settings: Any = {"figsize": (width, height), "label": label, "layout": "constrained" if fitted else None}
     if window:
         from matplotlib import pyplot
 
-        return pyplot.figure(**settings)
-    from matplotlib.figure import Figure
+        figure: Figure = pyplot.figure(**settings)
+    else:
+        figure = Figure(**settings)
+    figure._repr_html_ = partial(as_svg, figure)  # type: ignore[method-assign]
+    return figure
 
-    return Figure(**settings)
+
+def checked_axes(axes: Any, plots: Sequence[str]) -> list[Axes]:
+    """Axes to draw into, one or several, as a list.
+
+    Raises: ConfigurationError if they are not as many as there are plots.
+    """
+    import numpy as np
+
+    found = list(np.ravel(axes))
+    if len(found) != len(plots):
+        raise ConfigurationError(f"there are {len(found)} axes; wanted {len(plots)}, for {join_names(plots)}")
+    return found
+
+
+def figure_of(ax: Axes) -> Figure:
+    """The figure that axes are in."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None  # but for axes that were removed
+    return figure
 
 
 def settle(figure: Figure) -> None:
