@@ -161,6 +161,11 @@ def percent(share: float | None, digits: int = 2) -> str:
     return "-" if share is None else f"{share * 100:.{digits}f} %"
 
 
+def measured(share: float, interval: tuple[float, float] | None) -> str:
+    """A share with its interval, where it has one."""
+    return percent(share) + (f" (95 % interval {' to '.join(map(percent, interval))})" if interval else "")
+
+
 def wilson_interval(successes: int, count: int) -> tuple[float, float]:
     """The 95 % confidence interval of a share, by Wilson's score: honest near 0 and 1 and for few samples.
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import math
 import os
+import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from sklearn.metrics import (  # type: ignore[import-untyped]
     accuracy_score,
     balanced_accuracy_score,
@@ -21,9 +23,13 @@ from sklearn.metrics import (  # type: ignore[import-untyped]
     top_k_accuracy_score,
 )
 from torch.nn import functional as F
+from torch.utils.data import TensorDataset
 
+from tests.support.notebooks import ODD, charts, pictures, rows_of_table
+from tests.support.streams import Stream
 from tinyclsf.analysis.assessment import Assessment, Mistake, assess, mistakes, write_mistakes
 from tinyclsf.analysis.by_class import ClassFigures
+from tinyclsf.data import Images
 from tinyclsf.errors import DataError, StorageError
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.metrics import Bin, wilson_interval
@@ -219,3 +225,53 @@ def test_figures_are_plain_numbers() -> None:
     assert all(type(count) is int for row in found.confusion for count in row)
     assert {type(each) for each in (found.loss, found.accuracy, found.top5, found.calibration_error)} == {float}
     assert {type(number) for each in mistakes(drawn(50, 6)) for number in each[2:]} == {int, float}
+
+
+def test_an_assessment_says_its_figures() -> None:
+    found = assess(of([[2, 0], [0, 2], [2, 0], [2, 0]], [0, 1, 1, 0]), [ODD, "b"])
+    assert repr(found).splitlines() == [
+        "accuracy 75.00 % (95 % interval 30.06 % to 95.44 %)",
+        "loss 0.6269",
+        "balanced accuracy 75.00 % (95 % interval 36.37 % to 95.27 %)",
+        "macro F1 73.33 % (95 % interval 20.00 % to 100.00 %)",
+        "calibration error 13.08 %",
+        "lowest recall b 50.00 % and <b>&\"' $x_ \\x1b\\u202e 100.00 %",
+        "1 of 4 images are wrong",
+    ]
+
+
+def test_a_notebook_shows_figures_classes_confusions_and_the_worst_mistakes() -> None:
+    predictions = of([[2, 0], [0, 2], [2, 0], [3, 0]], [0, 1, 1, 1])
+    found = assess(predictions, [ODD, "b"])
+    assert rows_of_table(found)[0] == ["accuracy", "50.00 % (95 % interval 15.00 % to 85.00 %)"]
+    assert rows_of_table(found, 1)[2] == ["b", "3", "33.33 % (95 % interval 6.15 % to 79.23 %)", "100.00 %", "50.00 %"]
+    assert charts(found) == 1
+    odd = "✗ <b>&\"' $x_ \ufffd\ufffd"
+    told = [[odd, "is b", "95.3 % sure", "image 3"], [odd, "is b", "88.1 % sure", "image 2"]]
+    assert [(picture.size, lines) for picture, lines in pictures(found)] == [(0, lines) for lines in told]
+    x = torch.tensor([0, 10, 20, 30], dtype=torch.uint8).view(4, 1, 1, 1)
+    seen = pictures(assess(predictions, [ODD, "b"], dataset=Images(x, predictions.labels)))
+    assert [np.unique(picture).tolist() for picture, _ in seen] == [[30], [20]]
+    assert [lines for _, lines in seen] == told
+    files = Images(x, predictions.labels, [f"photos/{number}.png" for number in range(4)])
+    assert [lines[3] for _, lines in pictures(assess(predictions, ["a", "b"], dataset=files))] == ["3.png", "2.png"]
+    assert [lines[3] for _, lines in pictures(assess(predictions, ["a", "b"], dataset=Stream(files)))] == ["image 3", "image 2"]
+
+
+@pytest.mark.parametrize("classes", [50, 1000])
+def test_an_assessment_of_many_classes_and_photographs_is_shown_quickly(classes: int) -> None:
+    predictions = drawn(2_000, classes)
+    x = torch.randint(256, (1, 3, 224, 224), dtype=torch.uint8).expand(2_000, -1, -1, -1)
+    found = assess(predictions, [f"{number} {'long name ' * 9}" for number in range(classes)], dataset=TensorDataset(x, x))
+    start = time.monotonic()
+    assert len(pictures(found)) == 12
+    assert time.monotonic() - start < 2
+    assert len(rows_of_table(found, 1)) == 11
+    assert charts(found) == (classes == 50)
+
+
+def test_confusions_are_drawn_into_axes_that_are_given() -> None:
+    figure = Figure()
+    found = assess(of([[2, 0], [0, 2]], [0, 1]), ["a", "b"])
+    assert found.plot_confusion(figure.subplots()) is figure
+    assert found.plot_confusion().axes[0].get_ylabel() == "true class"

@@ -5,31 +5,43 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.data import Dataset, IterableDataset
 
 from tinyclsf.analysis.by_class import ClassFigures, by_class, confusion_of
-from tinyclsf.errors import DataError
+from tinyclsf.drawing.samples import as_pictures
+from tinyclsf.errors import DataError, join_names, printable
 from tinyclsf.loop.evaluation import Predictions, Tta
 from tinyclsf.machine.arguments import check_type
 from tinyclsf.machine.csv_text import csv_text
 from tinyclsf.machine.storage import write_whole
-from tinyclsf.metrics import Bin, has_labels, no_samples, wilson_interval
+from tinyclsf.metrics import Bin, has_labels, measured, no_samples, percent, wilson_interval
+from tinyclsf.runs.trained_run import paths_of
 from tinyclsf.training import LossFunc
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BINS = 15
 MOST_SHOWN = 20  # classes of which a table or page shows each one
 _WORST = 10  # that it shows first of more
+_MOST_DRAWN = 50  # classes whose confusion matrix a notebook has room for
+_PICTURES = 12  # mistakes that it shows
 _LARGEST = 1e30  # beyond it a loss leaves float32
 
 
 class Assessment(NamedTuple):
     """Figures of predictions; `interval` is Wilson's of 95 %, and `top5` is None where there are no more than five classes.
 
-    Those from `balanced_accuracy` to `classes` are the fields of `ByClass`.
+    Those from `balanced_accuracy` to `classes` are the fields of `ByClass`. `mistakes` are the images that were taken for
+    another class, the one of the highest loss first; `pictures` show the first of them, where `assess` was given the images.
     Shapes: `confusion` counts the images of a true class (row) that a class was predicted for (column).
     """
 
@@ -46,6 +58,59 @@ class Assessment(NamedTuple):
     confusion: list[list[int]]
     calibration_error: float
     reliability: tuple[Bin, ...]
+    mistakes: tuple[Mistake, ...]
+    pictures: tuple[NDArray[np.uint8], ...]
+
+    def plot_confusion(self, ax: Axes | None = None) -> Figure:
+        """Draw which classes were taken for which, as `draw_confusion` does, and return the figure.
+
+        ax: where to draw; without it a new figure.
+        """
+        from tinyclsf.drawing.figures import draw_confusion
+
+        return draw_confusion(self.confusion, [each.name for each in self.classes], ax=ax)
+
+    def __repr__(self) -> str:
+        rows = [f"{name} {value}" for name, value in self._figures]
+        known = [each for each in self.classes if each.recall is not None]
+        worst = sorted(known, key=lambda each: each.recall or 0.0)[:3]
+        rows.append(f"lowest recall {join_names([f'{printable(each.name)} {percent(each.recall)}' for each in worst])}")
+        return "\n".join([*rows, f"{len(self.mistakes):,} of {self.images:,} images are wrong"])
+
+    @property
+    def _figures(self) -> list[tuple[str, str]]:
+        return [
+            ("accuracy", measured(self.accuracy, self.interval)),
+            ("loss", f"{self.loss:.4f}"),
+            *([("top-5 accuracy", percent(self.top5))] if self.top5 is not None else []),
+            ("balanced accuracy", measured(self.balanced_accuracy, self.balanced_accuracy_interval)),
+            ("macro F1", measured(self.macro_f1, self.macro_f1_interval)),
+            ("calibration error", percent(self.calibration_error)),
+        ]
+
+    def _repr_html_(self) -> str:
+        from tinyclsf.drawing.page import page, paragraph, pictures, table
+        from tinyclsf.drawing.style import as_svg
+
+        names = [each.name for each in self.classes]
+        shown = self.worst_classes or self.classes
+        which = [paragraph(f"the {len(shown)} worst of {len(names):,} classes")] if self.worst_classes else []
+        rows = [[each.name, f"{each.images:,}", _recall(each), percent(each.precision), percent(each.f1)] for each in shown]
+        few = len(names) <= _MOST_DRAWN
+        confusion = as_svg(self.plot_confusion()) if few else paragraph("plot_confusion() draws which were taken for which")
+        worst, told = self.mistakes[:_PICTURES], []
+        for each in worst:
+            where = f"image {each.index}" if each.path is None else Path(each.path).name
+            told.append([f"✗ {names[each.predicted]}", f"is {names[each.true]}", f"{percent(each.confidence, 1)} sure", where])
+        return page(
+            f"{self.images:,} images of {len(names):,} classes",
+            table((), self._figures, names=2),
+            *which,
+            table(("class", "images", "recall", "precision", "F1"), rows),
+            confusion,
+            paragraph(f"{len(self.mistakes):,} of {self.images:,} images are wrong{', the worst first' * bool(worst)}"),
+            pictures(zip(self.pictures or [None] * len(worst), told, strict=True)),
+        )
 
     @property
     def worst_classes(self) -> list[ClassFigures]:
@@ -75,9 +140,16 @@ class Mistake(NamedTuple):
     loss: float
 
 
-def assess(predictions: Predictions, classes: Sequence[str], loss_func: LossFunc = F.cross_entropy) -> Assessment:
+def assess(
+    predictions: Predictions,
+    classes: Sequence[str],
+    loss_func: LossFunc = F.cross_entropy,
+    *,
+    dataset: Dataset[Any] | None = None,
+) -> Assessment:
     """All figures of predictions for images of these classes.
 
+    dataset: what the predictions are for, in their order: with it the worst mistakes have pictures, and paths.
     Raises: DataError if there is no image, a label is no class, or an output is beyond what a loss can be told of.
     """
     check_type("predictions", predictions, Predictions, wanted="Predictions")
@@ -85,6 +157,9 @@ def assess(predictions: Predictions, classes: Sequence[str], loss_func: LossFunc
     logits, labels = predictions
     _check(logits, labels, classes)
     found = confusion_of(predictions, len(classes))
+    wrong = mistakes(predictions, None if dataset is None else paths_of(dataset))
+    again = None if isinstance(dataset, IterableDataset) else dataset  # a stream gives no image a second time
+    seen = [] if again is None else [again[each.index][0] for each in wrong[:_PICTURES]]
     images, correct = len(labels), int(found.trace())
     calibration_error, reliability = _calibration(predictions)
     return Assessment(
@@ -97,7 +172,13 @@ def assess(predictions: Predictions, classes: Sequence[str], loss_func: LossFunc
         confusion=found.tolist(),
         calibration_error=calibration_error,
         reliability=reliability,
+        mistakes=tuple(wrong),
+        pictures=tuple(as_pictures(image[None])[0] for image in seen),
     )
+
+
+def _recall(found: ClassFigures) -> str:
+    return "-" if found.recall is None else measured(found.recall, found.interval)
 
 
 def mistakes(predictions: Predictions, paths: Sequence[str] | None = None) -> list[Mistake]:

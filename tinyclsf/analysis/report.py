@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import warnings
 from collections.abc import Sequence, Sized
 from pathlib import Path
@@ -11,11 +9,12 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from tinyclsf.analysis.assessment import MOST_SHOWN, Assessment, Mistake, assess, mistakes
+from tinyclsf.analysis.assessment import MOST_SHOWN, Assessment, Mistake, assess
 from tinyclsf.analysis.checks import stuck_outputs
 from tinyclsf.analysis.course import Remark
 from tinyclsf.analysis.remarks import find_remarks
 from tinyclsf.drawing.figures import draw_confusion, draw_reliability, draw_single_curves
+from tinyclsf.drawing.page import picture_url
 from tinyclsf.drawing.samples import as_pictures
 from tinyclsf.drawing.style import as_svg
 from tinyclsf.errors import ConfigurationError, DataWarning, TinyclsfError, shape_as_text
@@ -35,11 +34,10 @@ _ENLARGED = 96  # pixels: smaller pictures are drawn as squares
 
 
 class Scored(NamedTuple):
-    """What the saved predictions of a run tell: the split that they are for, its figures and its mistakes."""
+    """What the saved predictions of a run tell: the split that they are for, and its figures."""
 
     split: str
     assessment: Assessment
-    mistakes: list[Mistake]
     stuck: list[int]
 
 
@@ -112,11 +110,11 @@ def write_report(folder: StrPath, out: StrPath | None = None, *, worst: int = 12
 def _scored(folder: Path, config: ConfigFile) -> Scored:
     split, predictions = read_predictions(folder)
     found = assess(predictions, read_card(folder).classes, loss_of(folder, config))
-    return Scored(split, found, mistakes(predictions), stuck_outputs(predictions.logits))
+    return Scored(split, found, stuck_outputs(predictions.logits))
 
 
 def _pictures(folder: Path, scored: Scored, worst: int, notes: list[str]) -> list[Picture]:
-    shown = scored.mistakes[:worst]
+    shown = scored.assessment.mistakes[:worst]
     if not shown:
         return []
     try:
@@ -141,10 +139,12 @@ def _pictures(folder: Path, scored: Scored, worst: int, notes: list[str]) -> lis
 
 def _picture(image: Any, white: float, mistake: Mistake, paths: Sequence[str] | None) -> Picture:
     pixels = as_pictures(image[None], white)[0]
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    url = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    return Picture(mistake, url, max(pixels.shape[:2]) > _ENLARGED, None if paths is None else paths[mistake.index])
+    return Picture(
+        mistake,
+        picture_url(Image.fromarray(pixels)),
+        max(pixels.shape[:2]) > _ENLARGED,
+        None if paths is None else paths[mistake.index],
+    )
 
 
 def _about(config: ConfigFile, content: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, measured, notes, scored, shortened, tta_title, wrapped
+from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, notes, scored, shortened, tta_title, wrapped
 from tinyclsf.cli.shared_options import (
     DIRECTORY,
     common_options,
@@ -22,7 +22,7 @@ from tinyclsf.cli.shared_options import (
 )
 from tinyclsf.errors import StorageError, join_names, printable
 from tinyclsf.machine.storage import check_target, storing
-from tinyclsf.metrics import SET_ASIDE, percent
+from tinyclsf.metrics import SET_ASIDE, measured, percent
 from tinyclsf.runs.listing import find_run
 
 if TYPE_CHECKING:
@@ -74,11 +74,11 @@ def evaluate(
     """
     folder = find_run(runs, run)
     # Not at the top: torch takes seconds to import, which --help need not wait for.
-    from tinyclsf.analysis.assessment import assess, mistakes
+    from tinyclsf.analysis.assessment import assess
     from tinyclsf.analysis.guessing import guessing_note
     from tinyclsf.cli.console import Watch, warn_if_training
     from tinyclsf.machine.devices import choose_device
-    from tinyclsf.runs.trained_run import choose_split, load_run, load_splits, paths_of, predictions_for
+    from tinyclsf.runs.trained_run import choose_split, load_run, load_splits, predictions_for
 
     with Watch("auto") as watch:
         choose_device(device)  # what is not there is said before the data is read
@@ -94,8 +94,8 @@ def evaluate(
         target = out or folder / plain
         _make_writable(target)
         predictions = predictions_for(trained, dataset, device=device, tta=tta)
-        assessment = assess(predictions, splits.classes, trained.loss_func)
-        wrong = mistakes(predictions, paths_of(dataset))
+        assessment = assess(predictions, splits.classes, trained.loss_func, dataset=dataset)
+        wrong = assessment.mistakes
         files = _write(target, trained, dataset, assessment, wrong, worst, tta)
     names = [each.name for each in assessment.classes]
     said = guessing_note(assessment, [each.images for each in assessment.classes], names)
@@ -106,7 +106,7 @@ def evaluate(
         data=evaluated,
         split=name,
         tta=tta,
-        **assessment._asdict(),
+        **{name: value for name, value in assessment._asdict().items() if name not in ("mistakes", "pictures")},
         notes=said,
         mistakes=[{**each._asdict(), "true": names[each.true], "predicted": names[each.predicted]} for each in wrong],
         files=files,

@@ -55,11 +55,6 @@ def scored(found: Any) -> str:
     return f"accuracy {percent(found.accuracy)} (95 % interval {low} to {high}, {found.images:,} images)"
 
 
-def measured(share: float, interval: tuple[float, float] | None) -> str:
-    """A share with its interval, where it has one."""
-    return percent(share) + (f" (95 % interval {' to '.join(map(percent, interval))})" if interval else "")
-
-
 def notes(sentences: Sequence[str]) -> list[tuple[str, str]]:
     """Sentences beside a figure, as rows of two columns that fit the page; the first column is as wide as "note", or wider."""
     pieces = [textwrap.wrap(each, WIDTH - 12, break_long_words=False, break_on_hyphens=False) for each in sentences]

@@ -43,7 +43,7 @@ def report(run: str, out: Path | None, worst: int, runs: Path) -> Output:
     if page.scored is not None:
         told = ("images", "loss", "accuracy", "interval", *ByClass._fields, "calibration_error")
         figures = {name: getattr(page.scored.assessment, name) for name in told}
-        scores = {"split": page.scored.split, **figures, "mistakes": len(page.scored.mistakes)}
+        scores = {"split": page.scored.split, **figures, "mistakes": len(page.scored.assessment.mistakes)}
     content = document(
         "report",
         run=page.run.path,
