@@ -6,11 +6,13 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
+from tests.support.notebooks import ODD, pictures, rows_of_table, said
 from tests.support.streams import Stream
 from tinyclsf import Images, Preprocess, Splits
 from tinyclsf.data import differences, fingerprint
@@ -180,3 +182,33 @@ def test_a_fingerprint_of_data_that_is_not_in_memory_has_its_sizes_alone() -> No
         "valid_checksum": None,
         "test_checksum": None,
     }
+
+
+def test_splits_say_how_many_images_there_are() -> None:
+    assert repr(splits(test=images(1), train=Stream(images()), classes=(ODD, "b"))).splitlines() == [
+        "a stream of train, 4 valid and 1 test images of 1x2x3",
+        "2 classes: <b>&\"' $x_ \\x1b\\u202e and b",
+    ]
+
+
+def test_a_notebook_shows_classes_and_sixteen_images_from_all_over_them() -> None:
+    x = torch.arange(32, dtype=torch.uint8).view(32, 1, 1, 1).expand(32, 1, 2, 3).contiguous()
+    found = splits(train=Images(x, torch.arange(32) // 16), classes=(ODD, "b"))
+    assert rows_of_table(found) == [["class", "train images"], ["<b>&\"' $x_ \ufffd\ufffd", "16"], ["b", "16"]]
+    drawn = pictures(found)
+    assert [np.unique(picture).tolist() for picture, _ in drawn] == [[number] for number in range(0, 32, 2)]
+    assert [lines for _, lines in drawn] == [["<b>&\"' $x_ \ufffd\ufffd"]] * 8 + [["b"]] * 8
+    assert "32 train and 4 valid images of 1x2x3" in said(found)
+    stream = splits(train=Stream(images()))
+    assert pictures(stream) == []
+    assert "2 classes: a and b" in said(stream)
+
+
+def test_large_images_of_many_classes_are_shown_small() -> None:
+    x = torch.randint(256, (16, 3, 224, 224), dtype=torch.uint8)
+    names = tuple(f"class {number}" for number in range(1000))
+    same = Images(x, torch.arange(16))
+    found = splits(train=same, valid=same, classes=names, image_shape=(3, 224, 224))
+    assert [picture.shape for picture, _ in pictures(found)] == [(112, 112, 3)] * 16
+    assert len(rows_of_table(found)) == 21
+    assert "and 980 more" in said(found)

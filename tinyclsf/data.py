@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
-from tinyclsf.errors import DataError, shape_as_text
+from tinyclsf.errors import DataError, join_names, printable, shape_as_text
 from tinyclsf.machine.arguments import naming_arguments
 from tinyclsf.metrics import Labelled
 from tinyclsf.modules import Fit, Preprocess
+
+_SHOWN = 16  # images in a notebook
 
 
 class Images(TensorDataset):
@@ -81,6 +83,28 @@ class Splits:
     def held_out(self) -> tuple[str, Dataset[Any]]:
         """The split that a trained model is scored on, with its name: test, and where there is none valid."""
         return ("valid", self.valid) if self.test is None else ("test", self.test)
+
+    def __repr__(self) -> str:
+        known = {name: len(each) if isinstance(each, Sized) else None for name, each in self.by_name.items()}
+        sizes = [f"a stream of {name}" if size is None else f"{size:,} {name}" for name, size in known.items()]
+        images = f"{join_names(sizes)} images of {shape_as_text(self.image_shape)}"
+        return f"{images}\n{len(self.classes):,} classes: {printable(join_names(self.classes))}"
+
+    def _repr_html_(self) -> str:
+        from tinyclsf.drawing.page import page, paragraph, pictures, table
+        from tinyclsf.drawing.samples import as_pictures
+
+        title, names = repr(self).split("\n")
+        labels = train_labels(self)
+        counts = [] if labels is None else labels.bincount(minlength=len(self.classes)).tolist()
+        rows = [[name, f"{count:,}"] for name, count in zip(self.classes, counts, strict=False)]
+        classes = table(("class", "train images"), rows) if rows else paragraph(names)
+        if not isinstance(self.train, Sized):  # a stream gives no image a second time
+            return page(title, classes)
+        number = min(_SHOWN, len(self.train))
+        samples = [self.train[at * len(self.train) // number] for at in range(number)]  # from all over it
+        shown = [(as_pictures(x[None], self.white)[0], [self.classes[int(label)]]) for x, label in samples]
+        return page(title, pictures(shown), classes)
 
     def __post_init__(self) -> None:
         if len(self.classes) == 0 or not all(isinstance(name, str) for name in self.classes):
