@@ -17,7 +17,7 @@ ROWS = (
     ("errors",),
     ("machine",),
     ("metrics", "modules", "finetuning", "progress"),
-    ("drawing",),
+    ("drawing", "history"),
     ("augment", "data", "preparation"),
     ("pictures", "batches", "recipes", "registry"),
     ("training", "loop"),

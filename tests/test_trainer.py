@@ -366,7 +366,7 @@ def test_a_callback_that_evaluates_leaves_training_as_it_was() -> None:
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_a_compiled_model_trains_to_nearly_the_same_figures() -> None:
     loaders = get_data(images(96, 0), images(32, 1), 32)
-    rows = []
+    rows: list[Epoch] = []
     for compiled in (False, True):
         model, opt = begin(Mnist_Logistic)
         rows += Trainer(model, F.cross_entropy, opt, device="cpu", compile=compiled).fit(1, *loaders)

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from tinyclsf.data import Images
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.metrics import Epoch
+from tinyclsf.history import History
 from tinyclsf.modules import Classifier, Preprocess
 from tinyclsf.preparation import Preparation
 from tinyclsf.progress.display import Progress
@@ -84,7 +84,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._train(*self._begin(X, y, self.val_ratio), self.epochs)
         return self
 
-    def train(self, x: ArrayLike, y: ArrayLike, epochs: int) -> list[Epoch]:
+    def train(self, x: ArrayLike, y: ArrayLike, epochs: int) -> History:
         """Train for some epochs from the present weights, if there are any, and return a row for each.
 
         Optimizer and random numbers go on as well: two calls with the same x and y keep the same rows from training, and end
@@ -168,7 +168,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         model = Classifier(preprocess, network, [str(label) for label in classes], images.shape[1:])
         self._optimizer = make_optimizer(self.optimizer, model.parameters(), lr=self.lr)
         self.model_ = model
-        self.history_: list[Epoch] = []
+        self.history_ = History()
         self.n_iter_ = 0
         self.valid_rows_ = np.arange(0)
         return images, labels
@@ -182,7 +182,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"label {first} of y is {named.tolist()[first]!r}, which is none of {learnt}")
         return images, torch.from_numpy(self._encoder.transform(named))
 
-    def _train(self, images: Tensor, labels: Tensor, epochs: int) -> list[Epoch]:
+    def _train(self, images: Tensor, labels: Tensor, epochs: int) -> History:
         check_scalar(epochs, "epochs", Integral, min_val=1)
         held_out = self._held_out(labels, self.val_ratio)
         train = _without(held_out, images, labels)
@@ -190,8 +190,8 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         trainer = self._trainer()
         with self._own_numbers(trainer.device):
             rows = trainer.fit(epochs, *get_data(train, valid, self.batch_size), progress=self.progress)
-        rows = [row._replace(epoch=self.n_iter_ + row.epoch) for row in rows]
-        self.history_ = [*self.history_, *rows]
+        rows = History(row._replace(epoch=self.n_iter_ + row.epoch) for row in rows)
+        self.history_ = History([*self.history_, *rows])
         self.n_iter_ = len(self.history_)
         self.valid_rows_ = held_out.numpy()
         return rows

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from tinyclsf.batches.loaders import batches_of, on_device
 from tinyclsf.finetuning import put_in_training
+from tinyclsf.history import History
 from tinyclsf.loop.evaluation import Evaluation, Predictions, evaluate, predict, until
 from tinyclsf.loop.position import Position, check_epochs
 from tinyclsf.loop.state import callback_states, load_callback_states, load_states, states_of
@@ -136,7 +137,7 @@ class Trainer:
         return self._position.batch
 
     @property
-    def history(self) -> list[Epoch]:
+    def history(self) -> History:
         """A row of figures for each epoch that is done and validated."""
         return self._position.history
 
@@ -164,7 +165,7 @@ class Trainer:
         *,
         resume: Mapping[str, Any] | None = None,
         progress: bool | Progress | None = None,
-    ) -> list[Epoch]:
+    ) -> History:
         """Train for some epochs, validate after each, and return a row of figures for every epoch.
 
         `resume` is the `state_dict` of a stopped fit: this one goes on there, to `epochs` in all, and ends where that would.

@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
 from tinyclsf.batches.loaders import loader
+from tinyclsf.history import History
 from tinyclsf.machine.arguments import naming_arguments
 from tinyclsf.metrics import Epoch, check_labels_of_loss, has_labels, hits, labelled, loss_of, weighted_mean
 
@@ -55,7 +56,7 @@ def fit(
     valid_dl: Batches,
     *,
     on_epoch: Callable[[Epoch], object] | None = None,
-) -> list[Epoch]:
+) -> History:
     """Train for some epochs, validate after each, and return a row of figures for every epoch.
 
     epochs: how often all of `train_dl` is trained on.
@@ -67,7 +68,7 @@ def fit(
     on_epoch: called with the row after each epoch; without it the epoch, counted from 0, and the validation loss are printed.
     Raises: DataError if a loader gives no batch, or a label that the model has no output for.
     """
-    history = []
+    history = History()
     for epoch in range(1, epochs + 1):
         start = time.perf_counter()
         model.train()

@@ -15,10 +15,11 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 import tinyclsf
+from tests.support.notebooks import charts, said as words_of
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError, ModelFileError
 from tinyclsf.experiments.experiment import Experiment
-from tinyclsf.metrics import Epoch, wilson_interval
+from tinyclsf.metrics import Epoch, percent, wilson_interval
 from tinyclsf.modules import Preprocess
 from tinyclsf.progress.display import epoch_line
 from tinyclsf.recipes import CrossEntropy
@@ -84,6 +85,10 @@ def test_a_call_ends_where_the_command_ends(cli: Any) -> None:
         f"<TrainedRun runs/called: mnist-logistic on digits, done after epoch 2, test accuracy "
         f"{100 * run.held_out.accuracy:.2f} % ({100 * run.held_out.interval[0]:.2f} to {100 * run.held_out.interval[1]:.2f})>"
     )
+    accuracy = percent(run.held_out.accuracy)
+    assert words_of(run).startswith(f"called mnist-logistic on digits, done after epoch 2 test accuracy {accuracy}")
+    assert "tinyclsf.assess(run.predictions, run.model.classes)" in words_of(run)
+    assert charts(run) == 1
 
 
 def unequal_splits() -> Splits:

@@ -17,6 +17,7 @@ from torch import Tensor
 from tinyclsf.analysis.by_class import ByClass, by_class, confusion_of
 from tinyclsf.analysis.significance import SIGNIFICANT, McNemar, holm, mcnemar, p_as_text
 from tinyclsf.errors import ConfigurationError, ModelFileError, join_names
+from tinyclsf.history import History
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.machine.arguments import as_path, check_type, naming_arguments
 from tinyclsf.machine.storage import StrPath
@@ -44,7 +45,7 @@ class ComparedRun(NamedTuple):
     folder: Path
     state: str
     settings: dict[str, Any]
-    history: list[Epoch]
+    history: History
     epochs: int | None
     best: Epoch | None
     held_out: Score | None

@@ -10,6 +10,7 @@ import torch
 
 from tinyclsf.batches.loaders import batches_from
 from tinyclsf.errors import ConfigurationError, ModelFileError
+from tinyclsf.history import History
 from tinyclsf.loop.training_loss import TrainingLoss
 from tinyclsf.machine import distributed
 from tinyclsf.machine.randomness import RandomState, random_state, set_random_state
@@ -28,7 +29,7 @@ class Position:
         self.train_dl = train_dl
         self.epoch = 0
         self.batch = 0  # done in this epoch
-        self.history: list[Epoch] = []
+        self.history = History()
         self.train_loss = TrainingLoss(self.epoch)
         self._random_at_epoch_start: RandomState = {}
         self._random_to_resume: RandomState | None = None  # where a resumed fit has to go on within an epoch
@@ -73,7 +74,7 @@ class Position:
         Raises: ModelFileError if no generator can be brought to a state that is there.
         """
         own = distributed.rank()
-        self.history = [Epoch(*row) for row in state["history"]]
+        self.history = History(Epoch(*row) for row in state["history"])
         self.epoch = len(self.history)
         try:
             for states in (state["random_at_epoch_start"], state["random"]):

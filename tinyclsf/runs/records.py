@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tinyclsf.errors import ModelFileError
+from tinyclsf.history import History
 from tinyclsf.machine import launch
 from tinyclsf.machine.json_text import is_number, is_whole, parse_json
 from tinyclsf.metrics import Epoch, Score
@@ -40,14 +41,14 @@ def read_ending(folder: Path) -> Ending | None:
     return Ending(state, error, None if held_out is None else _score(path, held_out))
 
 
-def read_history(folder: Path) -> list[Epoch]:
+def read_history(folder: Path) -> History:
     """The epochs of a run; of one that a resumed run trained again the last line counts, and a last line that is torn does not.
 
     Raises: ModelFileError if its `metrics.jsonl` cannot be read, or any other line is no epoch.
     """
     path = folder / METRICS
     if not is_there(path):
-        return []
+        return History()
     with reading(path, "wanted the epochs of a run"):
         lines = path.read_bytes().split(b"\n")
     rows = {}
@@ -57,7 +58,7 @@ def read_history(folder: Path) -> list[Epoch]:
             rows[row.epoch] = row
         elif number < len(lines):
             raise ModelFileError(f"{path} has no epoch in line {number}; {_mended(folder)}")
-    return list(rows.values())
+    return History(rows.values())
 
 
 def _score(path: Path, found: Any) -> Score:

@@ -13,12 +13,13 @@ from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 from tinyclsf.batches.loaders import loader
 from tinyclsf.data import Splits, differences, fingerprint
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning, ModelFileError, join_names, shape_as_text
+from tinyclsf.history import History
 from tinyclsf.loop.evaluation import Predictions, Tta, predict, with_tta
 from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.machine.devices import choose_device, choose_memory_format, place
 from tinyclsf.machine.storage import StrPath
 from tinyclsf.machine.torch_errors import translated
-from tinyclsf.metrics import Epoch, Score
+from tinyclsf.metrics import Score, measured
 from tinyclsf.modules import Classifier
 from tinyclsf.preparation import SPLITTING
 from tinyclsf.progress.telling import counted
@@ -33,6 +34,11 @@ from tinyclsf.runs.records import read_ending, read_history
 from tinyclsf.training import LossFunc
 
 SPLITS = ("train", "valid", "test", "all")
+_WAYS_ON = (  # in a notebook, where a run is mostly called so
+    ("classes and mistakes", "tinyclsf.assess(run.predictions, run.model.classes)"),
+    ("a page to hand in", "tinyclsf.write_report(run.folder)"),
+    ("pictures of yours", 'tinyclsf.predict_files(run.model, "photos")'),
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,7 +47,7 @@ class TrainedRun:
 
     folder: Path
     config: ConfigFile
-    history: list[Epoch]
+    history: History
     model: Classifier
 
     @property
@@ -70,6 +76,18 @@ class TrainedRun:
             low, high = (f"{100 * end:.2f}" for end in run.held_out.interval)
             what += f", {run.held_out.split} accuracy {100 * run.held_out.accuracy:.2f} % ({low} to {high})"
         return f"<TrainedRun {self.folder}: {what}>"
+
+    def _repr_html_(self) -> str:
+        from tinyclsf.drawing.page import page, paragraph, table
+        from tinyclsf.drawing.style import as_svg
+
+        run = describe_run(self.folder)
+        pieces = [paragraph(f"{run.model} on {run.data}, {run.state} after epoch {len(self.history)}")]
+        if (score := run.held_out) is not None:
+            rows = [(f"{score.split} accuracy", measured(score.accuracy, score.interval))]
+            pieces.append(table((), [*rows, (f"{score.split} loss", f"{score.loss:.4f}"), ("images", f"{score.images:,}")]))
+        pieces += [as_svg(self.history.plot())] if self.history else []
+        return page(run.name, *pieces, table(("go on with", ""), _WAYS_ON, names=2))
 
     def setting(self, name: str, default: Any = None) -> Any:
         """The value of a setting that was in force, as `lr` or `batch_size`; the default where the run has none."""
