@@ -49,9 +49,9 @@ def test_a_notebook_shows_a_table_and_curves() -> None:
 
 def test_five_hundred_epochs_are_the_best_and_the_last_ten() -> None:
     history = History(Epoch(epoch, 1 / epoch, 2 / epoch, 1 - abs(epoch - 9) / 500, 1.0) for epoch in range(1, 501))
-    start = time.monotonic()
+    start = time.process_time()
     rows = rows_of_table(history)
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
     assert [row[0] for row in rows[1:]] == ["9 (best)", *map(str, range(491, 501))]
     assert "the best and the last 10 of 500 epochs" in said(history)
 

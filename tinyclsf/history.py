@@ -35,7 +35,7 @@ class History(list[Epoch]):
 
     def _repr_html_(self) -> str:
         from tinyclsf.drawing.page import page, paragraph, table
-        from tinyclsf.drawing.style import as_svg
+        from tinyclsf.drawing.style import as_html
 
         best = best_of(self)
         if best is None:
@@ -44,7 +44,7 @@ class History(list[Epoch]):
         rows = [[f"{row.epoch}{' (best)' * (row is best)}", *_figures(row), f"{row.seconds:.1f}"] for row in shown]
         left_out = [] if len(shown) == len(self) else [paragraph(f"the best and the last {_LAST} of {len(self):,} epochs")]
         title = repr(self).split("\n")[0]
-        return page(title, *left_out, table(_HEAD, rows), as_svg(self.plot()))
+        return page(title, *left_out, table(_HEAD, rows), as_html(self.plot()))
 
 
 def _figures(row: Epoch) -> list[str]:

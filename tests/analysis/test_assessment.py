@@ -263,9 +263,9 @@ def test_an_assessment_of_many_classes_and_photographs_is_shown_quickly(classes:
     predictions = drawn(2_000, classes)
     x = torch.randint(256, (1, 3, 224, 224), dtype=torch.uint8).expand(2_000, -1, -1, -1)
     found = assess(predictions, [f"{number} {'long name ' * 9}" for number in range(classes)], dataset=TensorDataset(x, x))
-    start = time.monotonic()
+    start = time.process_time()
     assert len(pictures(found)) == 12
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
     assert len(rows_of_table(found, 1)) == 11
     assert charts(found) == (classes == 50)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 from typing import Any
+from xml.etree.ElementTree import fromstring
 
 import numpy as np
 import pytest
@@ -166,6 +167,15 @@ def test_a_notebook_shows_a_figure_in_its_own_colours() -> None:
     figure = draw_curves({"<b>&": history(0.5)})
     assert figure._repr_html_() == as_svg(figure)
     assert pickle.loads(pickle.dumps(figure))._repr_html_() == as_svg(figure)
+
+
+def test_a_notebook_shows_a_figure_of_much_as_a_photograph() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (12, 3, 224, 224), np.uint8)
+    for figure in (draw_samples(images, ["<b>"] * 12, columns=4), draw_samples(images[:1, :, :64, :64], ["a"], columns=1)):
+        shown = figure._repr_html_()
+        assert shown is not None
+        assert len(shown) < 300_000
+        assert fromstring(shown).tag == ("img" if len(figure.axes) == 12 else "{http://www.w3.org/2000/svg}svg")
 
 
 def test_losses_that_hardly_differ_are_written_whole() -> None:

@@ -90,14 +90,14 @@ class Assessment(NamedTuple):
 
     def _repr_html_(self) -> str:
         from tinyclsf.drawing.page import page, paragraph, pictures, table
-        from tinyclsf.drawing.style import as_svg
+        from tinyclsf.drawing.style import as_html
 
         names = [each.name for each in self.classes]
         shown = self.worst_classes or self.classes
         which = [paragraph(f"the {len(shown)} worst of {len(names):,} classes")] if self.worst_classes else []
         rows = [[each.name, f"{each.images:,}", _recall(each), percent(each.precision), percent(each.f1)] for each in shown]
         few = len(names) <= _MOST_DRAWN
-        confusion = as_svg(self.plot_confusion()) if few else paragraph("plot_confusion() draws which were taken for which")
+        confusion = as_html(self.plot_confusion()) if few else paragraph("plot_confusion() draws which were taken for which")
         worst, told = self.mistakes[:_PICTURES], []
         for each in worst:
             where = f"image {each.index}" if each.path is None else Path(each.path).name

@@ -5,10 +5,13 @@ A figure is made without pyplot, which is imported only where a window is shown,
 
 from __future__ import annotations
 
+import html
 import io
+import math
 import re
 import warnings
 import zlib
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
@@ -32,6 +35,7 @@ FORMATS = ("png", "svg", "pdf")
 POINTS = 72  # an inch
 DPI = 150
 
+_LARGEST, _MOST_PIXELS = 150_000, 600_000  # letters of an SVG in a notebook, and pixels of what takes its place
 _NO_DATE: Mapping[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": None}
 _FONT = "DejaVu Sans"
 # They have the letters that DejaVu Sans, which matplotlib brings, lacks; those that are installed are used.
@@ -87,7 +91,7 @@ def new_figure(width: float, height: float, *, label: str, fitted: bool = False,
         figure: Figure = pyplot.figure(**settings)
     else:
         figure = Figure(**settings)
-    figure._repr_html_ = partial(as_svg, figure)  # type: ignore[method-assign]
+    figure._repr_html_ = partial(as_html, figure)  # type: ignore[method-assign]
     return figure
 
 
@@ -206,6 +210,19 @@ def as_svg(figure: Figure) -> str:
     style = f"max-width: {width}; stroke-linejoin: round; stroke-linecap: butt"
     root.attrib.update({"width": "100%", "role": "img", "aria-label": drawable(str(figure.get_label())), "style": style})
     return ElementTree.tostring(root, "unicode")
+
+
+def as_html(figure: Figure) -> str:
+    """A figure for a notebook: as `as_svg` gives it, or a JPEG where many points or photographs would make that large."""
+    svg = as_svg(figure)
+    if len(svg) <= _LARGEST:
+        return svg
+    width, height = figure.get_size_inches()
+    file = io.BytesIO()
+    with look():
+        figure.savefig(file, format="jpeg", dpi=min(DPI, math.sqrt(_MOST_PIXELS / (width * height))))
+    url = f"data:image/jpeg;base64,{b64encode(file.getvalue()).decode()}"
+    return f'<img alt="{html.escape(str(figure.get_label()))}" src="{url}"/>'
 
 
 def has_screen() -> bool:

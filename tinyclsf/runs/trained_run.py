@@ -79,14 +79,14 @@ class TrainedRun:
 
     def _repr_html_(self) -> str:
         from tinyclsf.drawing.page import page, paragraph, table
-        from tinyclsf.drawing.style import as_svg
+        from tinyclsf.drawing.style import as_html
 
         run = describe_run(self.folder)
         pieces = [paragraph(f"{run.model} on {run.data}, {run.state} after epoch {len(self.history)}")]
         if (score := run.held_out) is not None:
             rows = [(f"{score.split} accuracy", measured(score.accuracy, score.interval))]
             pieces.append(table((), [*rows, (f"{score.split} loss", f"{score.loss:.4f}"), ("images", f"{score.images:,}")]))
-        pieces += [as_svg(self.history.plot())] if self.history else []
+        pieces += [as_html(self.history.plot())] if self.history else []
         return page(run.name, *pieces, table(("go on with", ""), _WAYS_ON, names=2))
 
     def setting(self, name: str, default: Any = None) -> Any:
