@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from scipy.stats import binomtest  # type: ignore[import-untyped]
 from torch.nn import functional as F
 
+from tests.support.notebooks import ODD, charts, rows_of_table, said
 from tests.support.runs import write_run
 from tinyclsf.analysis.comparison import compare, differing
 from tinyclsf.errors import ConfigurationError, ModelFileError
+from tinyclsf.history import History
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.metrics import SET_ASIDE, Epoch, Score
 from tinyclsf.runs.config_file import ConfigFile, read_run_config
@@ -276,3 +280,37 @@ def test_what_cannot_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (b / "config.json").write_text("[]")
     with pytest.raises(ModelFileError, match=r"b/config\.json is a list; wanted an object"):
         compare([a, b])
+
+
+def test_a_comparison_says_scores_and_tests(tmp_path: Path) -> None:
+    found = compare([make_run(tmp_path / "a", LABELS, lr=0.5), make_run(tmp_path / ODD.replace("/", ""), None, lr=0.25)])
+    odd = "<b>&\"' $x_ \\x1b\\u202e"
+    assert repr(found).splitlines() == [
+        "a: test accuracy 50.00 % (95 % interval 25.00 % to 75.00 %)",
+        f"{odd}: no score",
+        f"no test of a against {odd}: {odd} was stopped, and predictions are saved at a run's end",
+    ]
+    seen = "<b>&\"' $x_ \ufffd\ufffd"
+    assert rows_of_table(found) == [
+        ["run", "state", "epochs", "best validation accuracy", "held-out images"],
+        ["a", "done", "1", "50.00 %", "test accuracy 50.00 % (95 % interval 25.00 % to 75.00 %)"],
+        [seen, "stopped", "1", "25.00 %", "no score"],
+    ]
+    assert rows_of_table(found, 1) == [["run", "lr"], ["a", "0.5"], [seen, "0.25"]]
+    assert charts(found) == 1
+    assert f"no test of a against {seen}" in said(found)
+
+
+def test_many_long_runs_are_shown_small(tmp_path: Path) -> None:
+    found = compare([make_run(tmp_path / name, None, lr=0.5) for name in "ab"])
+    noise = np.random.default_rng(0).random((500, 3)).tolist()
+    history = History(Epoch(epoch, train, valid, share, 1.0) for epoch, (train, valid, share) in enumerate(noise, 1))
+    settings = {f"-m option{number}": number for number in range(20)}
+    many = [found.runs[0]._replace(name=f"{number} {ODD}", history=history, settings=settings) for number in range(30)]
+    found = found._replace(runs=tuple(many), differing=tuple(settings))
+    start = time.process_time()
+    words = said(found)
+    assert time.process_time() - start < 2
+    assert "12 more settings differ" in words
+    assert "and 10 more" in words
+    assert repr(found).splitlines()[4] == "and 26 runs more"

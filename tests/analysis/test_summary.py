@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tests.support.notebooks import rows_of_table, said
 from tinyclsf.analysis.summary import Layer, summarize
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.modules import Classifier, Preprocess
@@ -160,3 +161,20 @@ def test_a_plain_network_needs_the_shape_of_images() -> None:
     with pytest.raises(ConfigurationError) as error:
         summarize(nn.Flatten())
     assert str(error.value) == "the shape of images is not known; give summarize an image_shape, such as (3, 32, 32)"
+
+
+def test_a_summary_says_its_size_and_shows_its_layers() -> None:
+    block = nn.Sequential(nn.Conv2d(1, 2, 3, bias=False), nn.ReLU()).requires_grad_(False)
+    found = summarize(nn.Sequential(block, nn.Flatten(), nn.Linear(8, 2)), (1, 4, 4))
+    assert repr(found) == "5 layers, 36 parameters (18 are trained), 0.00 MB for an image of 1x4x4"
+    assert rows_of_table(found) == [
+        ["layer", "type", "output", "parameters"],
+        ["0", "Sequential", "2x2x2", ""],
+        ["· 0", "Conv2d", "2x2x2", "18"],
+        ["· 1", "ReLU", "2x2x2", "0"],
+        ["1", "Flatten", "8", "0"],
+        ["2", "Linear", "2", "18"],
+    ]
+    deep = summarize(nn.Sequential(*(nn.ReLU() for _ in range(1000))), (1, 4, 4))
+    assert len(rows_of_table(deep)) == 201
+    assert "and 800 more" in said(deep)

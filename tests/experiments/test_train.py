@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 import tinyclsf
-from tests.support.notebooks import charts, said as words_of
+from tests.support.notebooks import charts, rows_of_table, said as words_of
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError, ModelFileError
 from tinyclsf.experiments.experiment import Experiment
@@ -314,3 +314,20 @@ def test_a_network_that_is_made_already_is_no_model() -> None:
         tinyclsf.train(one_layer((1, 6, 6), 2), data=small_splits())
     message = "model is of type Sequential; wanted a name, or what makes a network of (image_shape, num_classes)"
     assert str(error.value) == message
+
+
+def test_an_experiment_says_what_is_no_default() -> None:
+    found = Experiment.of("lenet", epochs=1, data_options={"train_size": 320}, model_options={"padding": 2})
+    assert repr(found).splitlines() == [
+        "lenet on digits",
+        "-m: model padding 2",
+        "-d: data train-size 320",
+        "Python: epochs 1",
+        "recipe: batch-size 50, lr 0.01, schedule one-cycle",
+    ]
+    assert rows_of_table(found)[:3] == [
+        ["setting", "value", "from"],
+        ["model padding", "2", "-m"],
+        ["data train-size", "320", "-d"],
+    ]
+    assert "all else has its default" in words_of(found)

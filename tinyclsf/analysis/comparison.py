@@ -16,12 +16,13 @@ from torch import Tensor
 
 from tinyclsf.analysis.by_class import ByClass, by_class, confusion_of
 from tinyclsf.analysis.significance import SIGNIFICANT, McNemar, holm, mcnemar, p_as_text
-from tinyclsf.errors import ConfigurationError, ModelFileError, join_names
+from tinyclsf.errors import ConfigurationError, ModelFileError, join_names, printable
 from tinyclsf.history import History
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.machine.arguments import as_path, check_type, naming_arguments
 from tinyclsf.machine.storage import StrPath
-from tinyclsf.metrics import SET_ASIDE, Epoch, Score, best_of, quality
+from tinyclsf.metrics import SET_ASIDE, Epoch, Score, best_of, measured, percent, quality
+from tinyclsf.registry.options import as_text
 from tinyclsf.runs.config_file import ConfigFile, read_run_config
 from tinyclsf.runs.folder import read_predictions
 from tinyclsf.runs.listing import describe_run
@@ -29,6 +30,7 @@ from tinyclsf.runs.records import read_history
 
 ALL_PAIRS = 4  # runs of which each is tested against each; of more, the best one against the others
 
+_MOST_SETTINGS, _MOST_DRAWN = 8, 8  # settings, and runs and sentences, in a notebook
 _ABSENT = object()
 _PLACES = {group: at for at, group in enumerate(("model", "-m", "data", "-d", "", "callback", "-c", "version"))}
 _WHY = {"running": "is still being trained", "stopped": "was stopped", "failed": "failed"}
@@ -70,6 +72,29 @@ class Comparison(NamedTuple):
     differing: tuple[str, ...]
     pairs: tuple[Pair, ...]
     notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        runs = [f"{printable(run.name)}: {_scored(run)}" for run in self.runs[:ALL_PAIRS]]
+        more = [f"and {len(self.runs) - ALL_PAIRS:,} runs more"] if len(self.runs) > ALL_PAIRS else []
+        return "\n".join([*runs, *more, *(printable(pair.sentence) for pair in self.pairs[:ALL_PAIRS])])
+
+    def _repr_html_(self) -> str:
+        from tinyclsf.drawing.figures import draw_curves
+        from tinyclsf.drawing.page import page, paragraph, table
+        from tinyclsf.drawing.style import as_html
+
+        names = self.differing[:_MOST_SETTINGS]
+        left_out = [f"{len(self.differing) - len(names):,} more settings differ"] if len(self.differing) > len(names) else []
+        settings = [[run.name, *(as_text(run.settings.get(name, "-")) for name in names)] for run in self.runs]
+        figures = [[run.name, run.state, f"{len(run.history):,}", _validated(run), _scored(run)] for run in self.runs]
+        curves = {run.name: run.history for run in self.runs[:_MOST_DRAWN] if run.history}
+        return page(
+            f"{len(self.runs):,} runs",
+            table(("run", "state", "epochs", "best validation accuracy", "held-out images"), figures, names=2),
+            *([table(("run", *names), settings)] if names else [paragraph("the settings are the same")]),
+            *map(paragraph, (*left_out, *(pair.sentence for pair in self.pairs[:_MOST_DRAWN]), *self.notes)),
+            as_html(draw_curves(curves)) if curves else "",
+        )
 
 
 def differing(configs: Sequence[ConfigFile]) -> list[dict[str, Any]]:
@@ -134,6 +159,16 @@ def _compared(folder: Path, name: str, config: ConfigFile, settings: dict[str, A
         by_class=None,
         parameters=config.parameters,
     )
+
+
+def _validated(run: ComparedRun) -> str:
+    return "-" if run.best is None else percent(run.best.valid_accuracy)
+
+
+def _scored(run: ComparedRun) -> str:
+    if run.held_out is None:
+        return "no score"
+    return f"{run.held_out.split} accuracy {measured(run.held_out.accuracy, run.held_out.interval)}"
 
 
 def _shown_names(folders: Sequence[Path]) -> list[str]:

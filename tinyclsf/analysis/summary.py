@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tinyclsf.errors import ConfigurationError
+from tinyclsf.errors import ConfigurationError, shape_as_text
 from tinyclsf.machine.arguments import check_type
 from tinyclsf.modules import Classifier
+
+_MOST_SHOWN = 200  # layers in a notebook
 
 
 class Layer(NamedTuple):
@@ -44,6 +46,21 @@ class Summary:
     input_bytes: int
     activation_bytes: int
     parameter_bytes: int
+
+    def __repr__(self) -> str:
+        trained = f"{self.trainable:,} are trained" if self.non_trainable else "all trained"
+        memory = f"{self.total_bytes / 2**20:,.2f} MB for an image of {shape_as_text(self.image_shape)}"
+        return f"{len(self.layers):,} layers, {self.parameters:,} parameters ({trained}), {memory}"
+
+    def _repr_html_(self) -> str:
+        from tinyclsf.drawing.page import page, table
+
+        rows = []
+        for each in self.layers:
+            shape = "-" if each.output_shape is None else shape_as_text(each.output_shape)
+            parameters = "" if each.is_container and not each.parameters else f"{each.parameters:,}"
+            rows.append(["· " * each.depth + each.name, each.type, shape, parameters])
+        return page(repr(self), table(("layer", "type", "output", "parameters"), rows, names=2, most=_MOST_SHOWN))
 
     @property
     def parameters(self) -> int:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinyclsf.errors import ModelFileError
+from tinyclsf.errors import ModelFileError, printable
 from tinyclsf.experiments.callback_plugins import CallbackComponent, load_callback_components
 from tinyclsf.experiments.request import Asked, Request, make_request
-from tinyclsf.experiments.settings import Settings, resolve
+from tinyclsf.experiments.settings import DEFAULTS, Settings, resolve
 from tinyclsf.registry.components import Component, load_component
 from tinyclsf.registry.options import Setting, as_text
 from tinyclsf.registry.plugins import Plugin, full_name
@@ -42,6 +42,29 @@ class Experiment:
         Raises: ConfigurationError for what cannot be; PluginError for a plugin that fails.
         """
         return describe(make_request(model, **asked))
+
+    def __repr__(self) -> str:
+        chosen: dict[str, list[str]] = {}
+        for name, value, source in self._chosen():
+            chosen.setdefault(source, []).append(f"{name} {value}")
+        lines = [f"{source}: {', '.join(settings)}" for source, settings in chosen.items()]
+        return "\n".join([f"{self.model.plugin.name} on {self.data.plugin.name}", *map(printable, lines)])
+
+    def _repr_html_(self) -> str:
+        from tinyclsf.drawing.page import page, paragraph, table
+
+        rows = list(self._chosen())
+        title = f"{self.model.plugin.name} on {self.data.plugin.name}"
+        return page(title, table(("setting", "value", "from"), rows, names=3), paragraph("all else has its default"))
+
+    def _chosen(self) -> Iterator[tuple[str, str, str]]:
+        """What is another than the default: name, value and where it came from."""
+        parts = {"model": self.model.options, "data": self.data.options, "": self.settings}
+        for part, settings in parts.items():
+            for name, (value, source) in settings.items():
+                of_recipe = source == "recipe" and value == DEFAULTS.get(name)  # it says again what holds anyway
+                if not source.startswith("default") and not of_recipe:
+                    yield f"{part} {name.replace('_', '-')}".strip(), as_text(value), source
 
     def with_(self, *, model: str | ModelFactory | None = None, **asked: Unpack[Asked]) -> Experiment:
         """The same with other choices: `with_(seed=1, lr=0.01)`.
