@@ -77,6 +77,7 @@ def calls(run: Path) -> Calls:
         "load_run": (tinyclsf.load_run, {"folder": run}),
         "load_splits": (tinyclsf.load_splits, {"run": tinyclsf.load_run(run), "data": None, "data_dir": None, "options": None}),
         "loss_batch": (tinyclsf.loss_batch, {"model": model, "loss_func": loss_func, "xb": x, "yb": y, "opt": None}),
+        "plot": (tinyclsf.plot, {"runs": [run]}),
         "predict_files": (tinyclsf.predict_files, {"model": model, "files": ["dot.png"], "device": "cpu", "batch_size": 4}),
         "save_model": (tinyclsf.save_model, {"model": model, "folder": "saved", "plugin": None}),
         "show_samples": (tinyclsf.show_samples, {"images": x, "labels": y, "class_names": ("a", "b"), "out": "a.png"}),

@@ -66,6 +66,7 @@ CALLS: dict[str, Callable[[str], Any]] = {
     "load_model": classifier,
     "load_run": lambda path: tinyclsf.load_run(f"{path}/small"),
     "load_splits": lambda path: tinyclsf.load_splits(tinyclsf.load_run(f"{path}/small"), data_dir=f"{path}/copy"),
+    "plot": lambda path: tinyclsf.plot([f"{path}/small", f"{path}/large"]),
     "predict_files": lambda path: list(tinyclsf.predict_files(classifier(path), f"{path}/photos/cat")),
     "save_model": lambda path: tinyclsf.save_model(classifier(path), f"{path}/copy"),
     "show_samples": lambda path: tinyclsf.show_samples(torch.zeros(1, 1, 4, 4), [0], ["a"], (1, 1), out=f"{path}/samples.png"),

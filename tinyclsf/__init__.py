@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from tinyclsf.analysis.assessment import assess as assess
     from tinyclsf.analysis.checks import check as check
     from tinyclsf.analysis.comparison import compare as compare
+    from tinyclsf.analysis.curves import plot as plot
     from tinyclsf.analysis.report import write_report as write_report
     from tinyclsf.analysis.summary import summarize as summarize
     from tinyclsf.batches.loaders import WrappedDataLoader as WrappedDataLoader
@@ -55,6 +56,7 @@ _HOME = {
     "load_run": "runs.trained_run",
     "load_splits": "runs.trained_run",
     "loss_batch": "training",
+    "plot": "analysis.curves",
     "predict_files": "deployment.prediction",
     "save_model": "runs.models",
     "show_samples": "drawing.samples",
