@@ -154,7 +154,15 @@ def test_the_flow_of_the_note(mnist_like: tuple[NDArray[Any], NDArray[Any]], cap
     shares = clsf.predict_proba(x)
     assert accuracy == accuracy_score(y, shares.argmax(axis=1))
     assert loss == pytest.approx(log_loss(y, shares), rel=1e-5)
-    assert capsys.readouterr() == (f"accuracy {100 * accuracy:.2f} %, loss {loss:.4f}\n", "")
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == [f"logits ({len(x)}, 10), labels ({len(x)},)", "probabilities of the first 5:"]
+    told = [[float(each) for each in line.strip("[ ]").split()] for line in said[2:7]]
+    np.testing.assert_allclose(told, shares[:5], atol=6e-5)
+    assert said[7:] == [
+        "their sums: 1.0000, 1.0000, 1.0000, 1.0000, 1.0000",
+        f"labels of the first 5: {y[:5].tolist()}",
+        f"accuracy {100 * accuracy:.2f} %, loss {loss:.4f}",
+    ]
     assert clsf.evaluate(x, y, verbose=False) == (accuracy, loss)
     assert capsys.readouterr() == ("", "")
     # Two calls end where one would, whatever was predicted between them; and the given model is as it was.

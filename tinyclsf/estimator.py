@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from tinyclsf.data import Images
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.history import History
+from tinyclsf.loop.evaluation import score
 from tinyclsf.modules import Classifier, Preprocess
 from tinyclsf.preparation import Preparation
 from tinyclsf.progress.display import Progress
@@ -109,14 +110,17 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return loss
 
     def evaluate(self, x: ArrayLike, y_true: ArrayLike, verbose: bool = True) -> tuple[float, float]:
-        """The accuracy, 0..1, and the mean cross-entropy over some rows; `verbose` prints both.
+        """The accuracy, 0..1, and the mean cross-entropy over some rows.
+
+        `verbose` prints both, below shapes and the probabilities of the first five rows; labels are places in `classes_`.
 
         Raises: NotFittedError before any training; ValueError if x or y_true does not fit it.
         """
         check_is_fitted(self)
-        found = self._trainer().evaluate(self._batches(*self._go_on(x, y_true)))
-        assert found.accuracy is not None  # as labels are whole numbers here
+        predictions = self._trainer().predict(self._batches(*self._go_on(x, y_true)))
+        found = score("given", predictions, F.cross_entropy)
         if verbose:
+            print(predictions)
             print(f"accuracy {100 * found.accuracy:.2f} %, loss {found.loss:.4f}")
         return found.accuracy, found.loss
 

@@ -103,3 +103,16 @@ def test_flipping_gives_the_mean_probabilities_of_an_image_and_its_mirror_image(
     with pytest.raises(ConfigurationError) as error:
         with_tta(model, "flop")  # type: ignore[arg-type]
     assert str(error.value) == "tta is 'flop'; wanted none or flip"
+
+
+def test_predictions_show_shapes_the_first_five_and_their_sums() -> None:
+    found = Predictions(torch.tensor([[0.0, 0.0], [20.0, 0.0], *[[0.0, 0.0]] * 5]), torch.tensor([0, 1, 1, 0, 1, 0, 0]))
+    assert repr(found).splitlines() == [
+        "logits (7, 2), labels (7,)",
+        "probabilities of the first 5:",
+        *("[[0.5 0.5]", " [1.  0. ]", " [0.5 0.5]", " [0.5 0.5]", " [0.5 0.5]]"),
+        "their sums: 1.0000, 1.0000, 1.0000, 1.0000, 1.0000",
+        "labels of the first 5: [0, 1, 1, 0, 1]",
+    ]
+    assert repr(Predictions(torch.zeros(1), torch.zeros(1))) == "logits (1,), labels (1,)\nlabels of the first 5: [0.0]"
+    assert len(repr(Predictions(torch.zeros(9, 1000), torch.zeros(9))).splitlines()) == 9

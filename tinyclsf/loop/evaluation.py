@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from tinyclsf.modules import Lambda
 from tinyclsf.training import Batches, LossFunc
 
 Tta = Literal["none", "flip"]  # test-time augmentation
+_FIRST = 5  # images of which predictions show the probabilities
 
 
 class Evaluation(NamedTuple):
@@ -32,6 +34,15 @@ class Predictions(NamedTuple):
 
     logits: Tensor
     labels: Tensor
+
+    def __repr__(self) -> str:
+        lines = [f"logits {tuple(self.logits.shape)}, labels {tuple(self.labels.shape)}"]
+        if self.logits.ndim == 2:
+            first = self.logits[:_FIRST].float().softmax(dim=1)
+            rows = np.array2string(first.numpy(), precision=4, suppress_small=True, threshold=10 * _FIRST, max_line_width=120)
+            sums = ", ".join(f"{total:.4f}" for total in first.sum(dim=1).tolist())
+            lines += [f"probabilities of the first {len(first)}:", rows, f"their sums: {sums}"]
+        return "\n".join([*lines, f"labels of the first {_FIRST}: {self.labels[:_FIRST].tolist()}"])
 
 
 def score(split: str, predictions: Predictions, loss_func: LossFunc) -> Score:
