@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.support.commands import Cli
+from tests.support.notebooks import ODD, pictures, said
 from tinyclsf.data import Images
 from tinyclsf.deployment import prediction
 from tinyclsf.deployment.prediction import predict_files
@@ -114,7 +116,7 @@ def test_pieces_and_batches_change_nothing(here: Path, monkeypatch: pytest.Monke
 def test_results_come_before_all_files_are_decoded(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [save(f"{at}.png", np.full((4, 4), at, np.uint8)) for at in range(4)]
     monkeypatch.setattr(prediction, "_PIECE_BYTES", 2 * 16)  # two pictures
-    found = predict_files(brightness(), files)
+    found = iter(predict_files(brightness(), files))
     assert [next(found).error, next(found).error] == [None, None]
     Path("2.png").unlink()
     assert [each.error for each in found] == ["no such file or directory", None]
@@ -231,3 +233,42 @@ def test_the_model_predicts_in_evaluation_mode(here: Path) -> None:
     file = save("white.png", np.full((4, 4), 255, np.uint8))
     assert probabilities(model, file).tolist() == [[0.5, 0.5]]
     assert not any(module.training for module in model.modules())
+
+
+def test_predictions_are_kept_and_can_be_counted_and_cut(here: Path) -> None:
+    found = predict_files(brightness(), [save(f"{at}.png", np.full((4, 4), at, np.uint8)) for at in range(5)])
+    assert len(found) == 5
+    assert [each.path for each in found[1:3]] == ["1.png", "2.png"]
+    last = found[-1]
+    Path("4.png").unlink()
+    assert found[4] is last
+    assert [each.error for each in found] == [None] * 5
+
+
+def test_predictions_show_themselves_though_the_files_are_gone(here: Path) -> None:
+    model = brightness()
+    model.classes = (ODD, "first")
+    save("a.png", np.array([[200, 0, 0, 0], *[[0] * 4] * 3], np.uint8))
+    save(f"{ODD.replace('/', '')}.png", np.full((4, 4), 255, np.uint8))
+    found = predict_files(model, ["a.png", f"{ODD.replace('/', '')}.png", "gone.png"])
+    odd, seen = "<b>&\"' $x_ \\x1b\\u202e", "<b>&\"' $x_ \ufffd\ufffd"
+    told = ["a.png: first, 95.0 %", f"{odd}.png: {odd}, 50.0 %", "gone.png: error: no such file or directory"]
+    assert repr(found).splitlines() == told
+    Path("a.png").unlink()
+    assert [lines for _, lines in pictures(found)] == [
+        ["first", "95.0 %", "a.png"],
+        [seen, "50.0 %", f"{seen}.png"],
+        ["error: no such file or directory", "gone.png"],
+    ]
+    assert [picture.ravel().tolist()[:2] for picture, _ in pictures(found)] == [[200, 0], [255, 255], []]
+
+
+def test_many_photographs_are_shown_small(here: Path) -> None:
+    save("photo.jpg", np.random.default_rng(0).integers(0, 256, (3000, 4000, 3), np.uint8))
+    found = predict_files(brightness((3, 224, 224)), ["photo.jpg"] * 3 + ["none.jpg"] * 9997)
+    assert repr(found).splitlines()[-1] == "and 9,994 more"
+    start = time.process_time()
+    assert len(pictures(found)) == 24
+    assert time.process_time() - start < 2
+    assert "10,000 pictures" in said(found)
+    assert "and 9,976 more" in said(found)

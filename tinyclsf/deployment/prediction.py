@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tinyclsf.errors import ConfigurationError, shape_as_text
+from tinyclsf.errors import ConfigurationError, printable, shape_as_text
 from tinyclsf.loop.evaluation import Tta, outputs, with_tta
 from tinyclsf.machine.arguments import check_type
 from tinyclsf.machine.devices import choose_device, choose_memory_format, place
 from tinyclsf.machine.storage import StrPath
+from tinyclsf.metrics import percent
 from tinyclsf.modules import Classifier
 from tinyclsf.pictures.decoding import decode_pictures
 from tinyclsf.pictures.folders import pictures_in
 from tinyclsf.progress.telling import within
 
+_SHOWN = 24  # in a notebook
 _PIECE_FILES, _PIECE_BYTES = 1024, 64 << 20  # the most that is decoded before the model sees it
 
 
@@ -32,11 +34,63 @@ class FilePrediction(NamedTuple):
     error: str | None
 
 
+class FilePredictions(Sequence[FilePrediction]):
+    """Predictions of picture files, each made when it is first asked for, and kept; `classes` are the model's.
+
+    A notebook shows the first ones, each with the square that the model saw.
+    """
+
+    def __init__(self, classes: Sequence[str], number: int, coming: Iterator[tuple[FilePrediction, NDArray[np.uint8]]]) -> None:
+        self.classes = tuple(classes)
+        self._number = number
+        self._coming = coming
+        self._made: list[FilePrediction] = []
+        self._seen: list[NDArray[np.uint8]] = []  # of the first ones, (c, h, w)
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __getitem__(self, at: Any) -> Any:
+        wanted = range(self._number)[at]
+        last = max(wanted, default=-1) if isinstance(wanted, range) else wanted
+        while len(self._made) <= last:
+            found, pixels = next(self._coming)
+            if len(self._made) < _SHOWN:
+                self._seen.append(pixels.copy())
+            self._made.append(found)
+        return [self._made[each] for each in wanted] if isinstance(wanted, range) else self._made[wanted]
+
+    def __repr__(self) -> str:
+        first = self[: _SHOWN // 4]
+        lines = [f"{printable(each.path)}: {', '.join(map(printable, self._told(each)))}" for each in first]
+        more = [f"and {self._number - len(first):,} more"] if self._number > len(first) else []
+        return "\n".join([*lines, *more]) or "no pictures"
+
+    def _repr_html_(self) -> str:
+        from tinyclsf.drawing.page import page, paragraph, pictures
+        from tinyclsf.drawing.samples import as_pictures
+
+        shown = []
+        for each, pixels in zip(self[:_SHOWN], self._seen, strict=False):
+            picture = None if each.probabilities is None else as_pictures(pixels[None])[0]
+            shown.append((picture, [*self._told(each), os.path.basename(each.path)]))
+        more = [paragraph(f"and {self._number - _SHOWN:,} more")] if self._number > _SHOWN else []
+        return page(f"{self._number:,} picture{'s' * (self._number != 1)}", pictures(shown), *more)
+
+    def _told(self, each: FilePrediction) -> list[str]:
+        """The most probable class and its probability, or why there is none."""
+        if each.probabilities is None:
+            return [f"error: {each.error}"]
+        best = int(each.probabilities.argmax())
+        return [self.classes[best], percent(float(each.probabilities[best]), 1)]
+
+
 def predict_files(
     model: Classifier, files: StrPath | Iterable[StrPath], *, device: str = "auto", batch_size: int = 64, tta: Tta = "none"
-) -> Iterator[FilePrediction]:
-    """Predict pictures of any size and format, one after the other, each prepared as `image-folder` prepares it for training.
+) -> FilePredictions:
+    """Predict pictures of any size and format, each prepared as `image-folder` prepares it for training.
 
+    They are predicted as they are asked for, some at a time, and kept.
     What cannot be read is one result with an error, and the others go on.
     - `model`: it is moved to the device and put in evaluation mode.
     - `files`: files and folders, or one of them; of a folder all pictures in it, by name.
@@ -55,7 +109,8 @@ def predict_files(
     chosen = choose_device(device)
     place(model.eval(), chosen, choose_memory_format("auto", model, chosen))
     paths, reasons = _find_pictures([files] if isinstance(files, (str, os.PathLike)) else files)
-    return _predictions(model, predictor, paths, reasons, size, channels, chosen, batch_size)
+    coming = _predictions(model, predictor, paths, reasons, size, channels, chosen, batch_size)
+    return FilePredictions(model.classes, len(paths), coming)
 
 
 def _find_pictures(files: Iterable[StrPath]) -> tuple[list[str], dict[int, str]]:
@@ -90,7 +145,8 @@ def _predictions(
     channels: int,
     device: torch.device,
     batch_size: int,
-) -> Iterator[FilePrediction]:
+) -> Iterator[tuple[FilePrediction, NDArray[np.uint8]]]:
+    """Each prediction with the pixels that the model saw, (c, h, w), which are gone with the next one."""
     piece = max(1, min(_PIECE_FILES, _PIECE_BYTES // (channels * size**2)))
     for start in range(0, len(paths), piece):
         files = paths[start : start + piece]
@@ -108,7 +164,7 @@ def _predictions(
         for row in rows[~probabilities[rows].isfinite().all(dim=1)].tolist():
             failed[row] = "the model's output for it is not a number"
         for row, path in enumerate(files):
-            yield FilePrediction(path, None if row in failed else probabilities[row], failed.get(row))
+            yield FilePrediction(path, None if row in failed else probabilities[row], failed.get(row)), pixels[row]
 
 
 def _as_stored(pixels: NDArray[np.uint8], rows: Tensor, white: float) -> Tensor:
