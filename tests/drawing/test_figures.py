@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import pickle
+import sys
+from types import ModuleType
 from typing import Any
 from xml.etree.ElementTree import fromstring
 
@@ -163,9 +165,16 @@ def test_charts_are_drawn_into_axes_that_are_given() -> None:
     assert str(error.value) == "there are 1 axes; wanted 3, for train loss, validation loss and validation accuracy"
 
 
-def test_a_notebook_shows_a_figure_in_its_own_colours() -> None:
+def test_a_notebook_shows_a_figure_in_its_own_colours_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
     figure = draw_curves({"<b>&": history(0.5)})
     assert figure._repr_html_() == as_svg(figure)
+    shown = ModuleType("IPython.display")
+    given: list[Any] = []
+    shown.display = lambda *args, **options: given.append((*args, options))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", shown)
+    figure._ipython_display_()  # type: ignore[attr-defined]
+    assert given == [({"text/html": as_svg(figure), "text/plain": "<Figure size 1020x290 with 3 Axes>"}, {"raw": True})]
     assert pickle.loads(pickle.dumps(figure))._repr_html_() == as_svg(figure)
 
 

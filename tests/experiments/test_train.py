@@ -86,7 +86,7 @@ def test_a_call_ends_where_the_command_ends(cli: Any) -> None:
         f"{100 * run.held_out.accuracy:.2f} % ({100 * run.held_out.interval[0]:.2f} to {100 * run.held_out.interval[1]:.2f})>"
     )
     accuracy = percent(run.held_out.accuracy)
-    assert words_of(run).startswith(f"called mnist-logistic on digits, done after epoch 2 test accuracy {accuracy}")
+    assert words_of(run).startswith(f"run called mnist-logistic on digits, done after epoch 2 test accuracy {accuracy}")
     assert "tinyclsf.assess(run.predictions, run.model.classes)" in words_of(run)
     assert charts(run) == 1
 

@@ -95,7 +95,17 @@ class Assessment(NamedTuple):
         names = [each.name for each in self.classes]
         shown = self.worst_classes or self.classes
         which = [paragraph(f"the {len(shown)} worst of {len(names):,} classes")] if self.worst_classes else []
-        rows = [[each.name, f"{each.images:,}", _recall(each), percent(each.precision), percent(each.f1)] for each in shown]
+        rows = [
+            [
+                each.name,
+                f"{each.images:,}",
+                percent(each.recall),
+                _ends(each.interval),
+                percent(each.precision),
+                percent(each.f1),
+            ]
+            for each in shown
+        ]
         few = len(names) <= _MOST_DRAWN
         confusion = as_html(self.plot_confusion()) if few else paragraph("plot_confusion() draws which were taken for which")
         worst, told = self.mistakes[:_PICTURES], []
@@ -106,7 +116,7 @@ class Assessment(NamedTuple):
             f"{self.images:,} images of {len(names):,} classes",
             table((), self._figures, names=2),
             *which,
-            table(("class", "images", "recall", "precision", "F1"), rows),
+            table(("class", "images", "recall", "95 % interval", "precision", "F1"), rows),
             confusion,
             paragraph(f"{len(self.mistakes):,} of {self.images:,} images are wrong{', the worst first' * bool(worst)}"),
             pictures(zip(self.pictures or [None] * len(worst), told, strict=True)),
@@ -177,8 +187,8 @@ def assess(
     )
 
 
-def _recall(found: ClassFigures) -> str:
-    return "-" if found.recall is None else measured(found.recall, found.interval)
+def _ends(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else " to ".join(map(percent, interval))
 
 
 def mistakes(predictions: Predictions, paths: Sequence[str] | None = None) -> list[Mistake]:

@@ -24,8 +24,8 @@ _STYLE = """
 .tinyclsf table { border-collapse: collapse; margin: .5em 0; font-size: .92em; font-variant-numeric: tabular-nums }
 .tinyclsf th, .tinyclsf td { padding: .15em .7em; text-align: right; color: inherit; vertical-align: top;
   border: 0; border-bottom: 1px solid color-mix(in srgb, currentColor 18%, transparent) }
-.tinyclsf .name { text-align: left; overflow-wrap: anywhere }
-.tinyclsf .pictures { display: flex; flex-wrap: wrap; gap: .8em; margin: .5em 0 }
+.tinyclsf .name { text-align: left !important; overflow-wrap: anywhere }
+.tinyclsf .pictures { display: flex; flex-wrap: wrap; gap: .8em; margin: .5em 0; max-width: 55em }
 .tinyclsf figure { margin: 0; width: 7em; overflow-wrap: anywhere; font-size: .85em; line-height: 1.3 }
 .tinyclsf img { display: block; width: 100%; margin: 0 }
 .tinyclsf .squares { image-rendering: pixelated }

@@ -15,6 +15,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -92,6 +93,8 @@ def new_figure(width: float, height: float, *, label: str, fitted: bool = False,
     else:
         figure = Figure(**settings)
     figure._repr_html_ = partial(as_html, figure)  # type: ignore[method-assign]
+    # IPython would add a PNG, of any size, as soon as pyplot was imported.
+    figure._ipython_display_ = partial(_display, figure)  # type: ignore[attr-defined]
     return figure
 
 
@@ -243,6 +246,11 @@ def show_windows() -> None:
 
     with look():
         pyplot.show()
+
+
+def _display(figure: Figure) -> None:
+    display = import_module("IPython.display").display  # which calls this, so it is there
+    display({"text/html": as_html(figure), "text/plain": repr(figure)}, raw=True)
 
 
 def _rendered(figure: Figure, form: str, **more: Any) -> bytes:

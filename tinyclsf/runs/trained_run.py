@@ -87,7 +87,7 @@ class TrainedRun:
             rows = [(f"{score.split} accuracy", measured(score.accuracy, score.interval))]
             pieces.append(table((), [*rows, (f"{score.split} loss", f"{score.loss:.4f}"), ("images", f"{score.images:,}")]))
         pieces += [as_html(self.history.plot())] if self.history else []
-        return page(run.name, *pieces, table(("go on with", ""), _WAYS_ON, names=2))
+        return page(f"run {run.name}", *pieces, table(("go on with", ""), _WAYS_ON, names=2))
 
     def setting(self, name: str, default: Any = None) -> Any:
         """The value of a setting that was in force, as `lr` or `batch_size`; the default where the run has none."""
