@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import pickle
 import time
+from pathlib import Path
 
+import torch
 from matplotlib.figure import Figure
+from torch import nn
+from torch.nn import functional as F
 
 from tests.support.notebooks import charts, rows_of_table, said
+from tests.support.runs import write_rows
+from tests.support.training import images
+from tinyclsf import TorchClassifier, Trainer, fit, get_data
 from tinyclsf.history import History
 from tinyclsf.metrics import Epoch
+from tinyclsf.runs.records import read_history
 
 ROWS = [Epoch(1, 2.0, 1.5, 0.5, 0.25), Epoch(2, 1.0, 0.75, 0.875, 0.25), Epoch(3, 0.5, 0.8, 0.75, 0.25)]
 
@@ -60,3 +68,20 @@ def test_it_is_drawn_into_axes_that_are_given() -> None:
     figure = Figure()
     assert History(ROWS).plot(figure.subplots(1, 3)) is figure
     assert [ax.get_title() for ax in History(ROWS).plot().axes] == ["train loss", "validation loss", "validation accuracy"]
+
+
+def test_all_that_trains_gives_one(tmp_path: Path) -> None:
+    data = images(8, 0, 4)
+    model = nn.Linear(4, 10)
+    opt = torch.optim.SGD(model.parameters(), lr=0.1)
+    loaders = get_data(data, data, 4)
+    histories = [fit(1, model, F.cross_entropy, opt, *loaders, on_epoch=lambda row: None)]
+    trainer = Trainer(model, F.cross_entropy, opt, device="cpu")
+    histories += [trainer.fit(1, *loaders), trainer.fit(2, *loaders, resume=trainer.state_dict())]
+    x, y = (tensor.numpy() for tensor in data.tensors)
+    classifier = TorchClassifier(epochs=1, device="cpu").fit(x, y)
+    histories += [classifier.history_, classifier.train(x, y, epochs=1), classifier.history_]
+    write_rows(tmp_path, *ROWS)
+    histories += [read_history(tmp_path), read_history(tmp_path / "none")]
+    assert {type(history) for history in histories} == {History}
+    assert [len(history) for history in histories] == [1, 1, 2, 1, 1, 2, 3, 0]
