@@ -110,7 +110,7 @@ def test_predictions_show_shapes_the_first_five_and_their_sums() -> None:
     assert repr(found).splitlines() == [
         "logits (7, 2), labels (7,)",
         "probabilities of the first 5:",
-        *("[[0.5 0.5]", " [1.  0. ]", " [0.5 0.5]", " [0.5 0.5]", " [0.5 0.5]]"),
+        *("[[0.5000 0.5000]", " [1.0000 0.0000]", *[" [0.5000 0.5000]"] * 2, " [0.5000 0.5000]]"),
         "their sums: 1.0000, 1.0000, 1.0000, 1.0000, 1.0000",
         "labels of the first 5: [0, 1, 1, 0, 1]",
     ]

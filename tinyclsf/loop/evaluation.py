@@ -39,7 +39,8 @@ class Predictions(NamedTuple):
         lines = [f"logits {tuple(self.logits.shape)}, labels {tuple(self.labels.shape)}"]
         if self.logits.ndim == 2:
             first = self.logits[:_FIRST].float().softmax(dim=1)
-            rows = np.array2string(first.numpy(), precision=4, suppress_small=True, threshold=10 * _FIRST, max_line_width=120)
+            four: Any = {"float": "{:.4f}".format}  # digits
+            rows = np.array2string(first.numpy(), formatter=four, threshold=10 * _FIRST, max_line_width=120)
             sums = ", ".join(f"{total:.4f}" for total in first.sum(dim=1).tolist())
             lines += [f"probabilities of the first {len(first)}:", rows, f"their sums: {sums}"]
         return "\n".join([*lines, f"labels of the first {_FIRST}: {self.labels[:_FIRST].tolist()}"])
