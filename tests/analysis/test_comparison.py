@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from tests.support.notebooks import ODD, charts, rows_of_table, said
 from tests.support.runs import write_run
-from tinyclsf.analysis.comparison import compare, differing
+from tinyclsf.analysis.comparison import compare
+from tinyclsf.analysis.differences import differing
 from tinyclsf.errors import ConfigurationError, ModelFileError
 from tinyclsf.history import History
 from tinyclsf.loop.evaluation import Predictions

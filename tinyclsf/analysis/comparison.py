@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from tinyclsf.analysis.by_class import ByClass, by_class, confusion_of
+from tinyclsf.analysis.differences import differing, setting_names
 from tinyclsf.analysis.significance import SIGNIFICANT, McNemar, holm, mcnemar, p_as_text
 from tinyclsf.errors import ConfigurationError, ModelFileError, join_names, printable
 from tinyclsf.history import History
@@ -31,8 +32,6 @@ from tinyclsf.runs.records import read_history
 ALL_PAIRS = 4  # runs of which each is tested against each; of more, the best one against the others
 
 _MOST_SETTINGS, _MOST_DRAWN = 8, 8  # settings, and runs and sentences, in a notebook
-_ABSENT = object()
-_PLACES = {group: at for at, group in enumerate(("model", "-m", "data", "-d", "", "callback", "-c", "version"))}
 _WHY = {"running": "is still being trained", "stopped": "was stopped", "failed": "failed"}
 
 
@@ -86,7 +85,11 @@ class Comparison(NamedTuple):
         names = self.differing[:_MOST_SETTINGS]
         left_out = [f"{len(self.differing) - len(names):,} more settings differ"] if len(self.differing) > len(names) else []
         settings = [[run.name, *(as_text(run.settings.get(name, "-")) for name in names)] for run in self.runs]
-        figures = [[run.name, run.state, f"{len(run.history):,}", _validated(run), _scored(run)] for run in self.runs]
+        validated = [percent(None if run.best is None else run.best.valid_accuracy) for run in self.runs]
+        figures = [
+            [run.name, run.state, f"{len(run.history):,}", best, _scored(run)]
+            for run, best in zip(self.runs, validated, strict=True)
+        ]
         curves = {run.name: run.history for run in self.runs[:_MOST_DRAWN] if run.history}
         return page(
             f"{len(self.runs):,} runs",
@@ -95,16 +98,6 @@ class Comparison(NamedTuple):
             *map(paragraph, (*left_out, *(pair.sentence for pair in self.pairs[:_MOST_DRAWN]), *self.notes)),
             as_html(draw_curves(curves)) if curves else "",
         )
-
-
-def differing(configs: Sequence[ConfigFile]) -> list[dict[str, Any]]:
-    """For each `config.json` the settings in which they differ, by the names that the command line gives them.
-
-    One that a config does not have is not in its dictionary. What tells no two settings apart is left out: names and times.
-    """
-    found = [_settings_of(config) for config in configs]
-    names = [name for name in _names(found) if any(each.get(name, _ABSENT) != found[0].get(name, _ABSENT) for each in found)]
-    return [{name: each[name] for name in names if name in each} for each in found]
 
 
 @naming_arguments
@@ -130,7 +123,7 @@ def compare(folders: Sequence[StrPath]) -> Comparison:
     scored = [_Scored(run, config, *_read_predictions(run)) for run, config in zip(runs, configs, strict=True)]
     pairs = tuple(_tested(_chosen_pairs(scored)))
     runs = tuple(each.run._replace(by_class=_by_class(each)) for each in scored)
-    return Comparison(runs, tuple(_names(each_settings)), pairs, tuple(_notes(scored, pairs, configs)))
+    return Comparison(runs, tuple(setting_names(each_settings)), pairs, tuple(_notes(scored, pairs, configs)))
 
 
 class _Scored(NamedTuple):
@@ -161,10 +154,6 @@ def _compared(folder: Path, name: str, config: ConfigFile, settings: dict[str, A
     )
 
 
-def _validated(run: ComparedRun) -> str:
-    return "-" if run.best is None else percent(run.best.valid_accuracy)
-
-
 def _scored(run: ComparedRun) -> str:
     if run.held_out is None:
         return "no score"
@@ -193,26 +182,6 @@ def _by_class(each: _Scored) -> ByClass | None:
     # Files that were put together by hand may tell of other classes.
     names = names if len(names) == number else [str(label) for label in range(number)]
     return by_class(confusion_of(each.predictions, number), names)
-
-
-def _settings_of(config: ConfigFile) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for what, flag, named in (("model", "-m", config.model), ("data", "-d", config.data)):
-        found[what] = None if named is None else named.name
-        found |= {} if named is None else {f"{flag} {name}": value for name, value in named.options.items()}
-    found |= {name.replace("_", "-"): value for name, (value, _) in config.in_force.items() if name != "run"}
-    for callback in config.callbacks:
-        found[f"callback {callback.name}"] = True
-        found |= {f"-c {callback.name}.{key}": value for key, value in callback.options.items()}
-    for named in (config.model, config.data):
-        found |= {} if named is None or named.package is None else {f"version of {named.package}": named.package_version}
-    found |= {f"version of {name}": version for name, version in config.versions._asdict().items()}
-    return {**found, "threads": config.threads}
-
-
-def _names(each_settings: Iterable[Mapping[str, Any]]) -> list[str]:
-    names = dict.fromkeys(name for settings in each_settings for name in settings)
-    return sorted(names, key=lambda name: _PLACES.get(name.split(" ")[0], _PLACES[""]))
 
 
 def _chosen_pairs(scored: Sequence[_Scored]) -> list[tuple[_Scored, _Scored]]:
