@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,17 @@ def test_pixels_are_given_as_the_data_set_stores_them(here: Path) -> None:
     assert torch.equal(as_uint8[0, 0], torch.from_numpy(pixels))
     assert torch.equal(as_float[0, 0], torch.from_numpy(pixels) / 255)
     assert torch.equal(as_pickled[0, 0], torch.from_numpy(pixels) / 256)  # as mnist.pkl.gz has it, to the bit
+
+
+def test_progress_is_shown_where_it_is_asked_for(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    files = [save(f"{at}.png", np.full((4, 4), 9 * at, np.uint8)) for at in range(3)]
+    for progress, shown in (
+        (None, ""),
+        (False, ""),
+        (True, "predicting pictures: 3 ...\npredicting pictures: 3 done in 0.0 s\n"),
+    ):
+        assert len(list(predict_files(brightness(), files, progress=progress))) == 3
+        assert re.sub(r"\d\.\d s", "0.0 s", capfd.readouterr().err) == shown
 
 
 def test_pieces_and_batches_change_nothing(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

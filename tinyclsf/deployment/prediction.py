@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from tinyclsf.metrics import percent
 from tinyclsf.modules import Classifier
 from tinyclsf.pictures.decoding import decode_pictures
 from tinyclsf.pictures.folders import pictures_in
+from tinyclsf.progress.display import Progress
 from tinyclsf.progress.telling import within
 
 _SHOWN = 24  # in a notebook
@@ -86,7 +88,13 @@ class FilePredictions(Sequence[FilePrediction]):
 
 
 def predict_files(
-    model: Classifier, files: StrPath | Iterable[StrPath], *, device: str = "auto", batch_size: int = 64, tta: Tta = "none"
+    model: Classifier,
+    files: StrPath | Iterable[StrPath],
+    *,
+    device: str = "auto",
+    batch_size: int = 64,
+    tta: Tta = "none",
+    progress: bool | Progress | None = None,
 ) -> FilePredictions:
     """Predict pictures of any size and format, each prepared as `image-folder` prepares it for training.
 
@@ -97,6 +105,7 @@ def predict_files(
     - `device`: "auto", "cpu", "cuda", "cuda:1" or "mps".
     - `batch_size`: pictures that the model sees at a time.
     - `tta`: "flip" for the mean probabilities of each picture and its mirror image.
+    - `progress`: shown in a notebook and on a terminal; True shows it anywhere, False nowhere.
     Raises: ConfigurationError if the model takes images that pictures cannot be made into, or there is no such device or tta.
     """
     check_type("model", model, Classifier, wanted="a Classifier, as load_model gives it")
@@ -109,7 +118,8 @@ def predict_files(
     chosen = choose_device(device)
     place(model.eval(), chosen, choose_memory_format("auto", model, chosen))
     paths, reasons = _find_pictures([files] if isinstance(files, (str, os.PathLike)) else files)
-    coming = _predictions(model, predictor, paths, reasons, size, channels, chosen, batch_size)
+    shown = nullcontext() if progress is None else Progress.of(progress)
+    coming = _predictions(model, predictor, paths, reasons, size, channels, chosen, batch_size, shown)
     return FilePredictions(model.classes, len(paths), coming)
 
 
@@ -145,6 +155,7 @@ def _predictions(
     channels: int,
     device: torch.device,
     batch_size: int,
+    shown: AbstractContextManager[Any],
 ) -> Iterator[tuple[FilePrediction, NDArray[np.uint8]]]:
     """Each prediction with the pixels that the model saw, (c, h, w), which are gone with the next one."""
     piece = max(1, min(_PIECE_FILES, _PIECE_BYTES // (channels * size**2)))
@@ -152,7 +163,7 @@ def _predictions(
         files = paths[start : start + piece]
         known = {row: reasons[start + row] for row in range(len(files)) if start + row in reasons}
         pixels = np.empty((len(files), channels, size, size), np.uint8)
-        with within("predicting pictures", start, len(paths)):
+        with shown, within("predicting pictures", start, len(paths)):
             # A folder or device is not opened: an empty name is no file's.
             names = ["" if row in known else path for row, path in enumerate(files)]
             failed = decode_pictures(names, size, channels, pixels, fit=model.fit).reasons | known

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from multiprocessing import parent_process
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine import launch
 from tinyclsf.metrics import Epoch, percent
-from tinyclsf.progress.telling import listening
+from tinyclsf.progress.telling import listen_by_default, listening
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -240,3 +240,11 @@ def on_terminal() -> bool:
         return False
     # A kernel says so itself, or tells the programs that it starts not to stop at the end of a page.
     return "JPY_PARENT_PID" not in os.environ and os.environ.get("GIT_PAGER") != "cat"
+
+
+@cache
+def _unasked() -> Progress:
+    return Progress()
+
+
+listen_by_default(lambda what, done, total: _unasked().work(what, done, total))

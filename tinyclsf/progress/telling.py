@@ -1,22 +1,27 @@
-"""Word of work that takes long, for whoever listens; where nobody does, a notebook or a terminal shows it."""
+"""Word of work that takes long, for whoever listens."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 Listener = Callable[[str, int, int], None]  # what is being done, how much of it, of how much
 
 _SILENT_SECONDS = 1.0
-_listener: Listener | None = None
+
+
+def _nobody(what: str, done: int, total: int) -> None:
+    pass
+
+
+_listener: Listener = _nobody
 
 
 def tell_progress(what: str, done: int, total: int) -> None:
     """Say how far some work has come; it is over where `done` is `total`."""
-    (_listener or _by_itself())(what, done, total)
+    _listener(what, done, total)
 
 
 @contextmanager
@@ -30,10 +35,17 @@ def listening(listener: Listener) -> Iterator[None]:
         _listener = before
 
 
+def listen_by_default(listener: Listener) -> None:
+    """Call a listener for all that is told where nobody else listens."""
+    global _listener
+    if _listener is _nobody:
+        _listener = listener
+
+
 @contextmanager
 def within(what: str, done: int, total: int) -> Iterator[None]:
     """Inside the block, what is told counts as work on something larger, of which so much was done before."""
-    outer = _listener or _by_itself()
+    outer = _listener
     with listening(lambda _, part, __: outer(what, done + part, total)):
         yield
 
@@ -46,10 +58,3 @@ def counted(batches: Iterable[Any], what: str, total: int) -> Iterator[Any]:
         done += len(xb)
         if time.monotonic() - start > _SILENT_SECONDS:
             tell_progress(what, done, total)
-
-
-@cache
-def _by_itself() -> Listener:
-    from tinyclsf.progress.display import Progress
-
-    return Progress().work
