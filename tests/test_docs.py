@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
+from nbconvert import HTMLExporter
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
@@ -58,8 +63,8 @@ def photos(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("\n".join(rows))
 
 
-def assert_runs_are_good() -> None:
-    for path in Path().glob("runs/*/state.json"):
+def assert_runs_are_good_in(folder: Path = Path()) -> None:
+    for path in folder.glob("runs/*/state.json"):
         accuracy = json.loads(path.read_text())["held_out"]["accuracy"]
         assert accuracy > (0.75 if path.parent.name in SHOWN_AS_BAD else 0.88), path
 
@@ -74,7 +79,7 @@ def test_the_commands_of_a_page_run_and_end_with_what_it_shows(page: Path, cli: 
         result = cli(*words[1:])
         assert result.code == 0
         out += result.out
-    assert_runs_are_good()
+    assert_runs_are_good_in()
     for quoted in re.findall(r'"([^"]*? images \d[^"]*)"', page.read_text()):
         assert " ".join(quoted.split()) in " ".join(out.split())
 
@@ -93,7 +98,25 @@ SNIPPETS = [
 def test_snippets_run(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     exec(compile(text, "snippet", "exec"), {"__name__": "snippet"})
-    assert_runs_are_good()
+    assert_runs_are_good_in()
+
+
+@pytest.mark.stress
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+@pytest.mark.usefixtures("photos")
+def test_a_page_runs_as_a_notebook(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    v4: Any = nbformat.v4
+    commands = [f"!{line}" for text in blocks(ROOT / page, "sh") for line in text.splitlines() if line.startswith("tinyclsf")]
+    book = v4.new_notebook(cells=[v4.new_code_cell(text) for text in (*commands, *blocks(ROOT / page, "python"))])
+    NotebookClient(book, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()  # a cell that fails raises
+    for cell in book.cells:
+        text = "".join(each.get("text", "") for each in cell.outputs)
+        assert "\x1b[?25l" not in text, cell.source  # no bar was drawn over and over
+        assert "<progress" not in str(cell.outputs), cell.source  # each output has its last state
+    assert_runs_are_good_in(tmp_path)
+    page_text, _ = HTMLExporter().from_notebook_node(book)
+    assert len(page_text) < 2_000_000
 
 
 def test_links_lead_somewhere() -> None:
