@@ -19,7 +19,7 @@ from tinyclsf.errors import (
     shape_as_text,
 )
 from tinyclsf.machine.storage import storing
-from tinyclsf.metrics import Epoch
+from tinyclsf.metrics import Epoch, best_of
 from tinyclsf.modules import Fit, Lambda, Preprocess
 from tinyclsf.pictures.decoding import Decoding, decode_pictures, processor_count
 from tinyclsf.pictures.folders import FolderContent, is_named_as_picture, pictures_in, read_folder
@@ -29,6 +29,7 @@ from tinyclsf.preparation import Preparation, prepared, stratified
 from tinyclsf.progress.telling import tell_progress
 from tinyclsf.recipes import recipe
 from tinyclsf.registry.scripted import ScriptReader, as_source, scripted
+from tinyclsf.runs.config_file import read_run_config
 from tinyclsf.runs.lines import LineEachEpoch
 from tinyclsf.runs.state_dicts import load_weights, read_state_dict
 from tinyclsf.trainer import Callback, Trainer
@@ -53,6 +54,7 @@ __all__ = [
     "Splits",
     "Trainer",
     "as_source",
+    "best_of",
     "decode_pictures",
     "did_you_mean",
     "is_named_as_picture",
@@ -67,6 +69,7 @@ __all__ = [
     "random_affine",
     "read_folder",
     "read_picture",
+    "read_run_config",
     "read_state_dict",
     "recipe",
     "scripted",

@@ -1,29 +1,32 @@
-"""Curves of a run for TensorBoard."""
+"""Curves and settings of a run for TensorBoard."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from tinyclsf.plugin import Callback, ConfigurationError, Epoch, Trainer, storing
+from tinyclsf.plugin import Callback, ConfigurationError, Epoch, Trainer, best_of, read_run_config, storing
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+_SETTINGS = ".settings"  # at the end of the name of a file
 _WRITE_EVERY = 100  # batches whose losses are fetched from the device at once
 
 
 def tensorboard(folder: Path, model_name: str) -> TensorBoard:
-    """Write curves to `tensorboard` in the run folder; `tensorboard --logdir runs` draws those of all runs.
+    """Write curves and settings to `tensorboard` in the run folder; `tensorboard --logdir runs` shows those of all runs.
 
     `<model>/Train_Loss` is of every training batch, `<model>/Test_Loss` and `<model>/Test_Accuracy` are the validation figures
-    of every epoch; all three are drawn over the batches of the whole run.
+    of every epoch, `hparam/loss` and `hparam/accuracy` those of the best epoch so far; all are drawn over the batches of the
+    whole run. The HPARAMS tab has the run's settings beside them.
     Raises: ConfigurationError if the package tensorboard is missing.
     """
-    return TensorBoard(folder / "tensorboard", model_name)
+    return TensorBoard(folder / "tensorboard", model_name, run=folder)
 
 
 tensorboard.watches = True  # type: ignore[attr-defined]
@@ -32,12 +35,15 @@ tensorboard.watches = True  # type: ignore[attr-defined]
 class TensorBoard(Callback):
     """Write curves for TensorBoard: `<model>/Train_Loss` a batch, `<model>/Test_Loss` and `<model>/Test_Accuracy` an epoch.
 
-    The two named Test are the validation figures: a test split is for the end. All are drawn over the batches of the whole
-    run, so that what a resumed run writes replaces what came after its checkpoint. No batch waits for the device.
-    Raises: ConfigurationError if the package tensorboard is missing; StorageError if a file cannot be written.
+    The two named Test are the validation figures: a test split is for the end. `hparam/loss` and `hparam/accuracy` are those
+    of the best epoch so far, under one name for all models. All are drawn over the batches of the whole run, so that what a
+    resumed run writes replaces what came after its checkpoint. No batch waits for the device.
+    run: the run folder whose settings are shown in the HPARAMS tab.
+    Raises: ConfigurationError if the package tensorboard is missing; StorageError if a file cannot be written; ModelFileError
+    if the run's settings cannot be read.
     """
 
-    def __init__(self, folder: Path, model_name: str) -> None:
+    def __init__(self, folder: Path, model_name: str, *, run: Path | None = None) -> None:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
@@ -46,6 +52,7 @@ class TensorBoard(Callback):
             ) from error
         self.folder = folder
         self.model_name = model_name
+        self.run = run
         self.batches = 0  # of the whole run
         self._loss: float | None = None  # of the last batch that was written
         self._losses: list[Tensor] = []  # of those since
@@ -63,13 +70,15 @@ class TensorBoard(Callback):
     def on_fit_start(self, trainer: Trainer) -> None:
         self._losses = []
         loss = self._loss if trainer.epoch > 0 else None  # of the batch that a resumed run goes on from
+        if self.run is not None:
+            self._write_settings(read_run_config(self.run).values)
         with storing(self.folder):
             self._writer = self._make_writer(str(self.folder), purge_step=None if loss is None else self.batches)
         if loss is not None:
             # What stands at that batch goes too, as its epoch's figures may be later than the checkpoint.
-            self._write("Train_Loss", [loss])
+            self._write(f"{self.model_name}/Train_Loss", [loss])
             if len(trainer.history) == trainer.epoch:
-                self._write_row(trainer.history[-1])
+                self._write_epoch(trainer.history)
 
     def on_batch_end(self, trainer: Trainer) -> None:
         self.batches += 1
@@ -79,7 +88,7 @@ class TensorBoard(Callback):
 
     def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
         self._write_losses()
-        self._write_row(row)
+        self._write_epoch(trainer.history)
 
     def on_fit_end(self, trainer: Trainer) -> None:
         self._write_losses()
@@ -88,21 +97,39 @@ class TensorBoard(Callback):
                 self._writer.close()
             self._writer = None
 
+    def _write_settings(self, settings: dict[str, float | str]) -> None:
+        """Write what the HPARAMS tab shows of a run, in a file of its own, as TensorBoard keeps to the first that it reads."""
+        from torch.utils.tensorboard.summary import hparams
+
+        # Without the list of columns that add_hparams writes too: TensorBoard would take that of one run for all of them.
+        _, started, _ = hparams(settings, {})  # type: ignore[no-untyped-call]
+        with storing(self.folder):
+            for before in self.folder.glob(f"*{_SETTINGS}"):
+                before.unlink()
+            with self._make_writer(str(self.folder), filename_suffix=_SETTINGS) as writer:
+                writer.file_writer.add_summary(started)
+
     def _write_losses(self) -> None:
         if self._losses:
             losses = torch.stack(self._losses).tolist()
-            self._write("Train_Loss", losses)
+            self._write(f"{self.model_name}/Train_Loss", losses)
             self._loss, self._losses = losses[-1], []
 
-    def _write_row(self, row: Epoch) -> None:
-        self._write("Test_Loss", [row.valid_loss])
-        if row.valid_accuracy is not None:
-            self._write("Test_Accuracy", [row.valid_accuracy])
+    def _write_epoch(self, history: Sequence[Epoch]) -> None:
+        best = best_of(history)
+        assert best is not None, "an epoch has ended"
+        for row, loss, accuracy in (
+            (history[-1], f"{self.model_name}/Test_Loss", f"{self.model_name}/Test_Accuracy"),
+            (best, "hparam/loss", "hparam/accuracy"),
+        ):
+            self._write(loss, [row.valid_loss])
+            if row.valid_accuracy is not None:
+                self._write(accuracy, [row.valid_accuracy])
 
     def _write(self, name: str, values: list[float]) -> None:
         """Add points to a curve, the last of them at the present batch, and flush them to the file."""
         assert self._writer is not None, "figures come after on_fit_start"
         with storing(self.folder):
             for batch, value in enumerate(values, start=self.batches - len(values) + 1):
-                self._writer.add_scalar(f"{self.model_name}/{name}", value, batch)
+                self._writer.add_scalar(name, value, batch)
             self._writer.flush()

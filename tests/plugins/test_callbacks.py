@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import copy
 import csv
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from tests.support.commands import Cli
 from tinyclsf.errors import ConfigurationError, StorageError
 from tinyclsf.metrics import Epoch
 from tinyclsf.runs.keeping import history_lines
@@ -182,7 +184,10 @@ def wanted(losses: list[float], history: list[Epoch], batches: int) -> dict[str,
     def single(value: float) -> float:
         return torch.tensor(value, dtype=torch.float32).item()
 
+    best = [max(history[: row.epoch], key=lambda row: (row.valid_accuracy, -row.valid_loss)) for row in history]
     return {
+        "hparam/loss": [(at * batches, single(row.valid_loss)) for at, row in enumerate(best, start=1)],
+        "hparam/accuracy": [(at * batches, single(row.valid_accuracy or 0.0)) for at, row in enumerate(best, start=1)],
         "net/Train_Loss": [(batch, single(loss)) for batch, loss in enumerate(losses, start=1)],
         "net/Test_Loss": [(row.epoch * batches, single(row.valid_loss)) for row in history],
         "net/Test_Accuracy": [(row.epoch * batches, single(row.valid_accuracy or 0.0)) for row in history],
@@ -205,7 +210,7 @@ def test_tensorboard_reads_every_batch_and_every_epoch(curves: Curves, batches: 
 
 def test_without_labels_there_is_no_curve_of_accuracy(curves: Curves, tmp_path: Path) -> None:
     fit(trainer_with(TensorBoard(tmp_path, "net")), 1, labels=False)
-    assert set(curves(tmp_path)) == {"net/Train_Loss", "net/Test_Loss"}
+    assert set(curves(tmp_path)) == {"net/Train_Loss", "net/Test_Loss", "hparam/loss"}
 
 
 @pytest.mark.parametrize("at", [5, 12, -1, 17], ids=["first epoch", "its last batch", "its end", "second epoch"])
@@ -219,6 +224,41 @@ def test_a_resumed_run_has_the_curves_of_one_that_was_not_stopped(curves: Curves
     age(tmp_path)
     fit(trainer_with(TensorBoard(tmp_path, "net")), 3, resume=remember.state)
     assert curves(tmp_path) == wanted(whole.losses, history, 12)
+
+
+def test_the_best_epoch_so_far_is_what_runs_are_compared_by(curves: Curves, tmp_path: Path) -> None:
+    board, trainer = TensorBoard(tmp_path, "net"), trainer_with()
+    board.on_fit_start(trainer)
+    for epoch, (loss, accuracy) in enumerate([(1.0, 0.5), (0.5, 0.75), (2.0, 0.25)], start=1):
+        board.batches = epoch
+        trainer.history.append(Epoch(epoch, loss, loss, accuracy, 1.0))
+        board.on_epoch_end(trainer, trainer.history[-1])
+    board.on_fit_end(trainer)
+    found = curves(tmp_path)
+    assert found["hparam/accuracy"] == [(1, 0.5), (2, 0.75), (3, 0.75)]
+    assert found["hparam/loss"] == [(1, 1.0), (2, 0.5), (3, 0.5)]
+    assert found["net/Test_Accuracy"][-1] == (3, 0.25)
+
+
+def test_tensorboard_shows_the_settings_of_a_run_once_also_after_a_resume(cli: Cli) -> None:
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_multiplexer", reason="tensorboard is not here")
+    plugin = importlib.import_module("tensorboard.plugins.hparams.metadata")
+    fit = ("fit", "lenet", "--epochs", "1", "-d", "train_size=100", "-m", "softmax=true", "--callback", "tensorboard")
+    assert cli(*fit, "--run", "first", "--progress", "none").code == 0
+    age(Path("runs/first/tensorboard"))
+    assert cli("fit", "--resume", "first", "--epochs", "2", "--progress", "none").code == 0
+    events = reader.EventMultiplexer().AddRunsFromDirectory("runs").Reload()
+    assert set(events.Runs()) == {"first/tensorboard"}
+    found = events.GetAccumulator("first/tensorboard").PluginTagToContent("hparams")
+    # No list of columns: TensorBoard would take that of one run for all.
+    assert set(found) == {plugin.SESSION_START_INFO_TAG}
+    hparams = plugin.parse_session_start_info_plugin_data(found[plugin.SESSION_START_INFO_TAG]).hparams
+    numbers = {name: hparams[name].number_value for name in ("epochs", "lr", "batch-size", "data train-size")}
+    assert numbers == {"epochs": 2, "lr": 0.01, "batch-size": 50, "data train-size": 100}
+    texts = {name: hparams[name].string_value for name in ("model", "data", "optimizer", "model softmax")}
+    assert texts == {"model": "lenet", "data": "digits", "optimizer": "adam", "model softmax": "true"}
+    assert not {"run", "clip-norm"} & set(hparams)  # its place, and what was not asked for
+    assert [each.step for each in events.Scalars("first/tensorboard", "hparam/accuracy")] == [2, 4]
 
 
 def test_losses_are_on_the_disk_after_a_hundred_batches_and_before_a_checkpoint(curves: Curves, tmp_path: Path) -> None:

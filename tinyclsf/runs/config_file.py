@@ -75,6 +75,19 @@ class ConfigFile:
         """Every setting with its source, those that the run settled by itself too."""
         return {name: Setting(value, self.sources.get(name, "")) for name, value in (self.settings | self.found_out).items()}
 
+    @property
+    def values(self) -> dict[str, float | str]:
+        """Model and data, their options and every setting that was chosen, by the names of `rows`: numbers, else texts."""
+        found: dict[str, Any] = dict(self.settings)
+        for kind, plugin in (("model", self.model), ("data", self.data)):
+            if plugin is not None:
+                found |= {kind: plugin.name, **{f"{kind} {name}": value for name, value in plugin.options.items()}}
+        return {
+            name.replace("_", "-"): value if type(value) in (int, float) else as_text(value)
+            for name, value in found.items()
+            if value is not None
+        }
+
     def rows(self) -> list[tuple[str, str, str]]:
         """Every plugin, option and setting: its name, its value and where that came from."""
         plugins = [("data", self.data), ("model", self.model), *(("callback", each) for each in self.callbacks)]
