@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tinyclsf import Classifier, Preprocess, load_model, save_model
-from tinyclsf.errors import ModelFileError, PluginError
+from tinyclsf.errors import ModelFileError, PluginError, StorageError
 from tinyclsf.registry.plugins import find, load
 from tinyclsf.runs.models import read_weights, save_weights, weights_epoch
 
@@ -57,6 +57,15 @@ def refusal(folder: Path, network: nn.Module | None = None) -> str:
         load_model(folder, network)
     assert error.value.exit_code == 4
     return str(error.value).replace(str(folder), "FOLDER")
+
+
+def test_the_folder_is_made_unless_a_file_is_in_its_way(tmp_path: Path) -> None:
+    save_model(classifier(), tmp_path / "new" / "model")
+    assert load_model(tmp_path / "new" / "model", network()).classes == CLASSES
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError) as error:
+        save_model(classifier(), tmp_path / "file")
+    assert str(error.value) == f"cannot write {tmp_path / 'file'}: File exists; what was there before is unchanged"
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["plugin", "network"])

@@ -15,7 +15,7 @@ from torch import Tensor, contiguous_format, nn
 from tinyclsf.errors import ConfigurationError, ModelFileError, shape_as_text
 from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.machine.json_text import is_number, is_whole
-from tinyclsf.machine.storage import StrPath, write_json, write_whole
+from tinyclsf.machine.storage import StrPath, storing, write_json, write_whole
 from tinyclsf.modules import Classifier, Fit, Preprocess
 from tinyclsf.registry.options import REQUIRED, read_options
 from tinyclsf.registry.plugins import blamed_on, check_result, find, load
@@ -41,6 +41,7 @@ class Card(NamedTuple):
 def save_model(model: Classifier, folder: StrPath, *, plugin: Mapping[str, Any] | None = None) -> None:
     """Save a classifier: `model.json` says what it is, `model.safetensors` holds the weights and the scaling.
 
+    The folder is made where it is not there.
     `plugin` holds the `name` and `options` of the model plugin that built the network; without it `load_model` has to be
     handed a network.
     Raises: StorageError if a file cannot be written; files that were there stay whole.
@@ -48,6 +49,8 @@ def save_model(model: Classifier, folder: StrPath, *, plugin: Mapping[str, Any] 
     check_type("model", model, Classifier, wanted="a Classifier")
     check_type("plugin", plugin, Mapping, type(None), wanted="a dictionary with name and options")
     path = as_path("folder", folder)
+    with storing(path):
+        path.mkdir(parents=True, exist_ok=True)
     save_card(model, path, plugin=plugin)
     save_weights(model, path / WEIGHTS)
 
