@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["auto", "bar", "plain", "none"]
 _HEADS = ("epoch", "train loss", "valid loss", "valid accuracy", "seconds")
-_REFRESH_SECONDS = 0.1
+_REFRESH_SECONDS = 0.2
 
 
 class Screen(Protocol):
@@ -149,11 +149,13 @@ class Progress:
     def on_batch_end(self, trainer: Any) -> None:
         """Redraw the bar, now and then, and show the loss of the last `every` batches."""
         if self.every is not None:
-            self._losses = [trainer.loss] if trainer.batch == 1 else [*self._losses, trainer.loss]
+            if trainer.batch == 1:
+                self._losses.clear()  # what an epoch's end left over
+            self._losses.append(trainer.loss)
             if trainer.batch % self.every == 0:
-                mean = sum(loss.item() for loss in self._losses) / len(self._losses)
+                mean = float(sum(self._losses)) / len(self._losses)
                 self.line(f"epoch {trainer.epoch}, batch {trainer.batch:,}: loss {mean:.4f}")
-                self._losses = []
+                self._losses.clear()
         if self._is_time():
             self._draw(trainer)
 
