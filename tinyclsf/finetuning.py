@@ -18,10 +18,10 @@ def head_of(network: nn.Module) -> str:
     """
     linear = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
     name = getattr(network, "head_name", linear[-1] if linear else None)
-    kind = type(network).__name__
     if not isinstance(name, str) or name not in dict(network.named_modules()):
         raise ConfigurationError(
-            f"network {kind} has no linear layer that could be its head; leave out what tells head and backbone apart, "
+            f"network {type(network).__name__} has no linear layer that could be its head; "
+            "leave out what tells head and backbone apart, "
             "or have the network name its head in an attribute head_name"
         )
     own = _identities(network.get_submodule(name))
@@ -29,7 +29,8 @@ def head_of(network: nn.Module) -> str:
         name = name.rpartition(".")[0]
     if _identities(network) == own:
         raise ConfigurationError(
-            f"network {kind} has no backbone: its head is all that it has; leave out --freeze and --backbone-lr"
+            f"network {type(network).__name__} has no backbone: its head is all that it has; "
+            "leave out --freeze and --backbone-lr"
         )
     return name
 

@@ -47,6 +47,10 @@ RUNS: dict[str, tuple[str, ...]] = {
         *("linear", *DIGITS, "--schedule", "exponential", "-d", "normalize=half", "--precision", "bfloat16"),
         *("--class-weights", "balanced"),
     ),
+    "fine-tuned": (
+        *("lenet", "-d", "train_size=640", "--epochs", "4", "--freeze", "backbone", "--unfreeze-after", "1"),
+        *("--backbone-lr", "0.5", "--decayed", "weights", "--optimizer", "adamw", "--weight-decay", "0.1", "--augment", "crop"),
+    ),
     "resnet": ("torchvision", "--data", "digits", "-d", "train_size=64", "--epochs", "1"),
     "last-of-one": ("torch-clsf", "-d", "train_size=129", "--epochs", "1", "--batch-size", "64"),  # its trial draws nothing
     "single-step": ("mnist-cnn", "-d", "train_size=64", "--epochs", "1"),  # of a one-cycle schedule
@@ -177,6 +181,17 @@ def test_a_run_from_before_averages_were_warmed_up_is_written_as_it_was(runs: Pa
     del config["settings"]["ema_warmup"]
     (folder / "config.json").write_text(json.dumps(config))
     assert "AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))" in write_script(folder).text
+
+
+def test_a_frozen_backbone_that_was_computed_once_is_told(runs: Path, changed: Callable[..., Path]) -> None:
+    assert "agree only about" not in (runs / "fine-tuned.py").read_text()
+    folder = changed("fine-tuned")
+    config = json.loads((folder / "config.json").read_text())
+    for name, value in (("unfreeze_after", None), ("augment", "none")):
+        config["settings"][name]["value"] = value
+    (folder / "config.json").write_text(json.dumps(config))
+    wanted = "the run computed its frozen backbone once, the script in every epoch, so figures will agree only about"
+    assert wanted in write_script(folder).notes
 
 
 def test_patience_ended_the_run_that_has_it(runs: Path) -> None:

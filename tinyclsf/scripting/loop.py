@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tinyclsf.finetuning import freeze_backbone, parameter_groups, put_in_training
 from tinyclsf.machine.templates import load_template
 from tinyclsf.metrics import NO_TEST_SPLIT
 from tinyclsf.recipes import AUGMENTATIONS, MIXTURES, STEPPED_BY_EPOCH, balanced_weights, mse, optimizers, parse_augment
@@ -28,10 +29,13 @@ def loop_sources(
     changes = [AUGMENTATIONS[name](min(image_shape[1:])) for name in augments if name in AUGMENTATIONS]
     mixtures = [MIXTURES[name] for name in augments if name in MIXTURES]
     weighs = settings.get("class_weights", "none") == "balanced"
-    by_epoch = schedule in STEPPED_BY_EPOCH
+    freezes, by_epoch = settings.get("freeze", "none") == "backbone", schedule in STEPPED_BY_EPOCH
     text = load_template(Path(__file__).with_name("loop.py.jinja")).render(
         settings,
         weighs=weighs,
+        freezes=freezes,
+        grouped=_has_groups(settings),
+        unfreeze_after=settings.get("unfreeze_after"),
         num_classes=num_classes,
         label_smoothing=settings.get("label_smoothing"),  # which not every loss has
         moves=settings["device"].partition(":")[0] != "cpu",
@@ -49,7 +53,9 @@ def loop_sources(
         seeds=seeds,
     )
     losses = [mse] if settings["loss"] == "mse" else [balanced_weights] if weighs else []
-    taken = sources_of(*losses, *(change.func for change in changes))
+    tuning: list[Callable[..., Any]] = [freeze_backbone, put_in_training] if freezes else []
+    tuning += [parameter_groups] if _has_groups(settings) else []
+    taken = sources_of(*losses, *tuning, *(change.func for change in changes))
     written, _ = sources_in(text)
     constants = [code for name, code in written.definitions.items() if name.isupper()]
     functions = {name: code for name, code in written.definitions.items() if not name.isupper()}
@@ -61,7 +67,12 @@ def _optimizer_call(settings: Mapping[str, Any]) -> str:
     parameters = inspect.signature(cls).parameters
     given = {name: settings[name] for name in ("momentum", "weight_decay") if name in settings and name in parameters}
     others = {name: value for name, value in given.items() if value != parameters[name].default}
-    return _call(f"torch.optim.{cls.__name__}", "model.parameters(), lr=LEARNING_RATE", others)
+    trained = "groups" if _has_groups(settings) else "model.parameters()"
+    return _call(f"torch.optim.{cls.__name__}", f"{trained}, lr=LEARNING_RATE", others)
+
+
+def _has_groups(settings: Mapping[str, Any]) -> bool:
+    return (settings.get("backbone_lr", 1), settings.get("decayed", "all")) != (1, "all")
 
 
 def _call(function: str, first: str, options: Mapping[str, Any]) -> str:

@@ -93,6 +93,11 @@ class _Writer:
             )
         if self.settings["compile"]:
             self.notes.append("the run's model was compiled and the script's is not, so figures will agree only about")
+        changes = self.settings["augment"] != "none" or self.settings.get("unfreeze_after") is not None
+        if self.settings.get("freeze", "none") != "none" and not changes:
+            self.notes.append(
+                "the run computed its frozen backbone once, the script in every epoch, so figures will agree only about"
+            )
         done, epochs = len(self.run.history), self.settings["epochs"]
         if done < epochs and self.settings["patience"] is None:
             self.notes.append(f"the run was stopped after {done} of {epochs} epochs; the script trains all of them")
@@ -242,12 +247,6 @@ def _settings_of(run: TrainedRun) -> dict[str, Any]:
 def _check_possible(settings: dict[str, Any]) -> None:
     if settings.get("processes", 1) > 1:
         raise ConfigurationError("the run was trained by several processes, which a plain script cannot repeat")
-    if (
-        settings.get("freeze", "none") != "none"
-        or settings.get("backbone_lr", 1) != 1
-        or settings.get("decayed", "all") != "all"
-    ):
-        raise ConfigurationError("the run trained parts of its network in different ways, which the script cannot do yet")
     if settings["precision"] == "float16":
         raise ConfigurationError(
             "the run was trained in float16, with losses scaled as it went; a plain script cannot repeat that"
