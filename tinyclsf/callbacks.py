@@ -1,4 +1,4 @@
-"""Callbacks that steer training: when it ends, which learning rate an epoch has, and when what is frozen is trained too."""
+"""Callbacks that change training: early stopping, a learning-rate schedule by epochs, and unfreezing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinyclsf.trainer import Callback, Trainer
 
 
 class EarlyStopping(Callback):
-    """End training once some epochs in a row were no better than the best, which is chosen as by `BestModel`.
+    """Stop training after some epochs in a row without a new best epoch, as `BestModel` defines it.
 
     patience: how many epochs.
     Raises: ConfigurationError if patience is below 1.
@@ -39,7 +39,7 @@ class EarlyStopping(Callback):
 
 
 class EpochSchedule(Callback):
-    """Step a learning-rate schedule after every epoch, a `ReduceLROnPlateau` by the validation loss."""
+    """Step a learning-rate schedule after every epoch; `ReduceLROnPlateau` gets the validation loss."""
 
     def __init__(self, schedule: LRScheduler) -> None:
         self.schedule = schedule
@@ -58,7 +58,7 @@ class EpochSchedule(Callback):
 
 
 class Unfreeze(Callback):
-    """Train frozen parameters too, after some epochs without them.
+    """Unfreeze parameters after some epochs.
 
     parameters: those that are frozen until then.
     after: how many epochs.

@@ -22,10 +22,10 @@ _SHOWN = 16  # images in a notebook
 
 
 class Images(TensorDataset):
-    """Images and their labels as two tensors in memory; `paths` are the files that the images came from, where they did.
+    """Images and their labels as two tensors in memory; `paths` are the files of the images, if they came from files.
 
     Shapes: x (n, c, h, w) uint8 or float32; y (n,) int64.
-    Raises: DataError if the shapes, types or lengths are others.
+    Raises: DataError if shapes, types or lengths are wrong.
     """
 
     @naming_arguments
@@ -54,12 +54,13 @@ class Images(TensorDataset):
 
 @dataclass(frozen=True)
 class Splits:
-    """What a dataset plugin gives: the splits of a data set and what a model needs to know of it.
+    """What a dataset plugin returns: the splits of a data set and what a model needs to know about it.
 
-    Shapes: each split yields x (c, h, w) = image_shape and y in 0..len(classes)-1; `preprocess` turns a batch of x as stored
-    into float32 (n, c, h, w). A split whose images are files may have their `paths`, in its order; one that is read image by
-    image its `labels`, a list of whole numbers. `fit` is how pictures became squares, `left_out` why files are in no split.
-    Units: `white` is what white is stored as: 255 for uint8.
+    Shapes: each split yields x (c, h, w) = image_shape and y in 0..len(classes)-1; `preprocess` turns a batch of stored x
+    into float32 (n, c, h, w). A split of image files may have their `paths`, in its order; a split that reads one image at a
+    time may have `labels`, a list of whole numbers. `fit` says how pictures were made square, `left_out` why files are in no
+    split.
+    Units: `white` is the stored value of a white pixel: 255 for uint8.
     Raises: DataError if a split is empty, differs from image_shape, or has a label without a class.
     """
 
@@ -75,13 +76,13 @@ class Splits:
 
     @property
     def by_name(self) -> dict[str, Dataset[Any]]:
-        """The splits that there are: train, valid, and test unless it is None."""
+        """The splits by name: train, valid, and test unless it is None."""
         given = {"train": self.train, "valid": self.valid, "test": self.test}
         return {name: dataset for name, dataset in given.items() if dataset is not None}
 
     @property
     def held_out(self) -> tuple[str, Dataset[Any]]:
-        """The split that a trained model is scored on, with its name: test, and where there is none valid."""
+        """The name and data of the split that scores a trained model: test, or valid if there is no test split."""
         return ("valid", self.valid) if self.test is None else ("test", self.test)
 
     def __repr__(self) -> str:

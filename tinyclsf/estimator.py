@@ -1,4 +1,4 @@
-"""`TorchClassifier`: the Trainer on NumPy arrays, as a scikit-learn classifier and as the class of a course note."""
+"""`TorchClassifier`: a scikit-learn classifier that trains on NumPy arrays, with the methods of a course note."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ from tinyclsf.training import get_data, loss_batch
 
 
 class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A network with scikit-learn's `fit`, `predict` and `score`, and with the `train`, `train_batch` and `evaluate` of a note.
+    """A scikit-learn classifier with a network inside, and with the `train`, `train_batch` and `evaluate` of a course note.
 
-    model: is copied, never changed. It reads uint8 images as 0..1 and other numbers as they are; its output i stands for label
-        i where all labels are such whole numbers, else for the i-th label in sorted order. Without one a small network is built
-        for the shape of x, which scales numbers other than uint8 by the mean and deviation of each feature, or channel, over
-        the training rows.
-    batch_size: how many rows a step takes.
-    val_ratio: the share of the rows, the same of every class, that is kept from training and gives the valid figures of
-        `history_`. Where that comes to no row, `valid_rows_` is empty and they are those of the training rows.
-    epochs: how often `fit` trains on all rows.
+    model: a network; it is copied, never changed. It gets uint8 images scaled to 0..1 and other numbers unchanged. Output i
+        stands for label i if all labels are whole numbers below the number of outputs, else for the i-th label in sorted
+        order. Without a model, a small network is built for the shape of x; it scales numbers other than uint8 by the mean and
+        standard deviation of each feature, or channel, over the training rows.
+    batch_size: rows per step.
+    val_ratio: the share of the rows, the same in every class, to validate on instead of training on them; `history_` has their
+        valid figures. If that rounds to no row, `valid_rows_` is empty and training rows are used for these figures.
+    epochs: how often `fit` goes through the training rows.
     lr: the learning rate.
-    optimizer: the name of one in `torch.optim`.
+    optimizer: the name of an optimizer in `torch.optim`.
     device: "auto" takes CUDA, then MPS, then the CPU.
-    random_state: decides split, first weights, order and dropout; no global generator of PyTorch is touched.
-    progress: shown in a notebook and on a terminal where nothing is said; True shows it anywhere, False nowhere.
-    Fitted: `model_` (takes images, and features as images of one pixel), `classes_`, `history_` (an `Epoch` each), `n_iter_`
-    (their number), `valid_rows_` (which rows of the last x were kept from training), `n_features_in_` (numbers in a row of x).
+    random_state: decides split, initial weights, order and dropout; global generators of PyTorch are not touched.
+    progress: by default shown in a notebook and on a terminal; True shows it everywhere, False nowhere.
+    Fitted: `model_` (takes images, and features as images of one pixel), `classes_`, `history_` (one `Epoch` each), `n_iter_`
+    (number of epochs), `valid_rows_` (the rows of the last x used for validation), `n_features_in_` (numbers in a row of x).
     Shapes: x (n, features), (n, h, w) or (n, c, h, w); y (n,) labels of any kind.
     """
 
@@ -77,29 +77,29 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.progress = progress
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> TorchClassifier:  # noqa: N803
-        """Train anew for `epochs` epochs.
+        """Train for `epochs` epochs, from new weights.
 
-        Raises: ValueError if X or y cannot be learnt from; ConfigurationError if a setting or the model does not fit;
+        Raises: ValueError if X or y is not valid; ConfigurationError if a setting or the model does not fit;
         TrainingError if a loss is not a finite number.
         """
         self._train(*self._begin(X, y, self.val_ratio), self.epochs)
         return self
 
     def train(self, x: ArrayLike, y: ArrayLike, epochs: int) -> History:
-        """Train for some epochs from the present weights, if there are any, and return a row for each.
+        """Train for some epochs from the current weights, if there are any, and return one row per epoch.
 
-        Optimizer and random numbers go on as well: two calls with the same x and y keep the same rows from training, and end
-        where one call of as many epochs would. A changed `lr` or `optimizer` is for the next `fit`.
-        Raises: what `fit` does; ValueError if x or y does not fit what was learnt before.
+        Optimizer and random numbers continue too: two calls with the same x and y validate on the same rows, and end like one
+        call with as many epochs. A changed `lr` or `optimizer` applies to the next `fit`.
+        Raises: the errors of `fit`; ValueError if x or y does not fit the earlier data.
         """
         data = self._go_on(x, y) if hasattr(self, "model_") else self._begin(x, y, self.val_ratio)
         return self._train(*data, epochs)
 
     def train_batch(self, x: ArrayLike, y: ArrayLike) -> float:
-        """Make one optimizer step on a batch, and return the batch's loss before it.
+        """Make one optimizer step on a batch, and return the loss before the step.
 
-        A first call, before any training, takes this batch for all that there is to know about labels and scale.
-        Raises: what `train` does.
+        Before any training, labels and scaling are taken from this batch alone.
+        Raises: the errors of `train`.
         """
         data = self._go_on(x, y) if hasattr(self, "model_") else self._begin(x, y, 0.0)
         trainer = self._trainer()
@@ -110,9 +110,9 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return loss
 
     def evaluate(self, x: ArrayLike, y_true: ArrayLike, verbose: bool = True) -> tuple[float, float]:
-        """The accuracy, 0..1, and the mean cross-entropy over some rows.
+        """Return the accuracy, 0..1, and the mean cross-entropy over some rows.
 
-        `verbose` prints both, below shapes and the probabilities of the first five rows; labels are places in `classes_`.
+        `verbose` prints both, below shapes and the probabilities of the first five rows; labels are positions in `classes_`.
 
         Raises: NotFittedError before any training; ValueError if x or y_true does not fit it.
         """
@@ -138,7 +138,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """The most probable label of each row, (n,).
 
-        Raises: what `predict_proba` does.
+        Raises: the errors of `predict_proba`.
         """
         best = self.predict_proba(X).argmax(axis=1)
         labels: NDArray[Any] = self.classes_[best]

@@ -1,4 +1,4 @@
-"""The history of a training: a row of figures for each epoch, that shows itself."""
+"""The history of a training run: one row of figures per epoch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _LAST = 10  # epochs that a notebook lists
 
 
 class History(list[Epoch]):
-    """A list of epochs; in a notebook it is a table and curves."""
+    """A list of epochs; a notebook shows it as a table and curves."""
 
     def plot(self, axes: Any = None) -> Figure:
         """Draw the losses and the validation accuracy by epoch, as `draw_curves` does, and return the figure.
 
-        axes: as many as there are plots, to draw into; without them a new figure.
-        Raises: ConfigurationError if the axes are not as many.
+        axes: one per plot, to draw into; without them a new figure.
+        Raises: ConfigurationError if the number of axes is wrong.
         """
         from tinyclsf.drawing.figures import draw_curves
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Epoch(NamedTuple):
     """One row of a training history; epochs count from 1.
 
-    `train_loss` is the mean over the epoch's samples as the model trained, so the model that it measures kept changing;
-    `valid_loss` and `valid_accuracy` (0..1, or None where the targets are not class labels) belong to the epoch's end.
+    `train_loss` is the mean over the epoch's samples, measured while the weights change; `valid_loss` and `valid_accuracy`
+    (0..1, or None if the targets are not class labels) are measured after the epoch.
     """
 
     epoch: int
@@ -33,7 +33,7 @@ SET_ASIDE = f"{NO_TEST_SPLIT}; set a test split aside with -d test_ratio=0.2"
 
 
 class Score(NamedTuple):
-    """How good a model is on images that it was not trained on: the split they are, and figures over all of them.
+    """How good a model is on images that it was not trained on: the name of their split, and figures over all of them.
 
     Units: `accuracy` and its 95 % interval (Wilson) are shares, 0..1.
     """
@@ -46,7 +46,7 @@ class Score(NamedTuple):
 
 
 class Bin(NamedTuple):
-    """The images whose confidence is above `low` and at most `high`: its mean, and their accuracy; None without images."""
+    """The images with a confidence above `low` and at most `high`: mean confidence and accuracy; None without images."""
 
     low: float
     high: float

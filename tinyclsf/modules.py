@@ -28,10 +28,10 @@ class Lambda(nn.Module):
 
 
 class Preprocess(nn.Module):
-    """Turn images as they are stored into what a network reads: `(x - mean) / std`.
+    """Scale stored images for a network: `(x - mean) / std`.
 
     Shapes: x (n, c, h, w) of any number type, to float32 (n, c, h, w).
-    Units: `mean` and `std` are in stored units, one number for all channels or one for each: the default takes uint8 to 0..1.
+    Units: `mean` and `std` are in stored units, one number for all channels or one for each; the default scales uint8 to 0..1.
     """
 
     mean: Tensor
@@ -49,11 +49,11 @@ class Preprocess(nn.Module):
 
 
 class Classifier(nn.Sequential):
-    """Preprocessing and a network as the one model that is trained, saved, evaluated and used.
+    """Preprocessing and a network as one model, to train, save, evaluate and use.
 
-    `fit` is how the pictures that it was trained on became squares; those that it predicts do so too.
+    `fit` says how pictures are made square, in training and in prediction.
     Shapes: x (n, *image_shape) as the data set stores it, to logits (n, len(classes)).
-    Units: `white` is what white is stored as: a pixel of 0..255 is stored as pixel * white / 255.
+    Units: `white` is the stored value of a white pixel: a pixel of 0..255 is stored as pixel * white / 255.
     """
 
     preprocess: nn.Module

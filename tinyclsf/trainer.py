@@ -1,4 +1,4 @@
-"""The loop of `training.py` for real work: device, precision, schedule, callbacks, and a state to stop in and go on from."""
+"""The loop of `training.py` with device, precision, schedule, callbacks, and a state to resume from."""
 
 from __future__ import annotations
 
@@ -31,51 +31,50 @@ from tinyclsf.training import Batches, LossFunc
 
 
 class Callback:
-    """Four moments of `Trainer.fit`, and what has to survive a stop; a subclass overrides those that it needs."""
+    """Methods that `Trainer.fit` calls, and a state to resume from; a subclass overrides those that it needs."""
 
     def on_fit_start(self, trainer: Trainer) -> None:
         """Before the first epoch."""
 
     def on_batch_end(self, trainer: Trainer) -> None:
-        """After each training batch; what costs time here costs it at every step."""
+        """After each training batch; keep it fast, because it runs at every step."""
 
     def on_epoch_end(self, trainer: Trainer, row: Epoch) -> None:
-        """After an epoch's validation, with the epoch's figures."""
+        """After the validation of an epoch, with the figures of the epoch."""
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """After the last epoch, or where training was stopped."""
+        """After the last epoch, or when training was stopped."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed fit has to hand back: numbers, text, None, tensors, and lists, tuples and dictionaries of those."""
+        """The state that a resumed fit needs: numbers, text, None, tensors, and lists, tuples and dictionaries of those."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave, before `on_fit_start`."""
+        """Load what `state_dict` returned; called before `on_fit_start`."""
 
 
 class Trainer:
-    """Trains, evaluates and predicts with one model on one device.
+    """Train, evaluate and predict with one model on one device.
 
-    model: what is trained; it is moved to the device in place.
-    loss_func: gives the mean loss of a batch; where it is a module it is put in training and evaluation mode with the model.
-    opt: an optimizer of the model's parameters, or of some of them.
+    model: the model to train; it is moved to the device in place.
+    loss_func: gives the mean loss of a batch; a module is put in training and evaluation mode together with the model.
+    opt: an optimizer of all or some of the model's parameters.
     device: "auto" takes CUDA, then MPS, then the CPU.
-    memory_format: "auto" is channels_last where a model has 2-D convolutions.
-    precision: what training computes in; "auto" is bfloat16 on CUDA that has it. Evaluation is in float32, of which
-        convolutions on CUDA are TF32 where `torch.backends.cudnn.allow_tf32` is not False.
-    compile: whether the model is compiled for training, by `torch.compile`.
+    memory_format: "auto" is channels_last if a model has 2-D convolutions.
+    precision: the number type of training; "auto" is bfloat16 on CUDA that supports it. Evaluation is in float32; its
+        convolutions on CUDA use TF32 unless `torch.backends.cudnn.allow_tf32` is False.
+    compile: compile the model for training with `torch.compile`.
     schedule: stepped after every step of the optimizer; `callbacks.EpochSchedule` steps one after every epoch.
-    augment: changes each training batch (xb, yb), on the device: images as stored, and their labels.
-    accumulate: how many batches a step takes.
-    clip_norm: the largest norm that the gradient of a step keeps.
-    ema_decay: the share of a moving average of the weights that stays at each step, less in the first ones; the average is what
-        is evaluated and kept.
-    callbacks: called in this order at each of their moments.
+    augment: changes each training batch (xb, yb) on the device: images as stored, and their labels.
+    accumulate: add up the gradients of this many batches before each step.
+    clip_norm: clip the gradient norm to this value.
+    ema_decay: the decay of a moving average of the weights, lower in the first steps; the average is evaluated and kept.
+    callbacks: called in this order.
 
     A part of the model whose parameters are all frozen, by `requires_grad_(False)`, stays in evaluation mode.
-    With "contiguous" and every extra off, training on the CPU ends with the very parameters of `fit`. No step waits for its
-    loss: losses and hits stay on the device until they are read.
-    Raises: ConfigurationError if the device is not there, a value is out of its range, or the model cannot be trained so.
+    With "contiguous" and no extras, training on the CPU ends with exactly the same parameters as `fit`. Steps do not wait for
+    the loss: losses and hits stay on the device until they are read.
+    Raises: ConfigurationError if the device is missing, a value is out of range, or the model cannot be trained this way.
     """
 
     @naming_arguments
@@ -123,12 +122,12 @@ class Trainer:
 
     @property
     def evaluated_model(self) -> nn.Module:
-        """The model that is evaluated and worth keeping: the averaged one, where weights are averaged."""
+        """The model to evaluate and save: with `ema_decay` the averaged one."""
         return self.model if self.averaged is None else self.averaged.module
 
     @property
     def epoch(self) -> int:
-        """The epoch that training is in, or has done last, from 1; 0 before there is one."""
+        """The current or last epoch, from 1; 0 before the first."""
         return self._position.epoch
 
     @property
@@ -138,7 +137,7 @@ class Trainer:
 
     @property
     def history(self) -> History:
-        """A row of figures for each epoch that is done and validated."""
+        """One row of figures for each finished and validated epoch."""
         return self._position.history
 
     @property
@@ -148,12 +147,12 @@ class Trainer:
 
     @property
     def steps(self) -> int:
-        """How many steps the optimizer has made in this fit, and in the one that it goes on from."""
+        """How many steps the optimizer has made in this fit, and in the fit that it resumed."""
         return self._steps.made
 
     @property
     def between_steps(self) -> bool:
-        """Whether no gradient waits for a step, so that `state_dict` says all."""
+        """Whether no gradient waits for a step; only then `state_dict` is complete."""
         return self._steps.pending == 0
 
     @naming_arguments
@@ -166,13 +165,13 @@ class Trainer:
         resume: Mapping[str, Any] | None = None,
         progress: bool | Progress | None = None,
     ) -> History:
-        """Train for some epochs, validate after each, and return a row of figures for every epoch.
+        """Train, validate after each epoch, and return one row of figures per epoch.
 
-        `resume` is the `state_dict` of a stopped fit: this one goes on there, to `epochs` in all, and ends where that would.
-        `progress` is shown in a notebook and on a terminal; True shows it anywhere, False nowhere. A notebook's stop button
-        ends training after the present step.
-        Raises: ConfigurationError if epochs is no positive whole number; DataError if a loader gives no batch, or a label that
-        the model has no output for; TrainingError if a loss is not a finite number, or memory is short; ModelFileError if the
+        `resume` is the `state_dict` of a stopped fit: it continues there, up to `epochs` in all, as if it had not stopped.
+        `progress` is shown in a notebook and on a terminal; True shows it everywhere, False nowhere. A notebook's stop button
+        ends training after the current step.
+        Raises: ConfigurationError if epochs is not a positive whole number; DataError if a loader gives no batch, or the model
+        has no output for a label; TrainingError if a loss is not a finite number, or memory runs out; ModelFileError if the
         state does not fit.
         """
         shown = Progress.of(progress)
@@ -194,9 +193,9 @@ class Trainer:
         return self.history
 
     def take_up(self, state: Mapping[str, Any]) -> None:
-        """Be where a stopped fit was by its `state_dict`, as `fit` with this state to `resume` does by itself.
+        """Load the `state_dict` of a stopped fit without training; `fit` does this itself with `resume`.
 
-        Raises: ModelFileError if the state does not fit; ConfigurationError if it is of more processes, or fewer.
+        Raises: ModelFileError if the state does not fit; ConfigurationError if it is from another number of processes.
         """
         check_state(state, self._stateful())
         load_states(state, self._stateful())
@@ -207,21 +206,21 @@ class Trainer:
         self._position.load_state_dict(state)
 
     def stop(self) -> None:
-        """End training after the present step, or epoch where that has ended, or before `fit` the next one at its start."""
+        """End training after the current step or epoch; before `fit`, end the next one at its start."""
         self.stopping = True
 
     @naming_arguments
     def evaluate(self, dl: Batches) -> Evaluation:
-        """The loss and accuracy over a loader's (xb, yb), each sample counted once; of several processes over all of theirs.
+        """Compute loss and accuracy over a loader of (xb, yb), each sample counted once, those of all processes together.
 
-        Raises: DataError if the loader gives no batch, or a label that the model has no output for.
+        Raises: DataError if the loader gives no batch, or the model has no output for a label.
         """
         self._set_mode(training=False)
         return evaluate(self.evaluated_model, self.loss_func, dl, self.device)
 
     @naming_arguments
     def predict(self, dl: Batches) -> Predictions:
-        """The logits for a loader's (xb, yb), in its order, with the labels it gave.
+        """Compute the logits for a loader of (xb, yb), in its order, together with its labels.
 
         Raises: DataError if the loader gives no batch.
         """
@@ -229,10 +228,10 @@ class Trainer:
         return predict(self.evaluated_model, dl, self.device)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that training needs to go on: tensors, numbers, text, and lists, tuples and dictionaries of those.
+        """The state that training can continue from: tensors, numbers, text, and lists, tuples and dictionaries of those.
 
-        It holds together where `between_steps` is true. In several processes each has to ask for it at the same step.
-        Raises: TrainingError if a training loss was not a finite number; PluginError, ConfigurationError if a state holds more.
+        It is complete when `between_steps` is true. With several processes, each has to ask for it at the same step.
+        Raises: TrainingError if a loss was not a finite number; PluginError, ConfigurationError if a state has other types.
         """
         states = {**states_of(self._stateful()), "callbacks": callback_states(self.callbacks)}
         if self.averaged is not None:

@@ -1,7 +1,7 @@
-"""The whole of training in three functions: one batch, all epochs, and the loaders that feed them.
+"""Training in three functions: one batch, all epochs, and the data loaders.
 
-This page knows nothing of devices, progress bars, files or plugins; `Trainer` does the same work with those.
-Source: "What is torch.nn really?", the PyTorch tutorial; under one seed `fit` ends with the very parameters of its loop.
+There are no devices, progress bars, files or plugins here; `Trainer` is this loop for use with them.
+Source: "What is torch.nn really?", the PyTorch tutorial; with the same seed `fit` ends with the same parameters as its loop.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ Batches = Iterable[Any]  # of (xb, yb); a DataLoader, a WrappedDataLoader, a lis
 def loss_batch(
     model: nn.Module, loss_func: LossFunc, xb: Tensor, yb: Tensor, opt: Optimizer | None = None, *, where: str = "the batch"
 ) -> tuple[float, int]:
-    """The loss of one batch and its number of samples; with an optimizer, also one step of training.
+    """Compute the loss of one batch and its number of samples; with an optimizer, also make one training step.
 
-    where: what an error calls the batch.
+    where: the name of the batch in errors.
     Shapes: xb (n, ...), yb (n,); `loss_func(model(xb), yb)` is the mean over the batch.
-    Raises: DataError if there is no loss because of a label that the model has no output for.
+    Raises: DataError if there is no loss because the model has no output for a label.
     """
     out = model(xb)
     loss = loss_of(loss_func, out, yb, where)
@@ -57,16 +57,16 @@ def fit(
     *,
     on_epoch: Callable[[Epoch], object] | None = None,
 ) -> History:
-    """Train for some epochs, validate after each, and return a row of figures for every epoch.
+    """Train, validate after each epoch, and return one row of figures per epoch.
 
-    epochs: how often all of `train_dl` is trained on.
-    model: what is trained, in place.
+    epochs: how often to go through `train_dl`.
+    model: the model to train, in place.
     loss_func: gives the mean loss of a batch from outputs and targets.
     opt: an optimizer of the model's parameters.
-    train_dl: gives the batches `(xb, yb)` to train on, anew in every epoch.
-    valid_dl: gives the batches that the figures after an epoch are of.
-    on_epoch: called with the row after each epoch; without it the epoch, counted from 0, and the validation loss are printed.
-    Raises: DataError if a loader gives no batch, or a label that the model has no output for.
+    train_dl: gives the training batches `(xb, yb)`, in every epoch.
+    valid_dl: gives the validation batches, after every epoch.
+    on_epoch: called with the row after each epoch; by default, print the epoch, counted from 0, and the validation loss.
+    Raises: DataError if a loader gives no batch, or the model has no output for a label.
     """
     history = History()
     for epoch in range(1, epochs + 1):
@@ -102,7 +102,7 @@ def _validate(model: nn.Module, loss_func: LossFunc, valid_dl: Batches, epoch: i
 
 @naming_arguments
 def get_data(train_ds: Dataset[Any], valid_ds: Dataset[Any], bs: int) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """A shuffled loader for training, and one for validation with batches twice as large, as it keeps no gradients."""
+    """A shuffled training loader, and a validation loader with twice the batch size, because it needs no gradients."""
     return loader(train_ds, bs, shuffle=True), loader(valid_ds, bs * 2)
 
 

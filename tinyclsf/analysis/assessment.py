@@ -1,4 +1,4 @@
-"""How good predictions are: overall, class by class, how far their confidence can be trusted, and which ones are wrong."""
+"""How good predictions are: overall and for each class, how well they are calibrated, and which ones are wrong."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _LARGEST = 1e30  # beyond it a loss leaves float32
 
 
 class Assessment(NamedTuple):
-    """Figures of predictions; `interval` is Wilson's of 95 %, and `top5` is None where there are no more than five classes.
+    """Figures of predictions; `interval` is the 95 % Wilson interval, and `top5` is None for five classes or fewer.
 
-    Those from `balanced_accuracy` to `classes` are the fields of `ByClass`. `mistakes` are the images that were taken for
-    another class, the one of the highest loss first; `pictures` show the first of them, where `assess` was given the images.
-    Shapes: `confusion` counts the images of a true class (row) that a class was predicted for (column).
+    The fields from `balanced_accuracy` to `classes` are those of `ByClass`. `mistakes` are the wrong predictions, highest loss
+    first; `pictures` show the first of them, if `assess` was given the images.
+    Shapes: `confusion` counts images: a row for each true class, a column for each predicted class.
     """
 
     images: int
@@ -62,7 +62,7 @@ class Assessment(NamedTuple):
     pictures: tuple[NDArray[np.uint8], ...]
 
     def plot_confusion(self, ax: Axes | None = None) -> Figure:
-        """Draw which classes were taken for which, as `draw_confusion` does, and return the figure.
+        """Draw the confusion matrix, as `draw_confusion` does, and return the figure.
 
         ax: where to draw; without it a new figure.
         """
@@ -124,7 +124,7 @@ class Assessment(NamedTuple):
 
     @property
     def worst_classes(self) -> list[ClassFigures]:
-        """The ten classes of lowest recall, of those with images; none where there are so few that all can be shown."""
+        """The ten classes with the lowest recall, among those with images; none if there are few enough to show all."""
         if len(self.classes) <= MOST_SHOWN:
             return []
         known = [each for each in self.classes if each.recall is not None]
@@ -137,7 +137,7 @@ class Assessment(NamedTuple):
 
 
 class Mistake(NamedTuple):
-    """An image that was taken for another class; its path is None where it is no file.
+    """A wrong prediction; the path is None if the image is not a file.
 
     Units: `confidence` is the probability of the predicted class, `loss` the image's cross-entropy in nats.
     """
@@ -157,10 +157,10 @@ def assess(
     *,
     dataset: Dataset[Any] | None = None,
 ) -> Assessment:
-    """All figures of predictions for images of these classes.
+    """Compute all figures of predictions for images of these classes.
 
-    dataset: what the predictions are for, in their order: with it the worst mistakes have pictures, and paths.
-    Raises: DataError if there is no image, a label is no class, or an output is beyond what a loss can be told of.
+    dataset: the images of the predictions, in the same order; with it the worst mistakes have pictures, and paths.
+    Raises: DataError if there is no image, a label is not a class, or an output is too large to compute a loss.
     """
     check_type("predictions", predictions, Predictions, wanted="Predictions")
     check_type("classes", classes, list, tuple, wanted="a list of names")
@@ -192,9 +192,9 @@ def _ends(interval: tuple[float, float] | None) -> str:
 
 
 def mistakes(predictions: Predictions, paths: Sequence[str] | None = None) -> list[Mistake]:
-    """The images that were taken for another class, the one of the highest loss first.
+    """The wrong predictions, highest loss first.
 
-    Shapes: `paths` are the images' files, in the order of the predictions.
+    Shapes: `paths` are the files of the images, in the order of the predictions.
     """
     predicted, confidence = _confidence(predictions)
     losses = F.cross_entropy(predictions.logits.double(), predictions.labels, reduction="none")

@@ -1,4 +1,4 @@
-"""Figures that count each class alike, however many images it has, and those of each class."""
+"""Figures of each class, and figures that give each class the same weight, whatever its number of images."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _RESAMPLES = 1000
 
 
 class ClassFigures(NamedTuple):
-    """One class: its images, how many images were taken for it, and how many of its own were.
+    """One class: its number of images, how many images were predicted as it, and how many of these were correct.
 
-    `precision` is the share of those taken for it that are its own, `recall` that of its own images that were found, with its
-    95 % interval (Wilson), and `f1` their harmonic mean; None where there is no image to tell it from.
+    `precision` is the share of the predicted images that are correct, `recall` the share of its own images that were
+    recognised, with its 95 % interval (Wilson), and `f1` their harmonic mean; None if there is no image to compute it from.
     """
 
     name: str
@@ -36,7 +36,7 @@ class ClassFigures(NamedTuple):
 class ByClass(NamedTuple):
     """Balanced accuracy, the mean recall of the classes with images; macro F1, the mean F1 of those with images or predictions.
 
-    Their intervals are of 95 %; that of macro F1 is None where no image is wrong, of which resampling tells nothing.
+    Their intervals are of 95 %; that of macro F1 is None if no image is wrong, because then resampling gives no interval.
     """
 
     balanced_accuracy: float

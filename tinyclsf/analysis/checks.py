@@ -44,10 +44,10 @@ _QUICK_SHARE = 0.001  # of a split in an earlier one: fewer do not move a figure
 
 
 class Examination(NamedTuple):
-    """What was looked at, and what was found; a figure is None where no image could be looked at.
+    """What was checked, and what was found; a figure is None if no image could be read.
 
-    `first_loss` is the cross-entropy in evaluation mode, `guessing` that of a model that knows nothing. `looked_at` and
-    `skipped` say it in words.
+    `first_loss` is the cross-entropy in evaluation mode, `guessing` that of a model that ignores the image. `looked_at` and
+    `skipped` say in words what was checked and what was not.
     """
 
     images: int
@@ -88,9 +88,9 @@ class _Checks:
 
 
 def check(model: Classifier, splits: Splits, loss_func: LossFunc) -> list[Finding]:
-    """What is found wrong with a model and its data before training.
+    """Check a model and its data for common mistakes before training, and return the findings.
 
-    Raises: ConfigurationError if the model is no Classifier, or the data no Splits.
+    Raises: ConfigurationError if the model is not a Classifier, or the data not Splits.
     """
     check_type("model", model, Classifier, wanted="a Classifier")
     check_type("splits", splits, Splits, wanted="Splits")

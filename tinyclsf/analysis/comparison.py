@@ -36,10 +36,10 @@ _WHY = {"running": "is still being trained", "stopped": "was stopped", "failed":
 
 
 class ComparedRun(NamedTuple):
-    """One of the runs; None where its files do not say.
+    """One of the runs; a field is None if its files do not have it.
 
-    `by_class` are figures of the predictions that it saved. `settings` are those in which the runs differ; a setting that this
-    run does not have is not among them.
+    `by_class` are figures of its saved predictions. `settings` are those in which the runs differ, without settings that this
+    run does not have.
     """
 
     name: str
@@ -55,7 +55,7 @@ class ComparedRun(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two runs by name and what can be said of them; `p_value` is corrected for the number of tests, None without a test."""
+    """Two runs by name and the result of their test; `p_value` is corrected for the number of tests, None without a test."""
 
     a: str
     b: str
@@ -65,7 +65,7 @@ class Pair(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Runs side by side; `differing` names the settings, `notes` are what has to be said of the tests as a whole."""
+    """Runs side by side; `differing` names the settings that differ, `notes` are remarks on all tests together."""
 
     runs: tuple[ComparedRun, ...]
     differing: tuple[str, ...]
@@ -102,9 +102,9 @@ class Comparison(NamedTuple):
 
 @naming_arguments
 def compare(folders: Sequence[StrPath]) -> Comparison:
-    """Compare runs by what their folders hold, without building a model.
+    """Compare runs by the files in their folders, without building a model.
 
-    Two runs are tested where both were scored on the same images: the same files, at any size, or the same pixels.
+    Two runs are tested if both were scored on the same images: the same files, at any size, or the same pixels.
     Raises: ConfigurationError if there are fewer than two, or one is given twice; ModelFileError if a file of a run is broken.
     """
     if isinstance(folders, (str, os.PathLike)):

@@ -21,12 +21,12 @@ AnyRun = TrainedRun | list[Epoch] | StrPath
 
 
 def plot(runs: AnyRun | Sequence[AnyRun] | Mapping[str, AnyRun], axes: Any = None) -> Figure:
-    """Draw the losses and the validation accuracy of runs by epoch, a line for each, and return the figure.
+    """Draw the losses and the validation accuracy of runs by epoch, one line per run, and return the figure.
 
     runs: one or several; each is a run, its history, its folder, or its name in $TINYCLSF_RUNS or else "runs". A dictionary
-    names the lines otherwise than the runs.
-    axes: as many as there are plots, to draw into; without them a new figure.
-    Raises: ConfigurationError if there is no such run, or the axes are not as many; ModelFileError if its history is broken.
+    gives the lines names of your own.
+    axes: one per plot, to draw into; without them a new figure.
+    Raises: ConfigurationError if a run is missing, or the number of axes is wrong; ModelFileError if its history is broken.
     """
     from tinyclsf.drawing.figures import draw_curves
 

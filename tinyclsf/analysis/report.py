@@ -51,7 +51,7 @@ class Picture(NamedTuple):
 
 
 class PageReport(NamedTuple):
-    """A page that was written, what it says of the run, and why something is missing from it."""
+    """The page that was written, what it says about the run, and notes on what is missing."""
 
     path: Path
     run: RunSummary
@@ -63,8 +63,8 @@ class PageReport(NamedTuple):
 def write_report(folder: StrPath, out: StrPath | None = None, *, worst: int = 12) -> PageReport:
     """Write the report of a run as one HTML file, by default `report.html` in its folder.
 
-    A run that was never scored, or has gone on since, has its curves, and what they suggest; where its data can no longer be
-    read, as they were, the mistakes have no pictures.
+    If the run was never scored, or was resumed since, the page has only its curves and what they suggest. If the data has
+    changed or cannot be read, the mistakes have no pictures.
     Raises: ModelFileError if a file of the run is missing or broken; DataError if its predictions have no figures;
     StorageError if the page cannot be written.
     """

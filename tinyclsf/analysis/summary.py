@@ -18,10 +18,10 @@ _MOST_SHOWN = 200  # layers in a notebook
 
 
 class Layer(NamedTuple):
-    """One call of a module: its name in the module around it, how deep it is in others, and what it gives for one image.
+    """One call of a module: its name inside its parent, its depth, and the shape of its output for one image.
 
-    `parameters` are its own, without those of the modules in it; a module that is called again has none the second time.
-    `output_shape` is None where the output is no tensor; `is_container` says that it called other modules.
+    `parameters` are its own, without those of modules inside it; if a module is called again, they are not counted again.
+    `output_shape` is None if the output is not a tensor; `is_container` is true if it called other modules.
     """
 
     name: str
@@ -34,9 +34,9 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True)
 class Summary:
-    """A model's layers in the order of their calls, and its totals; what is done by functions, as F.relu, is no layer.
+    """A model's layers in the order of their calls, and its totals; calls of functions such as F.relu are not listed.
 
-    Units: bytes for one image. `activation_bytes` are the outputs of layers without layers in them, twice: a gradient for each.
+    Units: bytes for one image. `activation_bytes` is twice the outputs of the innermost layers: each has a gradient too.
     """
 
     image_shape: tuple[int, ...]
@@ -83,10 +83,10 @@ class _Call:
 
 
 def summarize(model: nn.Module, image_shape: Sequence[int] | None = None) -> Summary:
-    """The layers of a network, as they are called for one blank image; of a Classifier those of its network.
+    """List the layers of a network, as they are called for one blank image; for a Classifier, those of its network.
 
-    The model is run once in evaluation mode and left as it was, and no random number is drawn from the common generators.
-    Raises: ConfigurationError without the shape of images, where the model does not tell it.
+    The model runs once in evaluation mode and stays unchanged; no random number is drawn from the global generators.
+    Raises: ConfigurationError if image_shape is missing and the model does not have it.
     """
     check_type("model", model, nn.Module, wanted="an nn.Module")
     if isinstance(model, Classifier):

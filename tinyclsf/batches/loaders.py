@@ -18,7 +18,7 @@ from tinyclsf.machine.randomness import draw_seed
 
 
 class WrappedDataLoader:
-    """A loader whose batches pass through a function, to move or reshape them.
+    """A data loader that applies a function to each batch, to move or reshape it.
 
     Source: "What is torch.nn really?", the PyTorch tutorial.
     """

@@ -68,7 +68,7 @@ _TOLERANCE = 1e-4  # of logits up to 1, a share of larger ones: float32 in anoth
 
 
 class Check(NamedTuple):
-    """How far a file's logits were from the model's own; split is None for random images."""
+    """How close the logits of the file are to those of the model; split is None for random images."""
 
     images: int
     split: str | None
@@ -79,7 +79,7 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True)
 class Export:
-    """A file that was exported and checked: images in, uint8 (n, *image_shape) of 0..255; logits out, (n, len(classes))."""
+    """An exported and checked file: it takes images, uint8 (n, *image_shape) of 0..255, and gives logits (n, len(classes))."""
 
     path: Path
     format: str
@@ -116,12 +116,12 @@ class Export:
 
 
 def export_model(run: StrPath | TrainedRun, to: str = "onnx", out: StrPath | None = None) -> Export:
-    """Export a run's model to a file, by default inside the run's folder, and check that it gives what the model gives.
+    """Export the model of a run to a file, by default in the run folder, and check that both give the same outputs.
 
-    A DataWarning tells where the run's data could not be read, so that random images were the check.
-    Raises: ConfigurationError for an unknown format, a name that cannot be used or packages that are missing; ModelFileError
-    if there is no trained model, or what was exported differs; PluginError if the network cannot be exported; StorageError
-    if the file cannot be written. What was there before stays whole.
+    If the run's data cannot be read, the check uses random images and a DataWarning says so.
+    Raises: ConfigurationError for an unknown format, a file name that cannot be used or missing packages; ModelFileError
+    if there is no trained model, or the outputs differ; PluginError if the network cannot be exported; StorageError if the
+    file cannot be written. An existing file is only replaced by a checked one.
     """
     if not isinstance(to, str) or to not in FILES:
         raise ConfigurationError(f"there is no export format '{to}'; choose one of {', '.join(FILES)}")

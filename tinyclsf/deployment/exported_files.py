@@ -26,7 +26,7 @@ _ONNX_LIMIT = 2_000_000_000  # bytes; a protobuf message ends at 2 GiB
 
 
 class PixelClassifier(nn.Module):
-    """A classifier for pixels as they are in a picture.
+    """A classifier that takes the pixels of a picture.
 
     Shapes: images (n, c, h, w) uint8 of 0..255, to logits (n, classes).
     """
@@ -95,7 +95,7 @@ def load_pt2(path: Path) -> nn.Module:
 
 
 def load_exported(path: StrPath) -> PixelClassifier:
-    """The model of an exported safetensors file, on the CPU and in evaluation mode; its model plugin must be installed.
+    """Load the model of an exported safetensors file, on the CPU in evaluation mode; its model plugin must be installed.
 
     Raises: ModelFileError if the file is missing, broken or has no card; PluginError if the plugin fails.
     """

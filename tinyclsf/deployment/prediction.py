@@ -29,7 +29,7 @@ _PIECE_FILES, _PIECE_BYTES = 1024, 64 << 20  # the most that is decoded before t
 
 
 class FilePrediction(NamedTuple):
-    """A picture file with the probabilities (classes,) of the model's classes, on the CPU, or why there are none."""
+    """A picture file with the probability of each class, (classes,) on the CPU, or an error that says why there is none."""
 
     path: str
     probabilities: Tensor | None
@@ -37,9 +37,9 @@ class FilePrediction(NamedTuple):
 
 
 class FilePredictions(Sequence[FilePrediction]):
-    """Predictions of picture files, each made when it is first asked for, and kept; `classes` are the model's.
+    """Predictions of picture files, each computed when it is first used, and kept; `classes` are the model's.
 
-    A notebook shows the first ones, each with the square that the model saw.
+    A notebook shows the first ones, each with its picture as the model saw it.
     """
 
     def __init__(self, classes: Sequence[str], number: int, coming: Iterator[tuple[FilePrediction, NDArray[np.uint8]]]) -> None:
@@ -96,17 +96,17 @@ def predict_files(
     tta: Tta = "none",
     progress: bool | Progress | None = None,
 ) -> FilePredictions:
-    """Predict pictures of any size and format, each prepared as `image-folder` prepares it for training.
+    """Predict the classes of pictures of any size and format, prepared as `image-folder` prepares them for training.
 
-    They are predicted as they are asked for, some at a time, and kept.
-    What cannot be read is one result with an error, and the others go on.
+    Predictions are computed when they are first used, some at a time, and kept.
+    If a file cannot be read, its result has an error, and the others continue.
     - `model`: it is moved to the device and put in evaluation mode.
-    - `files`: files and folders, or one of them; of a folder all pictures in it, by name.
+    - `files`: files and folders, or one of them; a folder stands for all pictures in it, sorted by name.
     - `device`: "auto", "cpu", "cuda", "cuda:1" or "mps".
-    - `batch_size`: pictures that the model sees at a time.
+    - `batch_size`: how many pictures the model gets at a time.
     - `tta`: "flip" for the mean probabilities of each picture and its mirror image.
-    - `progress`: shown in a notebook and on a terminal; True shows it anywhere, False nowhere.
-    Raises: ConfigurationError if the model takes images that pictures cannot be made into, or there is no such device or tta.
+    - `progress`: by default shown in a notebook and on a terminal; True shows it everywhere, False nowhere.
+    Raises: ConfigurationError if pictures cannot be turned into the model's images, or there is no such device or tta.
     """
     check_type("model", model, Classifier, wanted="a Classifier, as load_model gives it")
     check_type("files", files, str, os.PathLike, Iterable, wanted="files and folders, or one of them")

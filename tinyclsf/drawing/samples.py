@@ -53,18 +53,18 @@ def show_samples(
     out: StrPath | None = None,
     white: float | None = None,
 ) -> Path | None:
-    """Show the first images with their class names in a grid, on the screen or as a file, which is returned.
+    """Show the first images with their class names in a grid, on the screen or in a file, and return the file's path.
 
     - `images`: (n, c, h, w) or (n, h, w), tensors or arrays.
     - `labels`: the class number of each image, (n,).
     - `class_names`: one for each class number.
     - `grid`: rows and columns.
-    - `predictions`: the class numbers that a model predicted, (n,); right and wrong ones are told apart.
-    - `out`: a file to draw into; where there is no screen, samples.png.
-    - `white`: what white is stored as; else 255 for whole numbers, 1 for floats in 0..1, and other floats are stretched over
-      all greys.
+    - `predictions`: the class numbers that a model predicted, (n,); right and wrong ones are marked.
+    - `out`: the file to write; by default samples.png, if there is no screen.
+    - `white`: the stored value of white; by default 255 for whole numbers and 1 for floats in 0..1; other floats are stretched
+      over all greys.
     Raises: DataError for images, labels or predictions that do not fit each other; ConfigurationError for a grid without cells,
-    or an ending of `out` other than .png, .svg or .pdf; StorageError if the file cannot be written.
+    or an `out` that does not end in .png, .svg or .pdf; StorageError if the file cannot be written.
     """
     path = None if out is None else Path(out)
     if path is not None:

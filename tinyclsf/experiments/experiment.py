@@ -1,4 +1,4 @@
-"""An experiment: what is trained on what, and how. It is one value, that can be varied, run and resumed."""
+"""An experiment: the model, data and settings of a run as one value, to change, run and resume."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FREE = ("epochs", "patience", "checkpoint_every", "device")
 
 @dataclass(frozen=True)
 class Experiment:
-    """What was asked for, and what it comes to: every plugin loaded, every setting resolved; no data is read yet."""
+    """The model, data, callbacks and settings of a run: plugins are loaded, settings have values, no data is read."""
 
     request: Request
     model: Component
@@ -37,9 +37,9 @@ class Experiment:
 
     @classmethod
     def of(cls, model: str | ModelFactory | None = None, **asked: Unpack[Asked]) -> Experiment:
-        """Describe what is to be trained, by the arguments of `tinyclsf.train`: `Experiment.of("mnist-cnn", epochs=2)`.
+        """Make an experiment from the arguments of `tinyclsf.train`: `Experiment.of("mnist-cnn", epochs=2)`.
 
-        Raises: ConfigurationError for what cannot be; PluginError for a plugin that fails.
+        Raises: ConfigurationError if an argument is not valid; PluginError if a plugin fails.
         """
         return describe(make_request(model, **asked))
 
@@ -67,10 +67,10 @@ class Experiment:
                     yield f"{part} {name.replace('_', '-')}".strip(), as_text(value), source
 
     def with_(self, *, model: str | ModelFactory | None = None, **asked: Unpack[Asked]) -> Experiment:
-        """The same with other choices: `with_(seed=1, lr=0.01)`.
+        """Return a changed copy: `with_(seed=1, lr=0.01)`.
 
-        Options of a plugin are added to those that were given; another plugin begins with its own.
-        Raises: what `of` raises.
+        Options of a plugin are added to those given before; another plugin starts without them.
+        Raises: the errors of `of`.
         """
         return describe(self.request.with_(model=model, **asked))
 

@@ -34,11 +34,11 @@ PYTHON = "Python"  # where a choice comes from that is neither a flag's nor a fi
 
 
 class Asked(Choices, total=False):
-    """What can be asked for by name, beside the model: the data, the options of plugins, and every setting of training.
+    """The keyword arguments of `train` and `Experiment.of`: the data, the options of plugins, and every setting of training.
 
-    `data` is a name, `Splits`, or a function that returns them. `data_dir` is where its files are or go. Options are by their
-    names, those of callbacks by NAME.KEY. `callbacks` are names of plugins, or callbacks. `config` is the `config.json` that
-    what is left out comes from. `pretrained` is short for the model's option of that name.
+    `data` is a name, `Splits`, or a function that returns them. `data_dir` is the folder of its files. Options are given by
+    name, those of callbacks by NAME.KEY. `callbacks` are plugin names or callbacks. What you leave out comes from the
+    `config.json` given as `config`. `pretrained` is short for the model's option of that name.
     """
 
     data: str | Splits | DataFactory | None

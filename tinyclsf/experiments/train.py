@@ -1,4 +1,4 @@
-"""`tinyclsf.train`: all that `tinyclsf fit` does, as a call."""
+"""`tinyclsf.train`: what `tinyclsf fit` does, as a Python call."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def train(
 
     It does what `tinyclsf fit` does, and ends with the same weights and files. Ctrl-C saves and stops.
 
-    model: a name, a function or class of (image_shape, num_classes) that makes a network, or an `Experiment`.
-    resume: a run to go on with, by name or folder.
-    run: the name of the run folder; MODEL-DATA-TIME where nothing is said.
-    runs: the folder that run folders are in; $TINYCLSF_RUNS or else "runs" where nothing is said.
-    progress: shown in a notebook and on a terminal where nothing is said; True shows it anywhere, False nowhere.
-    asked: data, options and settings, by the names of `Asked`: data, data_dir, data_options, model_options, callbacks,
-    callback_options, config, and those of `tinyclsf fit`: epochs, batch_size, lr and so on.
-    Raises: a TinyclsfError, as the command line shows them.
+    model: a name, a function or class of (image_shape, num_classes) that returns a network, or an `Experiment`.
+    resume: the name or folder of a run to resume.
+    run: the name of the run folder; by default MODEL-DATA-TIME.
+    runs: the folder for run folders; by default $TINYCLSF_RUNS, or "runs" if that is not set.
+    progress: by default shown in a notebook and on a terminal; True shows it everywhere, False nowhere.
+    asked: data, options and settings, named as in `Asked`: data, data_dir, data_options, model_options, callbacks,
+    callback_options, config, and the settings of `tinyclsf fit`: epochs, batch_size, lr and so on.
+    Raises: a TinyclsfError, with the message of the command line.
     """
     root = as_path("runs", os.environ.get("TINYCLSF_RUNS") or "runs" if runs is None else runs)
     check_type("run", run, str, type(None), wanted="the name of a run folder")

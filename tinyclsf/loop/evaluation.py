@@ -22,7 +22,7 @@ _FIRST = 5  # images of which predictions show the probabilities
 
 
 class Evaluation(NamedTuple):
-    """Figures of a model over a number of samples; accuracy is None where the targets are not class labels."""
+    """Figures of a model over a number of samples; accuracy is None if the targets are not class labels."""
 
     loss: float
     accuracy: float | None
@@ -30,7 +30,7 @@ class Evaluation(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """A model's logits (n, classes) and the labels (n,) that the loader gave with the images, on the CPU."""
+    """A model's logits (n, classes) and the labels (n,) of the images, on the CPU."""
 
     logits: Tensor
     labels: Tensor

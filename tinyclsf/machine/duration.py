@@ -7,7 +7,7 @@ from types import TracebackType
 
 
 class DurationTime:
-    """Print how long the block below took, and keep it: `with DurationTime("training") as timer:` prints "training: 1.23 s".
+    """Print how long a `with` block took, and keep it: `with DurationTime("training") as timer:` prints "training: 1.23 s".
 
     Units: `seconds`, of wall-clock time; 0 until the block has ended.
     """

@@ -44,15 +44,15 @@ class Screen(Protocol):
 
 
 class Progress:
-    """Shows how training and other long work go on, where a person looks on.
+    """Show the progress of training and other slow work.
 
-    mode: "bar" has a bar and a row for each epoch, in a notebook or on a terminal; "plain" has lines; "none" is silent. "auto"
-        is "bar" in a notebook and on a terminal, else "none", or "plain" where `every` is given.
-    every: the mean training loss of so many batches is shown too, each time that they are done.
-    verbose: the header of a run has every setting, and where it came from.
+    mode: "bar" shows a bar and a row for each epoch, in a notebook or on a terminal; "plain" shows lines; "none" shows nothing.
+        "auto" is "bar" in a notebook and on a terminal, else "none", or "plain" if `every` is given.
+    every: also show the mean training loss of every so many batches.
+    verbose: the header of a run shows every setting, and where it came from.
 
-    `with Progress("none"):` holds for all that is read and computed inside the block. Several processes show one progress, that
-    of the first.
+    `with Progress("none"):` applies to everything that is read and computed inside the block. Of several processes, only the
+    first shows progress.
     """
 
     def __init__(self, mode: Mode = "auto", *, every: int | None = None, verbose: bool = False) -> None:
@@ -79,7 +79,7 @@ class Progress:
 
     @classmethod
     def of(cls, asked: bool | Progress | None) -> Progress:
-        """The progress that the argument `progress` asks for: None is "auto", True is shown anywhere, False nowhere.
+        """The `Progress` for an argument `progress`: None is "auto", True shows it everywhere, False nowhere.
 
         Raises: ConfigurationError if it is something else.
         """

@@ -17,8 +17,8 @@ from tinyclsf.trainer import Callback, Trainer
 class BestModel(Callback):
     """Save the weights of the best epoch: highest validation accuracy, then lowest validation loss.
 
-    path: the safetensors file; `weights_epoch` reads of which epoch its weights are.
-    Raises: StorageError if the file cannot be written; the weights saved before then stay whole.
+    path: the safetensors file; `weights_epoch` reads the epoch of its weights.
+    Raises: StorageError if the file cannot be written; the weights saved before stay unchanged.
     """
 
     def __init__(self, path: StrPath) -> None:
@@ -30,13 +30,12 @@ class BestModel(Callback):
 
 
 class Checkpoints(Callback):
-    """Save the state of training after every epoch, where it is stopped, and after every so many batches.
+    """Save the state of training after every epoch, when it is stopped, and after every so many batches.
 
-    A batch whose gradient waits for others is saved with the step that they make together. In several processes all take
-    part, and process 0 writes.
-    folder: where `checkpoint.pt` and the one before it are kept.
-    every: how many batches; None for none.
-    Raises: ConfigurationError if `every` is below 1; StorageError if the file cannot be written: what was saved stays whole.
+    While batches are accumulated, it is saved after their step. With several processes, all take part and process 0 writes.
+    folder: the folder of `checkpoint.pt` and the checkpoint before it.
+    every: the number of batches; None saves only after epochs.
+    Raises: ConfigurationError if `every` is below 1; StorageError if the file cannot be written: saved files stay unchanged.
     """
 
     def __init__(self, folder: StrPath, every: int | None = None) -> None:

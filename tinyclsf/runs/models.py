@@ -39,12 +39,11 @@ class Card(NamedTuple):
 
 
 def save_model(model: Classifier, folder: StrPath, *, plugin: Mapping[str, Any] | None = None) -> None:
-    """Save a classifier: `model.json` says what it is, `model.safetensors` holds the weights and the scaling.
+    """Save a classifier: `model.json` describes it, `model.safetensors` has the weights and the scaling.
 
-    The folder is made where it is not there.
-    `plugin` holds the `name` and `options` of the model plugin that built the network; without it `load_model` has to be
-    handed a network.
-    Raises: StorageError if a file cannot be written; files that were there stay whole.
+    The folder is made if it does not exist.
+    `plugin` has the `name` and `options` of the model plugin that built the network; without it, `load_model` needs a network.
+    Raises: StorageError if a file cannot be written; an existing file then stays unchanged.
     """
     check_type("model", model, Classifier, wanted="a Classifier")
     check_type("plugin", plugin, Mapping, type(None), wanted="a dictionary with name and options")
@@ -76,9 +75,9 @@ def save_weights(model: nn.Module, path: Path, *, notes: dict[str, str] | None =
 
 
 def load_model(folder: StrPath, network: nn.Module | None = None) -> Classifier:
-    """The trained classifier of a run folder, on the CPU and in evaluation mode; it takes images as the data set stores them.
+    """Load the trained classifier of a run folder, on the CPU in evaluation mode; it takes images as the data set stores them.
 
-    Without `network` the model plugin that the file names builds one.
+    Without `network`, the model plugin named in `model.json` builds one.
     Raises: ModelFileError if a file is missing, broken, of a newer format, has weights that are not finite numbers, or does
     not fit the network, or if its plugin is not installed; PluginError if the plugin fails.
     """
@@ -99,7 +98,7 @@ def load_model(folder: StrPath, network: nn.Module | None = None) -> Classifier:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Hand a model the weights of a safetensors file.
+    """Load the weights of a safetensors file into a model.
 
     Raises: ModelFileError if the file is missing or broken, or has weights that are not finite numbers or do not fit the model.
     """

@@ -43,7 +43,7 @@ _WAYS_ON = (  # in a notebook, where a run is mostly called so
 
 @dataclass(frozen=True, repr=False)
 class TrainedRun:
-    """A run's folder, its `config.json`, its epochs, and the model with its best weights, on the CPU in evaluation mode."""
+    """A run folder with its `config.json`, its epochs, and the model with its best weights, on the CPU in evaluation mode."""
 
     folder: Path
     config: ConfigFile
@@ -63,7 +63,7 @@ class TrainedRun:
 
     @property
     def predictions(self) -> Predictions:
-        """The model's predictions for the split that `held_out` is of, in its order.
+        """The model's predictions for the split of `held_out`, in its order.
 
         Raises: ModelFileError if there are none yet, or the file is broken.
         """
@@ -90,7 +90,7 @@ class TrainedRun:
         return page(f"run {run.name}", *pieces, table(("go on with", ""), _WAYS_ON, names=2))
 
     def setting(self, name: str, default: Any = None) -> Any:
-        """The value of a setting that was in force, as `lr` or `batch_size`; the default where the run has none."""
+        """The value of a setting in this run, such as `lr` or `batch_size`; the default if the run does not have it."""
         return self.config.in_force[name].value if name in self.config.in_force else default
 
     @property
@@ -138,11 +138,11 @@ def loss_of(folder: Path, config: ConfigFile) -> LossFunc:
 def load_splits(
     run: TrainedRun, *, data: str | None = None, data_dir: StrPath | None = None, options: Mapping[str, Any] | None = None
 ) -> Splits:
-    """The data of a run, read again, or another data set of the same classes and image shape; options are values, or text.
+    """Read the data of a run, or another data set with the same classes and image shape; options are values, or text.
 
-    A DataWarning tells where the run's own data is not what it was, or is split in another way.
-    Raises: ModelFileError if the run does not say what data it had; ConfigurationError for an option that cannot be;
-    DataError if the data cannot be read or does not suit the model; PluginError if the plugin fails.
+    A DataWarning says if the run's data has changed, or is split in another way.
+    Raises: ModelFileError if the run does not say what data it had; ConfigurationError for an option that is not valid;
+    DataError if the data cannot be read or does not fit the model; PluginError if the plugin fails.
     """
     check_type("run", run, TrainedRun, wanted="a TrainedRun, as load_run gives it")
     check_type("data", data, str, type(None), wanted="the name of a data set")

@@ -42,7 +42,7 @@ _STRETCHED = {"cosine", "one-cycle"}  # schedules that depend on the number of e
 
 
 class Script(NamedTuple):
-    """A script, the files that it was written to, how it reads its data, and what a person has to know of it."""
+    """A script, the files that were written, how it reads its data, and notes for the reader."""
 
     text: str
     files: tuple[Path, ...]
@@ -51,12 +51,12 @@ class Script(NamedTuple):
 
 
 def write_script(run_folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Script:
-    """Write a run as a plain PyTorch script, to a file or, without one, only into what is returned.
+    """Write a run as a plain PyTorch script, to a file or, without `out`, only into the returned value.
 
-    Data that no short reader can be written for go into an .npz file beside it. What can be is tried: that the script reads
-    the run's very images, and makes the run's very model.
-    Raises: ConfigurationError where no script can do what the run did; ModelFileError, DataError or PluginError if a part of
-    the run is not there; StorageError if a file cannot be written.
+    If the data needs more than a short reader, it goes into an .npz file beside the script. Where possible, it is checked that
+    the script reads the same images and builds the same model as the run.
+    Raises: ConfigurationError if no script can do what the run did; ModelFileError, DataError or PluginError if a part of the
+    run is missing; StorageError if a file cannot be written.
     """
     run, path = load_run(as_path("run_folder", run_folder)), None if out is None else as_path("out", out)
     return _Writer(run, path).write()
