@@ -1,1 +1,1 @@
-"""The datasets and models that come with tinyclsf, registered by the same entry points as anyone's."""
+"""The data sets, models and callbacks of tinyclsf, found by entry points as everyone's are."""

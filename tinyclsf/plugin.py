@@ -1,7 +1,7 @@
 """All that a plugin needs to import.
 
-A dataset is a callable with keyword-only options that returns `Splits`; a model is a callable
-`(image_shape, num_classes, **options)` that returns an `nn.Module` whose outputs are logits (n, num_classes); a callback is a
+A data set is a callable with keyword-only options that returns `Splits`. A model is a callable
+`(image_shape, num_classes, **options)` that returns an `nn.Module` whose outputs are logits (n, num_classes). A callback is a
 callable `(folder, model_name, **options)` that returns a `Callback`.
 """
 

@@ -1,1 +1,1 @@
-"""The callbacks that come along, registered by the entry points in setup.cfg."""
+"""The included callbacks, registered by the entry points in setup.cfg."""

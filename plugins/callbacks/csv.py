@@ -8,9 +8,9 @@ from tinyclsf.plugin import Epoch, LineEachEpoch
 
 
 def csv(folder: Path, model_name: str) -> LineEachEpoch:
-    """Write every epoch's figures to `metrics.csv` in the run folder.
+    """Write the figures of every epoch to `metrics.csv` in the run folder.
 
-    An accuracy that is None is an empty field. A resumed run goes on below the rows that it resumes from.
+    An accuracy of None is an empty field. A resumed run adds its rows below those of the epochs before it.
     """
     return LineEachEpoch(folder / "metrics.csv", _line, head=",".join(Epoch._fields) + "\n")
 

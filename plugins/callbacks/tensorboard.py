@@ -21,9 +21,9 @@ _WRITE_EVERY = 100  # batches whose losses are fetched from the device at once
 def tensorboard(folder: Path, model_name: str) -> TensorBoard:
     """Write curves and settings to `tensorboard` in the run folder; `tensorboard --logdir runs` shows those of all runs.
 
-    `<model>/Train_Loss` is of every training batch, `<model>/Test_Loss` and `<model>/Test_Accuracy` are the validation figures
-    of every epoch, `hparam/loss` and `hparam/accuracy` those of the best epoch so far; all are drawn over the batches of the
-    whole run. The HPARAMS tab has the run's settings beside them.
+    `<model>/Train_Loss` has a point for every training batch. `<model>/Test_Loss` and `<model>/Test_Accuracy` are the
+    validation figures of every epoch. `hparam/loss` and `hparam/accuracy` are those of the best epoch so far.
+    The x axis counts the batches of the whole run. The HPARAMS tab shows the settings of each run.
     Raises: ConfigurationError if the package tensorboard is missing.
     """
     return TensorBoard(folder / "tensorboard", model_name, run=folder)
@@ -33,12 +33,12 @@ tensorboard.watches = True  # type: ignore[attr-defined]
 
 
 class TensorBoard(Callback):
-    """Write curves for TensorBoard: `<model>/Train_Loss` a batch, `<model>/Test_Loss` and `<model>/Test_Accuracy` an epoch.
+    """Write curves for TensorBoard: `<model>/Train_Loss` per batch, `<model>/Test_Loss` and `<model>/Test_Accuracy` per epoch.
 
-    The two named Test are the validation figures: a test split is for the end. `hparam/loss` and `hparam/accuracy` are those
-    of the best epoch so far, under one name for all models. All are drawn over the batches of the whole run, so that what a
-    resumed run writes replaces what came after its checkpoint. No batch waits for the device.
-    run: the run folder whose settings are shown in the HPARAMS tab.
+    The two named Test are validation figures: the test split is for the end. `hparam/loss` and `hparam/accuracy` are those of
+    the best epoch so far. The x axis counts the batches of the whole run, so a resumed run overwrites what came after its
+    checkpoint. No batch waits for the device.
+    run: the run folder whose settings the HPARAMS tab shows.
     Raises: ConfigurationError if the package tensorboard is missing; StorageError if a file cannot be written; ModelFileError
     if the run's settings cannot be read.
     """
@@ -60,7 +60,7 @@ class TensorBoard(Callback):
         self._writer: SummaryWriter | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The count of batches and the loss of the last; all of their losses are on the disk by then."""
+        """The number of batches and the loss of the last one; all losses are on the disk by then."""
         self._write_losses()
         return {"batches": self.batches, "loss": self._loss}
 
@@ -127,7 +127,7 @@ class TensorBoard(Callback):
                 self._write(accuracy, [row.valid_accuracy])
 
     def _write(self, name: str, values: list[float]) -> None:
-        """Add points to a curve, the last of them at the present batch, and flush them to the file."""
+        """Add points to a curve, the last one at the current batch, and flush them to the file."""
         assert self._writer is not None, "figures come after on_fit_start"
         with storing(self.folder):
             for batch, value in enumerate(values, start=self.batches - len(values) + 1):

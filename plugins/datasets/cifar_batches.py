@@ -25,9 +25,9 @@ _LIMIT = 1 << 30  # the largest real file has 155 MB
 def cifar_parts(
     name: str, folder: Path, *, train: Sequence[str], test: str, meta: str, labels: str, classes: str
 ) -> tuple[Images, Images, tuple[str, ...]]:
-    """The training images, the test images and the names of the classes in the batch files of a folder.
+    """The training images, the test images and the class names in the batch files of a folder.
 
-    torchvision's class `name` downloads them where one is missing; `labels` and `classes` are the keys in batches and in meta.
+    If a file is missing, torchvision's class `name` downloads it; `labels` and `classes` are the keys in batches and in meta.
     Raises: DataError if a file is broken, or missing and cannot be downloaded.
     """
     if not all(os.path.exists(folder / file) for file in (*train, test, meta)):
@@ -38,7 +38,7 @@ def cifar_parts(
 
 
 def read_names(path: Path, key: str) -> tuple[str, ...]:
-    """The names of the classes that a meta file has under a key.
+    """The class names under a key of a meta file.
 
     Raises: DataError if the file is missing or broken, or has no names there.
     """
@@ -53,9 +53,9 @@ def read_names(path: Path, key: str) -> tuple[str, ...]:
 def read_batches(paths: Sequence[Path], key: str, classes: int) -> Images:
     """The images of batch files, one file after the other, with the labels under a key.
 
-    Needs hardly more memory than the images: each file is read into the place where its images will be.
+    Needs hardly more memory than the images: each file is read directly into its place in the result.
     Shapes: x (n, 3, 32, 32) uint8; y (n,) int64 in 0..classes-1.
-    Raises: DataError if a file is missing or broken, or its images and labels do not belong together.
+    Raises: DataError if a file is missing or broken, or its images and labels do not match.
     """
     sizes = [_size(path) for path in paths]
     space = torch.empty(sum(sizes), dtype=torch.uint8)

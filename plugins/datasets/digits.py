@@ -1,4 +1,4 @@
-"""Real handwritten digits that come along, so that the first run needs no download."""
+"""Real handwritten digits that are included, so that the first run needs no download."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _HELD_OUT = 360  # of 1,797 for each of validation and test, a fifth
 @scripted("tinyclsf_plugins.datasets.digits_script:reader")
 @prepared
 def digits(prepare: Preparation, *, train_size: int = 50_000) -> Splits:
-    """Real handwritten digits framed like MNIST: 1,077 to train, jittered to `train_size` images; 360 to validate, 360 to test.
+    """Real handwritten digits, framed like MNIST: 1,077 for training, 360 for validation, 360 for testing.
 
-    The held-out digits are never jittered. `seed` shuffles the digits into the splits and draws the jitter.
+    The training digits are jittered to `train_size` images, the others never. `seed` draws the splits and the jitter.
     Shapes: x (n, 1, 28, 28) uint8 in 0..255; y (n,) int64 in 0..9.
     Raises: ConfigurationError if train_size is below 1, or test_ratio is given.
     Source: Alpaydin, Kaynak 1998, "Optical recognition of handwritten digits", test set (UCI, doi:10.24432/C50P49, CC BY 4.0).
@@ -50,7 +50,7 @@ def _framed(images: Tensor) -> Tensor:
 
 
 def _jittered(x: Tensor, y: Tensor, size: int, generator: torch.Generator) -> Images:
-    """`size` images, taken from the digits in turn, each moved in its own way."""
+    """`size` images, taken from the digits in turn, each jittered in its own way."""
     chosen = torch.arange(size) % len(x)
     moved = torch.empty(size, *x.shape[1:], dtype=torch.uint8)
     for start in range(0, size, 2048):  # pieces that stay in the processor's cache

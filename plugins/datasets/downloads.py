@@ -1,4 +1,4 @@
-"""Downloads by torchvision's own code that leave whole files, or none and one sentence."""
+"""Downloads by torchvision's own code that leave whole files, or none and one sentence that says why."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _DISK = {
 def download(
     what: str, folder: Path, fetch: Callable[[Path], Iterable[Path]], *, otherwise: str, where: str = "point --data-dir at"
 ) -> None:
-    """Let `fetch` download into a scratch folder, and move what it returns, files or folders, into `folder` when all is there.
+    """Let `fetch` download into a scratch folder; when all is there, move the files or folders that it returns into `folder`.
 
-    Two that download at once end with whole files: what is there already is written over, a file at a time.
-    Raises: DataError that names `what`, the folder, the address, the reason, and what helps: `otherwise` where nothing comes,
-    and `where` to name another folder.
+    Two downloads at the same time still end with whole files: existing files are replaced, one at a time.
+    Raises: DataError that names `what`, the folder, the address, the reason, and what to do: `otherwise` if nothing can be
+    downloaded, `where` to name another folder.
     """
     made = [each for each in (folder, *folder.parents) if not os.path.exists(each)]
     try:
@@ -68,7 +68,7 @@ def download(
 
 
 def explain_failure(error: Exception, advice: str) -> str:
-    """Why torchvision failed, in brackets, and what to do: what is advised, unless only a package is missing."""
+    """Why torchvision failed, in brackets, and what to do: the given advice, or to install a package that is missing."""
     if isinstance(error, ImportError) and error.name:
         package = error.name.partition(".")[0]
         return f"(it needs {package}); pip install {package}"
@@ -107,7 +107,7 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the scratch folders that downloads left behind when they were killed."""
+    """Remove the scratch folders that killed downloads left behind."""
     for left in folder.glob(f"{_SCRATCH}*"):
         with contextlib.suppress(OSError):  # it may have been removed meanwhile
             found = [each.lstat() for each in (left, *left.rglob("*"))]
@@ -118,7 +118,7 @@ def _sweep(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _patience(folder: Path) -> Iterator[None]:
-    """End a download whose server has stopped sending, sends next to nothing, or has more than there is room for."""
+    """End a download whose server stops sending, sends almost nothing, or sends more than there is room for."""
     timeout, urlopen = socket.getdefaulttimeout(), urllib.request.urlopen
     adapters: list[tuple[Any, Any]] = []
     with contextlib.suppress(ImportError):  # what gdown fetches by, for torchvision's sets from Google Drive
@@ -153,8 +153,8 @@ def _patience(folder: Path) -> Iterator[None]:
 class _Watched:
     """Reads what a server sends as it comes.
 
-    Raises: OSError if it is more than the folder has room for; RuntimeError if it comes too slowly, or is too much of what
-    nobody said the length of.
+    Raises: OSError if there is no room for it in the folder; RuntimeError if it comes too slowly, or is too long and the
+    server did not announce its length.
     """
 
     def __init__(self, read: Callable[[int], bytes], length: int | None, folder: Path) -> None:
@@ -181,9 +181,9 @@ class _Watched:
 
 @contextlib.contextmanager
 def _shown(what: str) -> Iterator[None]:
-    """Tell that a download begins, how far each file is, and that it has ended.
+    """Report that a download begins, the progress of each file, and that it has ended.
 
-    torchvision's own bar is left out: where tqdm is installed, a signal that falls into its making has it complain on stderr.
+    torchvision's own bar is not shown: with tqdm installed, a signal while the bar is made leads to an error on stderr.
     """
     what = f"downloading {what}"
     tell_progress(what, 0, 1)
@@ -213,9 +213,9 @@ def _shown(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _safe_unpacking() -> Iterator[None]:
-    """Let nothing out of an archive land outside the folder that it is unpacked in.
+    """Keep every file of an archive inside the folder that it is unpacked into.
 
-    torchvision before 0.29 leaves that to Python, where it is the default from 3.14 on.
+    torchvision before 0.29 leaves this to Python, which does it by default from 3.14 on.
     """
     name = "extraction_filter" if hasattr(tarfile, "data_filter") else "extractall"
     before = vars(tarfile.TarFile)[name]

@@ -1,4 +1,4 @@
-"""Reading data files that may be gzipped, may be broken and may not be what their names say."""
+"""Reading data files that may be gzipped, broken, or not what their names say."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PIECE = 1 << 20
 
 @contextmanager
 def opened(path: Path) -> Iterator[BufferedIOBase]:
-    """A file to read from, unzipped on the way if what it holds is gzip, whatever its name.
+    """A file opened for reading; gzip content is unzipped, whatever the file's name.
 
     Raises: DataError if it is not a file, cannot be read, is empty or a web page, or is gzip that is cut short or damaged.
     """

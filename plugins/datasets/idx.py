@@ -31,10 +31,11 @@ def idx(
     test_images: str | None = "t10k-images-idx3-ubyte",
     test_labels: str | None = "t10k-labels-idx1-ubyte",
 ) -> Splits:
-    """Images and labels from IDX files of any names in data_dir, raw or gzipped; the last sixth validates.
+    """Images and labels from IDX files of any name in data_dir, raw or gzipped; the last sixth is for validation.
 
     With test_images=none and test_labels=none there is no test split. Classes are the numbers 0 to the largest training label.
-    Shapes: x (n, 1, h, w), uint8 as stored and any other element type as float32 over its largest absolute value; y (n,) int64.
+    Shapes: x (n, 1, h, w), uint8 as stored and any other element type as float32, with its largest absolute value as white;
+    y (n,) int64.
     Raises: DataError if a file is missing or broken, or the files do not belong together.
     """
     if (test_images is None) != (test_labels is None):
@@ -55,7 +56,7 @@ def idx(
 def read_pair(images: Path, labels: Path) -> Images:
     """The images of one IDX file with the labels of another.
 
-    Raises: DataError if either file is missing or broken, or one has more than the other.
+    Raises: DataError if either file is missing or broken, or one has more entries than the other.
     """
     x, y = read_images(images), read_labels(labels)
     if len(x) != len(y):
@@ -82,7 +83,7 @@ def read_images(path: Path) -> torch.Tensor:
 def read_labels(path: Path) -> torch.Tensor:
     """Labels of an IDX file: (n,) int64.
 
-    Raises: DataError if the file is missing, broken, not of one dimension, or holds a label that no class can have.
+    Raises: DataError if the file is missing, broken, not of one dimension, or has a label that no class can have.
     """
     array = read_idx(path, 1)
     if array.dtype.kind not in "iu":

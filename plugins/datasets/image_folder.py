@@ -1,4 +1,4 @@
-"""A person's own pictures, a folder for each class."""
+"""Your own pictures, one folder per class."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def image_folder(
 ) -> Splits:
     """Pictures in data_dir/CLASS, or in data_dir/train/CLASS with valid (or val) and test beside train.
 
-    Each becomes a square of `size`: fit="crop" takes the middle square of it, "pad" the whole, in the middle of black, and
-    "stretch" the whole without its proportions. Without a valid folder a fifth of the training pictures validates, or as many
-    as are asked for; split="tail" takes the last ones of each class by name. Where the pixels need more than half of the free
-    memory, workers decode the files batch by batch; in_memory=true or false decides it. skip_bad=true leaves out what cannot
-    be read.
-    Shapes: x (n, channels, size, size) uint8 in 0..255; y (n,) int64, the class's place among the sorted names of folders.
-    Raises: DataError if the folders are laid out otherwise, or a picture cannot be read; ConfigurationError without data_dir,
-    if size is below 1, or a split is asked for where there is a folder of it.
+    Each becomes a square of `size`: fit="crop" takes its middle, "pad" puts the whole picture on black, "stretch" changes its
+    proportions. Without a folder named valid a fifth of the training pictures is for validation, or as many as you ask for;
+    split="tail" takes the last ones of each class by name. If the pixels need more than half of the free memory, workers
+    decode the files batch by batch; in_memory=true or false decides this. skip_bad=true leaves out pictures that cannot be
+    read.
+    Shapes: x (n, channels, size, size) uint8 in 0..255; y (n,) int64, the index of the class in the sorted folder names.
+    Raises: DataError if the folders have another layout, or a picture cannot be read; ConfigurationError without data_dir,
+    if size is below 1, or if you ask for a split that has a folder.
     """
     data_dir = check_options(data_dir=data_dir)
     pictures = find_pictures(data_dir)
@@ -40,7 +40,7 @@ def image_folder(
 
 
 def check_options(*, data_dir: Path | None, **others: object) -> Path:
-    """Ask for the folder before anything is read: whichever folder a person happens to be in is not meant."""
+    """Require data_dir before anything is read, so that the current folder is never read by mistake."""
     if data_dir is None:
         raise ConfigurationError("data set image-folder reads your own pictures; give their folder as --data-dir FOLDER")
     return data_dir

@@ -12,7 +12,7 @@ from tinyclsf.plugin import Fit, ScriptReader, as_source, picture_source
 def reader(
     content: Mapping[str, Any], *, data_dir: Path, size: int, channels: int, fit: Fit, seed: int, **others: object
 ) -> ScriptReader | None:
-    """With Pillow, all pictures at once; None where they were not held in memory."""
+    """With Pillow, all pictures at once; None if they were not held in memory."""
     if content["train_checksum"] is None:
         return None
     has_splits = (data_dir / "train").is_dir() and any(each.is_dir() for each in (data_dir / "train").iterdir())
@@ -65,6 +65,6 @@ def _loading(folders: Mapping[str, str], seed: int) -> str:
 
 
 def _on_lines(values: list[str], before: str) -> str:
-    """A list as Python source after some text, on one line where it fits."""
+    """A list as Python source after some text, on one line if it fits."""
     line = f"{before}[{', '.join(values)}]"
     return line if len(line) <= 128 else f"{before}[\n" + "".join(f"    {each},\n" for each in values) + "]"

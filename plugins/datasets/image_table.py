@@ -1,4 +1,4 @@
-"""A person's own pictures, listed in a table."""
+"""Your own pictures, listed in a table."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ def image_table(
     in_memory: Literal["auto", True, False] = "auto",
     skip_bad: bool = False,
 ) -> Splits:
-    """Pictures that a table lists, CSV or Parquet, a row for each, with their paths and labels.
+    """Pictures listed in a CSV or Parquet table, with a row for each: its path and its label.
 
-    Relative paths begin at data_dir, or else where the table is. A column for the part (train, valid or val, test) says which
-    split a picture is in; without one, or without valid in it, a fifth of the training pictures validates, or as many as are
-    asked for. Pictures of one group (a patient, a burst, a camera) never lie in two splits. `path`, `label`, `part` and
-    `group` name the columns; part=auto is the column part if there is one, part=none leaves it alone, and so for group. All
-    other options are as in image-folder.
-    Shapes: x (n, channels, size, size) uint8 in 0..255; y (n,) int64, the label's place among the sorted labels to train on,
-    which are sorted as numbers if all of them are whole numbers.
-    Raises: DataError if the table or a picture cannot be read, or a row cannot be as it is; ConfigurationError if size is
-    below 1, a split is asked for that the table has, or split="tail" for groups.
+    Relative paths start at data_dir, else at the folder of the table. A column for the part (train, valid or val, test) says
+    which split a picture is in. Without it, or without valid in it, a fifth of the training pictures is for validation,
+    or as many as you ask for. Pictures of one group (a patient, a burst, a camera) are never in two splits. `path`, `label`,
+    `part` and `group` name the columns; part=auto is the column part if there is one, part=none ignores it, and so for group.
+    All other options are as in image-folder.
+    Shapes: x (n, channels, size, size) uint8 in 0..255; y (n,) int64, the index of the label in the sorted training labels,
+    which are sorted as numbers if all of them are integers.
+    Raises: DataError if the table or a picture cannot be read, or a row is impossible; ConfigurationError if size is below 1,
+    you ask for a split that the table has, or for split="tail" with groups.
     """
     where, base = printable(table), table.parent if data_dir is None else data_dir
     found = read_table(table, {"path": path, "label": label}, {"part": part, "group": group})
@@ -84,7 +84,7 @@ def _check_parts(rows: list[_Row], where: str) -> None:
 
 
 def _classes_of(rows: list[_Row], where: str) -> list[str]:
-    """The labels to train on, sorted."""
+    """The training labels, sorted."""
     labels = {row.label for row in rows if row.part == "train"}
     if len(labels) < 2:
         found = f"one label to train on, '{printable(*labels)}'" if labels else "no row to train on"
@@ -130,7 +130,7 @@ def _check_files(rows: list[_Row], where: str, base: Path) -> None:
 
 
 def _pictures_of(rows: list[_Row], classes: list[str]) -> Pictures:
-    """The pictures of each split, class after class and by path, so that the order of the rows changes nothing."""
+    """The pictures of each split, sorted by class and path, so that the order of the rows does not matter."""
     number_of = {name: number for number, name in enumerate(classes)}
     splits: dict[str, Files] = {}
     for split in ("train", "valid", "test"):

@@ -1,4 +1,4 @@
-"""Kuzushiji-MNIST as torchvision keeps it on disk, downloaded on first use."""
+"""Kuzushiji-MNIST in torchvision's folder layout, downloaded on first use."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _CLASSES = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 @scripted("tinyclsf_plugins.datasets.mnist_cifar_script:kmnist")
 @prepared
 def kmnist(prepare: Preparation, *, data_dir: Path) -> Splits:
-    """Handwritten cursive Japanese: 50,000 to train, 10,000 to validate, 1,000 of each class, and 10,000 to test.
+    """Handwritten cursive Japanese: 50,000 for training, 10,000 for validation (1,000 of each class), 10,000 for testing.
 
     Shapes: x (n, 1, 28, 28) uint8 in 0..255; y (n,) int64 in 0..9.
     Raises: DataError if a file is broken, or missing and cannot be downloaded.
-    Source: Clanuwat et al. 2018, "Deep learning for classical Japanese literature"; files KMNIST/raw/*-ubyte in data_dir, as
-    torchvision lays them out.
+    Source: Clanuwat et al. 2018, "Deep learning for classical Japanese literature"; files KMNIST/raw/*-ubyte in data_dir, in
+    torchvision's layout.
     """
     train, test = mnist_parts("KMNIST", data_dir)
     return prepare.splits(train, test, _CLASSES, own_size=10_000)

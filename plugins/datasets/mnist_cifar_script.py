@@ -1,4 +1,4 @@
-"""How a script reads MNIST, the sets that were made to replace it, and CIFAR: by torchvision, whose sets they are."""
+"""How a script reads MNIST, the sets that were made to replace it, and CIFAR: with torchvision."""
 
 from __future__ import annotations
 

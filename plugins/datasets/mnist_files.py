@@ -1,4 +1,4 @@
-"""The four IDX files of MNIST and of the sets that were made to replace it, as torchvision keeps them on disk."""
+"""The four IDX files of MNIST and of the sets that were made to replace it, in torchvision's folder layout."""
 
 from __future__ import annotations
 

@@ -18,10 +18,10 @@ _WHITE = 255 / 256  # the file was written as pixel / 256
 
 @prepared
 def mnist_pickle(prepare: Preparation, *, path: Path) -> Splits:
-    """The tutorial's pickled MNIST: ((x, y), (x, y), (x, y)) to train, validate and test; no code in the file is ever run.
+    """The tutorial's pickled MNIST: ((x, y), (x, y), (x, y)) for training, validation and testing; no code in it is ever run.
 
     Shapes: x (n, 1, 28, 28) float32 in 0..1; y (n,) int64 in 0..9.
-    Raises: DataError if the file is missing, broken, or holds anything but those six arrays.
+    Raises: DataError if the file is missing, broken, or holds anything but these six arrays.
     Source: "What is torch.nn really?", the PyTorch tutorial.
     """
     with opened(path) as file:

@@ -1,7 +1,7 @@
 """Reading a pickle of NumPy arrays as data, without `pickle` and without running anything that it names.
 
-A pickle is a program for a small stack machine, whose opcodes may call any function of any module. This machine knows the few
-opcodes that arrays of numbers, and dictionaries of them, are written with, and for it a call only makes a record.
+A pickle is a program for a small stack machine, whose opcodes may call any function of any module. This machine knows only
+the few opcodes that arrays of numbers and dictionaries of them need, and its calls only make records.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _MARK = object()
 
 
 def parse_numpy_pickle(content: bytes | bytearray, name: str) -> Any:
-    """What a pickle of numeric arrays in tuples or lists, two deep at most, holds; `name` is the file's, for the message.
+    """The content of a pickle of numeric arrays in tuples or lists, at most two deep; `name` is the file's, for the message.
 
-    Protocols 2 to 5, written by Python 2 or 3; strings of Python 2 are taken as Latin-1.
+    Protocols 2 to 5, written by Python 2 or 3; strings of Python 2 are read as Latin-1.
     Raises: DataError if the pickle is cut short, has bytes after its end, or holds anything else; nothing in it is run.
     """
     return _parsed(content, name, _ARRAY_OPCODES, finished_arrays, "tuples of number arrays")
 
 
 def parse_pickled_dictionary(content: memoryview, name: str) -> dict[str, Any]:
-    """What a pickled dictionary of number arrays, whole numbers, texts and lists of those two holds.
+    """The content of a pickled dictionary of number arrays, integers, texts, and lists of integers or texts.
 
     Protocols 2 to 5, written by Python 2 or 3. Keys and texts may be bytes of Latin-1; the arrays are views of `content`.
     Raises: DataError if the pickle is cut short, has bytes after its end, or holds anything else; nothing in it is run.

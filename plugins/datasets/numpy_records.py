@@ -1,7 +1,7 @@
-"""What a pickle's calls become: inert records, each held to exactly what NumPy itself writes for arrays of numbers.
+"""What a pickle's calls become: inert records, each checked to be exactly what NumPy writes for arrays of numbers.
 
-No name in a pickle is looked up and none of its calls is made. An allow-list of NumPy's own functions would not be enough, as
-a forged state makes NumPy crash; here the bytes become an array only once type, shape and length are known to agree.
+No name in a pickle is looked up and none of its calls is made. An allow-list of NumPy's own functions would not be enough,
+because a forged state can crash NumPy; here the bytes become an array only after type, shape and length are found to agree.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Dtype:
 
 @dataclass(eq=False)
 class Array:
-    """An array that still lies in the file's bytes; its state brings them, or the call itself under protocol 5."""
+    """An array whose bytes are still in the file; its state brings them, or the call itself under protocol 5."""
 
     view: NDArray[Any] | None = None
 
@@ -53,7 +53,7 @@ class Array:
 def named(module: Any, name: Any) -> Global:
     """The record of a name.
 
-    Raises: Refused if it is none of those that arrays of numbers need.
+    Raises: Refused if arrays of numbers do not need this name.
     """
     found = Global(word(module), word(name))
     if found not in _ALLOWED:
@@ -130,8 +130,8 @@ def finished_arrays(value: Any, limit: int) -> Any:
 def finished_dictionary(value: Any, limit: int) -> dict[str, Any]:
     """The dictionary with its arrays as views of the file's bytes, in its own lists and with bytes as texts.
 
-    Raises: Refused if it is no dictionary, or holds anything but arrays, whole numbers, texts and lists of those two, of
-    `limit` elements in all.
+    Raises: Refused if it is not a dictionary, or holds anything but arrays, integers, texts, and lists of integers or texts,
+    of `limit` elements in all.
     """
     if not isinstance(value, dict):
         raise Refused("holds something that is not a dictionary")

@@ -25,7 +25,7 @@ _SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  
 def find_pictures(folder: Path) -> Pictures:
     """The pictures in FOLDER/train/CLASS, FOLDER/valid (or val)/CLASS and FOLDER/test/CLASS, or else in FOLDER/CLASS.
 
-    Hidden files and folders are passed over; a DataWarning says what else is not used.
+    Hidden files and folders are skipped; a DataWarning says what else is not used.
     Raises: DataError if there are fewer than two classes, one has no picture, or the splits have different ones.
     """
     try:
@@ -62,7 +62,7 @@ def _content(folder: str | Path) -> FolderContent:
 
 
 def _has_splits(folder: Path) -> bool:
-    """Whether there is a folder "train" with folders in it; without any it is a class of that name."""
+    """Whether there is a folder "train" with folders in it; without folders in it, "train" is a class."""
     return os.path.isdir(folder / "train") and bool(_content(folder / "train").folders)
 
 
@@ -81,7 +81,7 @@ def _split_folders(folder: Path) -> dict[str, Path]:
 
 
 def _check_classes(folder: Path, train: Path, classes: list[str]) -> None:
-    """Raise a DataError that helps a person who pointed one level too high or too low."""
+    """Raise a DataError that helps if the folder given is one level too high or too low."""
     here, names = printable(train), [printable(name) for name in classes]
     if not classes:
         pictures = sum(map(is_named_as_picture, _content(train).files))

@@ -11,10 +11,10 @@ from tinyclsf.plugin import DataError
 
 
 def whole_groups(labels: Sequence[int], groups: Sequence[str], size: int, seed: int) -> list[int]:
-    """About `size` rows that are all of their groups, ascending: as nearly as groups permit the same share of every class.
+    """About `size` rows in whole groups, ascending, with nearly the same share of every class.
 
-    Every class keeps a group. Only the groups, their labels and the seed decide which are taken.
-    Raises: DataError if each group has all that there is of a class.
+    Every class keeps a group. The choice depends only on the groups, their labels and the seed.
+    Raises: DataError if each group has all pictures of a class.
     """
     share = size / len(labels)
     rows: dict[str, list[int]] = {}

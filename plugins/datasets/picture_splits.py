@@ -1,4 +1,4 @@
-"""Picture files whose classes are known, as splits: divided, decoded, held in memory or read when they are asked for."""
+"""Picture files with known classes, as splits: divided, decoded, and held in memory or read when needed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _NAMED = 10  # pictures in a sentence
 
 @dataclass(frozen=True)
 class Files:
-    """Paths of pictures, class after class and by name in each, and the number of each one's class; groups lie in one split."""
+    """Paths of pictures, sorted by class and name, with the number of each one's class; a group is in one split only."""
 
     paths: list[str]
     labels: list[int]
@@ -63,14 +63,14 @@ class Files:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The classes, and the pictures of the splits that a person made: train, and valid and test where there are those."""
+    """The classes, and the pictures of the given splits: train, and valid and test if there are any."""
 
     classes: tuple[str, ...]
     splits: dict[str, Files]
 
 
 def refuse_another_split(prepare: Preparation, pictures: Pictures, has: str, remedy: str) -> None:
-    """For pictures of which a person has put some into a split: what `has` them, and how not to use that.
+    """For pictures with given splits: `has` says what gives them, `remedy` how not to use it.
 
     Raises: ConfigurationError if an option asks for a split that there is.
     """
@@ -94,10 +94,10 @@ def picture_splits(
     in_memory: Literal["auto", True, False],
     skip_bad: bool,
 ) -> Splits:
-    """The splits that there are, and those that `prepare` makes of the training pictures; each picture becomes a square.
+    """The given splits, and those that `prepare` makes of the training pictures; each picture becomes a square.
 
     Raises: DataError if a picture cannot be read, unless `skip_bad` leaves it out; ConfigurationError if the size is below 1,
-    or the pixels do not fit into memory where they have to.
+    or the pixels must fit into memory and do not.
     """
     channels, size, _ = image_shape
     if size < 1:
@@ -119,10 +119,10 @@ def picture_splits(
 
 
 class PictureFiles(Dataset[tuple[Tensor, int]]):
-    """Pictures that stay on the disk, each decoded when it is asked for.
+    """Pictures that stay on the disk, each decoded when it is needed.
 
     Shapes: x (channels, size, size) uint8 in 0..255.
-    Raises: DataError, when asked for a picture that cannot be read.
+    Raises: DataError for a picture that cannot be read.
     """
 
     loader_workers = min(processor_count(), 8)
@@ -146,7 +146,7 @@ class PictureFiles(Dataset[tuple[Tensor, int]]):
 
 
 def _divided(prepare: Preparation, splits: dict[str, Files]) -> dict[str, Files]:
-    """The splits with those to test and to validate with that are asked for, and with what `fraction` keeps to train on."""
+    """The splits with the test and validation pictures asked for, and with the training pictures that `fraction` keeps."""
     train, others = splits["train"], {name: split for name, split in splits.items() if name != "train"}
     if prepare.test_ratio is not None:
         rows = prepare.tested(torch.tensor(train.labels)).tolist()
@@ -158,12 +158,12 @@ def _divided(prepare: Preparation, splits: dict[str, Files]) -> dict[str, Files]
 
 
 def _with_whole_groups(files: Files, rows: list[int], seed: int) -> list[int]:
-    """Rows to set aside; where there are groups, about as many others that leave all groups whole."""
+    """Rows to set aside; if there are groups, about as many other rows that keep all groups whole."""
     return rows if files.groups is None else whole_groups(files.labels, files.groups, len(rows), seed)
 
 
 def _held_out(prepare: Preparation, y: Tensor) -> list[int]:
-    """The rows that validate, ascending."""
+    """The rows for validation, ascending."""
     if prepare.split != "tail":
         return prepare.held_out(y).tolist()
     # The last of all would be of the last class alone: as many of each class as a fair split takes, but the last ones.
@@ -174,7 +174,7 @@ def _held_out(prepare: Preparation, y: Tensor) -> list[int]:
 
 
 def _room(number: int, channels: int, size: int, in_memory: bool | str) -> NDArray[np.uint8] | None:
-    """An array for all pictures, or None where they are not to be kept in memory."""
+    """An array for all pictures, or None if they are not to be kept in memory."""
     needed = number * channels * size**2
     if in_memory is False or (in_memory == "auto" and needed > _free_memory() / 2):
         return None
@@ -188,7 +188,7 @@ def _room(number: int, channels: int, size: int, in_memory: bool | str) -> NDArr
 
 
 def _free_memory() -> int:
-    """Bytes of memory that are free now; where the system does not say, half of all, or what any machine has."""
+    """Bytes of memory that are free now; if the system does not say, half of all, or what any machine has."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):

@@ -1,4 +1,4 @@
-"""Tables that a person made, CSV or Parquet: some of their columns as text, with the number of each row."""
+"""CSV or Parquet tables that a person made: some columns as text, with the number of each row."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _Content = tuple[list[str], Sequence[int], Callable[[int], list[object]]]
 def read_table(
     path: Path, needed: Mapping[str, str], optional: Mapping[str, str | None]
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a table: the number of each, and by role its texts in the columns that have a role.
+    """The rows of a table: the number of each, and the text of each column by the role of the column.
 
-    `needed` and `optional` name the columns, as in {"label": "species"}. The name "auto" of an optional one is that of its
-    role, in capitals or not, if there is such a column; None is none. Rows are counted as in a spreadsheet: the header is row
-    1. A Parquet file has no header, so its row 1 is the first.
+    `needed` and `optional` name the columns, as in {"label": "species"}. In `optional`, "auto" means the column named like its
+    role, in capitals or not, if there is one; None means no column. Rows are counted as in a spreadsheet: the header is row 1.
+    A Parquet file has no header, so its first row is row 1.
     Raises: DataError if the table cannot be read, is neither CSV in UTF-8 nor Parquet, lacks a column, or has a cell in one
-    that is no text or whole number; ConfigurationError without pyarrow for Parquet.
+    that is not a text or an integer; ConfigurationError without pyarrow for Parquet.
     """
     with opened(path) as file:
         content = bytes(read_up_to(file, _LARGEST + 1))

@@ -20,8 +20,8 @@ _EVERY = 100  # images between two words of progress
 def torchvision(prepare: Preparation, *, name: str, data_dir: Path, size: int = 32, channels: Literal[1, 3] = 3) -> Splits:
     """A classification set of torchvision by the name of its class, downloaded on first use, as pictures of size x size.
 
-    Each picture is scaled until its shorter side is `size`, and the middle is cut out; channels=1 makes it grey. A set without
-    a validation split of its own is split; without a test split there is no test.
+    The shorter side of each picture is scaled to `size`, and the middle is cropped; channels=1 makes it grey. If a set has no
+    validation split, one is taken from its training images; if it has no test split, there is none.
     Names: CIFAR10, CIFAR100, CLEVRClassification, Caltech101, Caltech256, Country211, DTD, EMNIST, EuroSAT, FER2013,
     FGVCAircraft, FakeData, FashionMNIST, Flowers102, Food101, GTSRB, INaturalist, ImageNet, Imagenette, KMNIST, MNIST,
     OxfordIIITPet, PCAM, Places365, QMNIST, RenderedSST2, SEMEION, STL10, SUN397, SVHN, StanfordCars, USPS.

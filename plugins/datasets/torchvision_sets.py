@@ -1,4 +1,4 @@
-"""What has to be known of torchvision's image classification sets to read them all in one way."""
+"""The differences between torchvision's image classification sets, so that one plugin can read them all."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Arguments = dict[str, Any]
 
 @dataclass(frozen=True)
 class Source:
-    """The arguments that a class of torchvision gives each split of its set for, None where there is no such split with labels.
+    """The arguments of a torchvision class for each split of its set; None if there is no such split with labels.
 
-    `files` are downloaded by the class, or have to be fetched by hand, or there are none.
+    `files` are downloaded by the class, or you have to fetch them by hand, or there are none.
     """
 
     train: Arguments
@@ -24,7 +24,7 @@ class Source:
 
     @property
     def splits(self) -> dict[str, Arguments]:
-        """The arguments of the splits that there are, by their names."""
+        """The arguments of the existing splits, by their names."""
         splits = {"train": self.train, "valid": self.valid, "test": self.test}
         return {split: arguments for split, arguments in splits.items() if arguments is not None}
 
@@ -76,9 +76,9 @@ SETS = {
 
 
 def source_of(name: str) -> Source:
-    """What is known of a set.
+    """The arguments of a set.
 
-    Raises: ConfigurationError that lists the names if it is none of them.
+    Raises: ConfigurationError that lists the names if there is no such set.
     """
     if name in SETS:
         return SETS[name]

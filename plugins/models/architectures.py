@@ -16,7 +16,7 @@ RECIPE: dict[str, Any] = {"epochs": 5, "batch_size": 64, "optimizer": "adam", "l
 
 
 def check_arch(library: str, arch: str, known: Collection[str]) -> None:
-    """Find out whether a library has an architecture.
+    """Check that a library has an architecture.
 
     Raises: ConfigurationError with the nearest name if it does not.
     """
@@ -27,7 +27,7 @@ def check_arch(library: str, arch: str, known: Collection[str]) -> None:
 
 
 def check_weights(weights: Path | None, pretrained: Callable[[], Path] | None) -> None:
-    """Have the file of weights that is given, or that `pretrained` gets, and read it.
+    """Find the file of weights, the given one or the one that `pretrained` downloads, and read it.
 
     Raises: ConfigurationError if both are given or the file is of another kind; ModelFileError if it cannot be read;
     DataError if it cannot be downloaded.
@@ -41,9 +41,9 @@ def check_weights(weights: Path | None, pretrained: Callable[[], Path] | None) -
 
 
 def tried(arch: str, image_shape: tuple[int, int, int], make: Callable[[], nn.Module]) -> nn.Module:
-    """The network that `make` makes, in evaluation mode, after a blank image went through it.
+    """The network that `make` makes, in evaluation mode, after it was run on a blank image.
 
-    Raises: ConfigurationError if either fails: each architecture has its own way to on a size that is not for it.
+    Raises: ConfigurationError if either fails: each architecture fails in its own way on a size that it cannot take.
     """
     try:
         network = make().eval()

@@ -13,7 +13,7 @@ from tinyclsf_plugins.models.sizes import check_size
 class CifarNet(nn.Module):
     """Two 5x5 convolutions, each with a 2x2 pooling, and three linear layers; ReLU in between.
 
-    Shapes: x (n, c, h, w) float32 with h and w from 16, to logits (n, num_classes).
+    Shapes: x (n, c, h, w) float32 with h and w at least 16, to logits (n, num_classes).
     Raises: ConfigurationError if the images are smaller.
     Source: "Training a Classifier", the PyTorch tutorial on CIFAR-10.
     """

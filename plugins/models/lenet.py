@@ -15,9 +15,9 @@ from tinyclsf_plugins.models.sizes import check_size
 class LeNet(nn.Module):
     """Two 5x5 convolutions with ReLU, each with a 2x2 pooling, and one linear layer.
 
-    `padding` puts so many zeros around what each convolution reads; with 2 it keeps height and width.
-    `softmax` gives shares instead of logits, to study how that flattens the gradient under a cross-entropy.
-    Shapes: x (n, c, h, w) float32 with h and w from 16, with padding from 4, to logits (n, num_classes).
+    `padding` is the zero padding of each convolution; 2 keeps height and width.
+    `softmax` gives probabilities instead of logits, to study how this flattens the gradient of a cross-entropy loss.
+    Shapes: x (n, c, h, w) float32 with h and w at least 16, with padding at least 4, to logits (n, num_classes).
     Raises: ConfigurationError if the images are smaller.
     Source: after LeCun, Bottou, Bengio, Haffner 1998, "Gradient-based learning applied to document recognition".
     """

@@ -1,4 +1,4 @@
-"""The plainest classifier: a linear layer on the pixels."""
+"""The simplest classifier: a linear layer on the pixels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinyclsf.plugin import recipe
 class LinearClassifier(nn.Module):
     """One linear layer from the pixels to the classes.
 
-    `softmax` gives shares instead of logits, to study how that flattens the gradient under a cross-entropy.
+    `softmax` gives probabilities instead of logits, to study how this flattens the gradient of a cross-entropy loss.
     Shapes: x (n, c, h, w) float32, to logits (n, num_classes).
     """
 

@@ -11,10 +11,10 @@ from tinyclsf.plugin import recipe
 
 @recipe(epochs=50, batch_size=500, optimizer="sgd", lr=0.1)
 class MLP(nn.Module):
-    """Linear layers from the pixels over 128 and 64 units with ReLU to the classes.
+    """Three linear layers: from the pixels to 128 and then 64 hidden units, each with ReLU, and to the classes.
 
     `batch_norm` normalises both hidden layers before their ReLU.
-    `softmax` gives shares instead of logits, to study how that flattens the gradient under a cross-entropy.
+    `softmax` gives probabilities instead of logits, to study how this flattens the gradient of a cross-entropy loss.
     Shapes: x (n, c, h, w) float32, to logits (n, num_classes).
     """
 

@@ -12,9 +12,9 @@ from tinyclsf.plugin import recipe
 
 
 class Mnist_CNN(nn.Module):
-    """Three strided 3x3 convolutions with ReLU and an average over what is left of the image.
+    """Three strided 3x3 convolutions with ReLU, then an average over the remaining pixels.
 
-    The last ReLU stands before the logits, as in the tutorial: a class whose output gets stuck at 0 no longer learns.
+    The logits come out of a ReLU, as in the tutorial: a class whose output is stuck at 0 no longer learns.
     Shapes: x (n, c, h, w) or (n, c*h*w) float32, to logits (n, num_classes).
     Source: "What is torch.nn really?", the PyTorch tutorial.
     """
@@ -36,10 +36,10 @@ class Mnist_CNN(nn.Module):
 
 
 class Mnist_CNN_Manual(nn.Module):
-    """The same from bare parameters and `F.conv2d`; the weights are random normal over the root of what each sum adds up.
+    """The same from bare parameters and `F.conv2d`; the weights are random normal over the square root of the fan-in.
 
     Shapes: x (n, c, h, w) or (n, c*h*w) float32, to logits (n, num_classes).
-    Source: "What is torch.nn really?", the PyTorch tutorial, in the way that it starts.
+    Source: "What is torch.nn really?", the PyTorch tutorial, in the style of its first part.
     """
 
     def __init__(self, image_shape: tuple[int, int, int] = (1, 28, 28), num_classes: int = 10) -> None:
@@ -59,10 +59,10 @@ class Mnist_CNN_Manual(nn.Module):
 
 @recipe(epochs=2, batch_size=64, optimizer="sgd", lr=0.1, momentum=0.9, schedule="one-cycle")
 def mnist_cnn(image_shape: tuple[int, int, int], num_classes: int, *, manual: bool = False) -> nn.Module:
-    """Three strided 3x3 convolutions with ReLU and an average over what is left of the image.
+    """Three strided 3x3 convolutions with ReLU, then an average over the remaining pixels.
 
-    The last ReLU stands before the logits, as in the tutorial: a class whose output gets stuck at 0 no longer learns.
-    `manual` builds it from bare parameters and `F.conv2d` instead of `nn.Conv2d`, with the tutorial's first weights.
+    The logits come out of a ReLU, as in the tutorial: a class whose output is stuck at 0 no longer learns.
+    `manual` builds it from bare parameters and `F.conv2d` instead of `nn.Conv2d`, with the tutorial's initial weights.
     Shapes: x (n, c, h, w) or (n, c*h*w) float32, to logits (n, num_classes).
     Source: "What is torch.nn really?", the PyTorch tutorial.
     """
@@ -70,5 +70,5 @@ def mnist_cnn(image_shape: tuple[int, int, int], num_classes: int, *, manual: bo
 
 
 def _filters(inputs: int, outputs: int) -> tuple[nn.Parameter, nn.Parameter]:
-    """The weights and zero biases of a 3x3 convolution, each of whose sums adds up 9 pixels of every input channel."""
+    """The weights and zero biases of a 3x3 convolution; its fan-in is 9 pixels of every input channel."""
     return nn.Parameter(torch.randn(outputs, inputs, 3, 3) / sqrt(9 * inputs)), nn.Parameter(torch.zeros(outputs))

@@ -1,4 +1,4 @@
-"""The tutorial's convolutional network once more, as `nn.Sequential` with functions for layers."""
+"""The tutorial's convolutional network as `nn.Sequential`, with functions as layers."""
 
 from __future__ import annotations
 

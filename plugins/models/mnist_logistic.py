@@ -29,9 +29,9 @@ class Mnist_Logistic(nn.Module):
 class Mnist_Logistic_Manual(nn.Module):
     """The same from a matrix product and two bare parameters.
 
-    The weights are random normal over the root of the number of pixels, and are the transpose of those of `nn.Linear`.
+    The weights are random normal over the square root of the number of pixels, and the transpose of those of `nn.Linear`.
     Shapes: x (n, c, h, w) or (n, c*h*w) float32, to logits (n, num_classes).
-    Source: "What is torch.nn really?", the PyTorch tutorial, from where it starts.
+    Source: "What is torch.nn really?", the PyTorch tutorial, its first part.
     """
 
     def __init__(self, image_shape: tuple[int, int, int] = (1, 28, 28), num_classes: int = 10) -> None:
@@ -48,7 +48,7 @@ class Mnist_Logistic_Manual(nn.Module):
 def mnist_logistic(image_shape: tuple[int, int, int], num_classes: int, *, manual: bool = False) -> nn.Module:
     """Multinomial logistic regression: one linear layer from the pixels to the classes.
 
-    `manual` builds it from bare parameters and a matrix product instead of `nn.Linear`, with the tutorial's first weights.
+    `manual` builds it from bare parameters and a matrix product instead of `nn.Linear`, with the tutorial's initial weights.
     Shapes: x (n, c, h, w) or (n, c*h*w) float32, to logits (n, num_classes).
     Source: "What is torch.nn really?", the PyTorch tutorial.
     """

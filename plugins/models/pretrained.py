@@ -1,4 +1,4 @@
-"""Pretrained weights: downloaded once, checked by their hash, kept where torch keeps such."""
+"""Pretrained weights: downloaded once, verified by their hash, kept where torch keeps its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinyclsf_plugins.datasets.downloads import download
 def pretrained_file(url: str, name: str, checksum: Callable[[], str]) -> Path:
     """The file of that name among torch's pretrained weights; on first use it is downloaded from the address.
 
-    `checksum` gives what the file's SHA-256 begins with, and is called only then.
+    `checksum` returns the first digits of the file's SHA-256, and is called only for a download.
     Raises: DataError if the file is not there and cannot be downloaded.
     """
     path = Path(torch.hub.get_dir(), "checkpoints", name)

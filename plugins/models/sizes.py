@@ -1,4 +1,4 @@
-"""How small images may be: the one check that the models share, and how a sentence names an image's shape."""
+"""The check that images are large enough, which the models share, and an image shape as text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tinyclsf.plugin import ConfigurationError, shape_as_text
 
 
 def check_size(model: str, image_shape: tuple[int, int, int], smallest: int) -> None:
-    """Hold images to the smallest height and width of which a model's layers leave something.
+    """Refuse images that are too small for a model's layers.
 
     Raises: ConfigurationError that names both sizes.
     """

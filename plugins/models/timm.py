@@ -15,7 +15,7 @@ from tinyclsf_plugins.models.pretrained import pretrained_file
 
 
 def data_options(*, arch: str, pretrained: bool, **others: object) -> dict[str, Any]:
-    """The data that pretrained weights were trained on: their size and scaling; how they were cropped is left out."""
+    """The size and scaling of the images that pretrained weights were trained on, without timm's crop."""
     if not pretrained:
         return {}
     found = _configuration(arch)
@@ -32,11 +32,11 @@ def timm(
     pretrained: bool = False,
     weights: Path | None = None,
 ) -> nn.Module:
-    """An image model of timm; `arch` is its name there, such as resnet18, efficientnet_lite0 or vit_small_patch16_224.dino.
+    """An image model of timm; `arch` is timm's name for it, such as resnet18, efficientnet_lite0 or vit_small_patch16_224.dino.
 
-    pretrained=true begins with timm's weights for it, those that the part after the dot names, else its best ones; they are
-    downloaded from Hugging Face once. `weights` is a local state dict (.pt, .pth or .safetensors) to begin with. RGB weights
-    are summed for images of one channel, and the last layer is newly initialised for another number of classes.
+    pretrained=true starts from timm's weights: those named by the part after the dot, else the best ones; they are downloaded
+    from Hugging Face once. `weights` is a local state dict (.pt, .pth or .safetensors) to start from. RGB weights are summed
+    for images of one channel, and the last layer is newly initialised for another number of classes.
     Shapes: x (n, c, h, w) float32, to logits (n, num_classes).
     Raises: ConfigurationError if timm is missing or has no such model, or it cannot take the images; ModelFileError if the
     weights do not fit.
@@ -70,7 +70,7 @@ def timm(
 
 
 def check_options(*, arch: str, pretrained: bool, weights: Path | None) -> None:
-    """Find out before any data is read whether there is such a model, and have its file of weights.
+    """Check before any data is read that the model exists, and find its file of weights.
 
     Raises: ConfigurationError if timm is missing or has no such model, or the file is of another kind; ModelFileError if it
     cannot be read; DataError if it cannot be downloaded.
@@ -83,7 +83,7 @@ timm.check_options = check_options  # type: ignore[attr-defined]
 
 
 def arguments(arch: str, image_shape: tuple[int, int, int]) -> dict[str, Any]:
-    """What an architecture is told of the images: the channels, and the size where it has to know that."""
+    """The arguments of an architecture that depend on the images: the channels, and the size if it needs that."""
     from timm.models import get_pretrained_cfg
 
     channels, height, width = image_shape
@@ -93,12 +93,12 @@ def arguments(arch: str, image_shape: tuple[int, int, int]) -> dict[str, Any]:
 
 
 def begun_from(file: Path) -> dict[str, Any]:
-    """What timm is told in order to begin with a file of its own weights."""
+    """The arguments that make timm start from a file of its own weights."""
     return {"file": str(file), "custom_load": False}
 
 
 def weights_file(arch: str) -> Path:
-    """The file of an architecture's pretrained weights: that in the cache of Hugging Face, else one among torch's."""
+    """The file of an architecture's pretrained weights: the one in the cache of Hugging Face, else the one among torch's."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 
     found = _configuration(arch)

@@ -11,7 +11,7 @@ from tinyclsf_plugins.models.timm import arguments, begun_from, weights_file
 def network(
     image_shape: tuple[int, int, int], num_classes: int, *, arch: str, pretrained: bool, weights: Path | None
 ) -> str | None:
-    """timm's own function, and another last layer where the weights are pretrained; weights of one's own have no plain way."""
+    """timm's own function, and another last layer if the weights are pretrained; None if `weights` is a file."""
     if weights is not None:
         return None
     given = ", ".join(f"{name}={as_source(value)}" for name, value in arguments(arch, image_shape).items())

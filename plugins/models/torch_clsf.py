@@ -12,10 +12,10 @@ from tinyclsf_plugins.models.sizes import check_size
 class TorchClsfModel(nn.Module):
     """Two 3x3 convolutions to 32 and 64 channels, each with a 2x2 pooling, and two linear layers with dropout between.
 
-    `dropout` is the share of the first linear layer's 100 outputs that training drops, `input_dropout` that of its inputs.
-    `softmax` gives shares instead of logits, to study how that flattens the gradient under a cross-entropy.
-    Shapes: x (n, c, h, w) float32 with h and w from 4, to logits (n, num_classes).
-    Raises: ConfigurationError if the images are smaller, or a share is not from 0 to less than 1.
+    `dropout` is the dropout rate of the first linear layer's 100 outputs, `input_dropout` that of its inputs.
+    `softmax` gives probabilities instead of logits, to study how this flattens the gradient of a cross-entropy loss.
+    Shapes: x (n, c, h, w) float32 with h and w at least 4, to logits (n, num_classes).
+    Raises: ConfigurationError if the images are smaller, or a dropout rate is not from 0 to less than 1.
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class TorchClsfModel(nn.Module):
 
 
 class TorchClsfMixedModel(nn.Module):
-    """`TorchClsfModel` built of `nn.Sequential` blocks, with the same options and the same parameters in the same order.
+    """`TorchClsfModel` built from `nn.Sequential` blocks, with the same options and the same parameters in the same order.
 
-    Shapes: x (n, c, h, w) float32 with h and w from 4, to logits (n, num_classes).
-    Raises: ConfigurationError if the images are smaller, or a share is not from 0 to less than 1.
+    Shapes: x (n, c, h, w) float32 with h and w at least 4, to logits (n, num_classes).
+    Raises: ConfigurationError if the images are smaller, or a dropout rate is not from 0 to less than 1.
     """
 
     def __init__(
@@ -94,11 +94,11 @@ def torch_clsf(
 ) -> nn.Module:
     """Two 3x3 convolutions to 32 and 64 channels, each with a 2x2 pooling, and two linear layers with dropout between.
 
-    `mixed` builds the same network of `nn.Sequential` blocks.
-    `dropout` is the share of the first linear layer's 100 outputs that training drops, `input_dropout` that of its inputs.
-    `softmax` gives shares instead of logits, to study how that flattens the gradient under a cross-entropy.
-    Shapes: x (n, c, h, w) float32 with h and w from 4, to logits (n, num_classes).
-    Raises: ConfigurationError if the images are smaller, or a share is not from 0 to less than 1.
+    `mixed` builds the same network from `nn.Sequential` blocks.
+    `dropout` is the dropout rate of the first linear layer's 100 outputs, `input_dropout` that of its inputs.
+    `softmax` gives probabilities instead of logits, to study how this flattens the gradient of a cross-entropy loss.
+    Shapes: x (n, c, h, w) float32 with h and w at least 4, to logits (n, num_classes).
+    Raises: ConfigurationError if the images are smaller, or a dropout rate is not from 0 to less than 1.
     """
     network = TorchClsfMixedModel if mixed else TorchClsfModel
     return network(image_shape, num_classes, dropout=dropout, input_dropout=input_dropout, softmax=softmax)
@@ -118,6 +118,6 @@ def _check_share(option: str, share: float) -> None:
 
 
 def _pooled(image_shape: tuple[int, int, int]) -> int:
-    """The number of values that two poolings leave of an image in 64 channels."""
+    """The number of values after two poolings of an image, in 64 channels."""
     check_size("torch-clsf", image_shape, 4)
     return 64 * (image_shape[1] // 4) * (image_shape[2] // 4)

@@ -14,7 +14,7 @@ from tinyclsf_plugins.models.pretrained import pretrained_file
 
 
 def data_options(*, arch: str, pretrained: bool, **others: object) -> dict[str, Any]:
-    """The data that pretrained weights were trained on: their size and scaling."""
+    """The size and scaling of the images that pretrained weights were trained on."""
     return {"size": _best_weights(arch).transforms().crop_size[0], "normalize": "imagenet"} if pretrained else {}
 
 
@@ -28,10 +28,10 @@ def torchvision(
     pretrained: bool = False,
     weights: Path | None = None,
 ) -> nn.Module:
-    """A classification model of torchvision; `arch` is its name there, such as resnet18, densenet121 or vit_b_16.
+    """A classification model of torchvision; `arch` is torchvision's name for it, such as resnet18, densenet121 or vit_b_16.
 
-    pretrained=true begins with torchvision's best weights for it, from ImageNet, which are downloaded once. `weights` is a
-    local state dict (.pt, .pth or .safetensors) to begin with. RGB weights are summed for images of one channel, and the last
+    pretrained=true starts from torchvision's best weights for it, from ImageNet, which are downloaded once. `weights` is a
+    local state dict (.pt, .pth or .safetensors) to start from. RGB weights are summed for images of one channel, and the last
     layer is newly initialised for another number of classes.
     Shapes: x (n, c, h, w) float32, to logits (n, num_classes).
     Raises: ConfigurationError if there is no such model or it cannot take the images; ModelFileError if the weights do not fit.
@@ -58,7 +58,7 @@ def torchvision(
 
 
 def check_options(*, arch: str, pretrained: bool, weights: Path | None) -> None:
-    """Find out before any data is read whether there is such a model, and have its file of weights.
+    """Check before any data is read that the model exists, and find its file of weights.
 
     Raises: ConfigurationError if there is no such model, or the file is of another kind; ModelFileError if it cannot be read;
     DataError if it cannot be downloaded.
@@ -86,14 +86,14 @@ def _best_weights(arch: str) -> Any:
 
 
 def _pretrained_file(arch: str) -> Path:
-    """The best weights' file; the end of its name is what its hash begins with."""
+    """The best weights' file; its hash begins with the digits at the end of its name."""
     url = _best_weights(arch).url
     name = url.rpartition("/")[2]
     return pretrained_file(url, name, lambda: name.rpartition("-")[2].partition(".")[0])
 
 
 def _arguments(arch: str, image_shape: tuple[int, int, int]) -> dict[str, Any]:
-    """What an architecture has to be told beside the number of classes."""
+    """What an architecture needs besides the number of classes."""
     if arch.startswith("vit_"):
         return {"image_size": image_shape[1]}
     if arch.startswith("maxvit_"):

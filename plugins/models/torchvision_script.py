@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def network(image_shape: tuple[int, int, int], num_classes: int, *, arch: str, **others: object) -> str:
-    """torchvision's own function, and another first layer where the images do not have three channels."""
+    """torchvision's own function, and another first layer if the images do not have three channels."""
     made = f'models.get_model("{arch}", num_classes={num_classes})'
     channels = image_shape[0]
     if channels == 3:

@@ -1,4 +1,4 @@
-"""VGG in torchvision's layout, so that weights can go from one to the other."""
+"""VGG in torchvision's layout, so that weights can be loaded from one into the other."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _UNITS = 4096  # of both hidden linear layers
 
 @recipe(epochs=15, batch_size=64, optimizer="adam", lr=0.0001)
 class VGG(nn.Module):
-    """3x3 convolutions in five stages and three linear layers, `depth` of them in all, with dropout between the linear ones.
+    """3x3 convolutions in five stages and three linear layers, `depth` layers in all, with dropout between the linear ones.
 
     `batch_norm` normalises after every convolution. State dicts are interchangeable with those of torchvision's vgg models.
-    `softmax` gives shares instead of logits, to study how that flattens the gradient under a cross-entropy.
-    Shapes: x (n, c, h, w) float32 with h and w from 32, to logits (n, num_classes).
+    `softmax` gives probabilities instead of logits, to study how this flattens the gradient of a cross-entropy loss.
+    Shapes: x (n, c, h, w) float32 with h and w at least 32, to logits (n, num_classes).
     Raises: ConfigurationError if the images are smaller.
     Source: Simonyan, Zisserman 2014, "Very Deep Convolutional Networks for Large-Scale Image Recognition".
     """
