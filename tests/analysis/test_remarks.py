@@ -226,7 +226,7 @@ def test_classes_that_are_rarely_right() -> None:
     predicted[(labels == 1) & (torch.arange(400) < 360)] = 3  # of the dogs 10 are right
     predicted[(labels == 2) & (torch.arange(400) < 300)] = 0  # of the eels 25, whose interval reaches half of 58.75 %
     found = assess(Predictions(torch.eye(4)[predicted] * 9, labels), CLASSES)._replace(calibration_error=0.0)
-    evidence = "dog (10 of 100 images) at an accuracy of 58.75 % over all; dog is most often taken for fox (90 times)"
+    evidence = "dog (10 of 100 images) at an accuracy of 58.75 % over all; dog is most often predicted as fox (90 times)"
     assert remarks([], found) == [Remark("one class is rarely recognised", evidence, "tinyclsf evaluate runs/a")]
 
 
@@ -240,7 +240,7 @@ def test_of_classes_that_are_rarely_right_the_worst_comes_first() -> None:
     assert remark.what == "2 classes are rarely recognised"
     assert remark.evidence == (
         "eel (5 of 100 images) and dog (15 of 100 images) at an accuracy of 55.00 % over all; "
-        "eel is most often taken for cat (95 times)"
+        "eel is most often predicted as cat (95 times)"
     )
 
 

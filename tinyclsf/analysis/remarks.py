@@ -108,7 +108,7 @@ def _rarely_right(run: JudgedRun, found: Assessment) -> Remark | None:
     times, other = max((times, other) for other, times in enumerate(found.confusion[number]) if other != number)
     evidence = (
         f"{join_names(named, _NAMED)} "
-        f"at an accuracy of {percent(found.accuracy)} over all; {worst.name} is most often taken for "
+        f"at an accuracy of {percent(found.accuracy)} over all; {worst.name} is most often predicted as "
         f"{found.classes[other].name} ({times:,} times)"
     )
     what = "one class is rarely recognised" if len(rarely) == 1 else f"{len(rarely)} classes are rarely recognised"

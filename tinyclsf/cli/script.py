@@ -21,7 +21,7 @@ def script(run: str, out: Path | None, runs: Path) -> Output:
     """Write RUN as a plain PyTorch script that trains the same model, without tinyclsf.
 
     It has the data, the model and the loop in one file that can be read from top to bottom. Trained on the CPU by the same
-    PyTorch with as many threads, it ends with the very weights of the run.
+    PyTorch with as many threads, it ends with exactly the same weights as the run.
 
     \b
     tinyclsf script overnight > train.py

@@ -133,7 +133,7 @@ def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], *
 
 
 def draw_reliability(bins: Sequence[Bin], *, axes: Any = None) -> Figure:
-    """Above, how often the model is right by how sure it is, beside the dashed line of one that is as good as its word; below,
+    """Above, how often the model is right by how sure it is, beside the dashed line of a well calibrated one; below,
     how many images there are.
 
     axes: the two to draw into; without them a new figure.
@@ -147,7 +147,7 @@ def draw_reliability(bins: Sequence[Bin], *, axes: Any = None) -> Figure:
             axes = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         above, below = checked_axes(axes, ("accuracy", "images"))
         above.bar(low, accuracies, across, align="edge", color=(RIGHT, 0.3), edgecolor=RIGHT)
-        above.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="as often right as sure")
+        above.plot([0, 1], [0, 1], color=INK, linestyle="--", linewidth=1, label="well calibrated")
         confidences = [each.confidence or 0.0 for each in filled]
         above.plot(confidences, accuracies, color=INK, marker="o", linestyle="", markersize=4, label="mean confidence")
         # Above the plot, as a bar may be anywhere in it.

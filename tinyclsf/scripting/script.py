@@ -212,7 +212,7 @@ class _Writer:
         count = "as many" if config.threads is None else config.threads
         threads = "1 thread" if count == 1 else f"{count} threads"
         if not self.notes:
-            lines.append(f"On the CPU, with that PyTorch and {threads}, it ends with the very weights of that run.")
+            lines.append(f"On the CPU, with that PyTorch and {threads}, it ends with exactly the same weights as that run.")
         for note in self.notes:
             lines += textwrap.wrap(f"Note: {note}.", 120, break_long_words=False, break_on_hyphens=False)
         lines += [
