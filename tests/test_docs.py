@@ -11,10 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
-from nbconvert import HTMLExporter
 from PIL import Image
 
 from tests.support.course_data import write_course_data
@@ -130,6 +127,10 @@ def test_snippets_run(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.usefixtures("photos")
 def test_a_page_runs_as_a_notebook(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    import nbformat
+    from nbclient import NotebookClient
+    from nbconvert import HTMLExporter
+
     v4: Any = nbformat.v4
     commands = [f"!{line}" for text in blocks(ROOT / page, "sh") for line in text.splitlines() if line.startswith("tinyclsf")]
     book = v4.new_notebook(cells=[v4.new_code_cell(text) for text in (*commands, *blocks(ROOT / page, "python"))])
@@ -139,7 +140,7 @@ def test_a_page_runs_as_a_notebook(page: str, tmp_path: Path, monkeypatch: pytes
         assert "\x1b[?25l" not in text, cell.source  # no bar was drawn over and over
         assert "<progress" not in str(cell.outputs), cell.source  # each output has its last state
     assert_runs_are_good_in(tmp_path)
-    page_text, _ = HTMLExporter().from_notebook_node(book)
+    page_text, _ = HTMLExporter().from_notebook_node(book)  # type: ignore[no-untyped-call]
     assert len(page_text) < 2_000_000
 
 

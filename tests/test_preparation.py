@@ -580,7 +580,7 @@ def test_an_option_of_its_own_with_a_shared_name_is_the_plugins_fault(cli: Any, 
 Built = tuple[Callable[..., Splits], dict[str, Any], int]
 
 
-@pytest.fixture(params=["digits", "idx", "mnist", "mnist-pickle"])
+@pytest.fixture(params=["digits", "idx", pytest.param("mnist", marks=pytest.mark.stress), "mnist-pickle"])
 def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> Built:
     """A data set, the options of its own, and how many images train and validate together."""
     pixels = np.random.default_rng(4).integers(0, 256, (400, 28, 28), dtype=np.uint8)

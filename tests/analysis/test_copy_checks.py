@@ -79,10 +79,11 @@ def test_of_large_sets_some_are_looked_at_and_the_smaller_splits_whole(monkeypat
     assert len(set(copies.rows[copies.split_of == 0].tolist())) == 4
 
 
-def test_handwritten_digits_are_alike_by_nature(mnist_dir: Path) -> None:
-    for name in ("mnist", "digits"):
-        data = load(find("dataset", name))(**({"data_dir": mnist_dir} if name == "mnist" else {}))
-        assert check_near_copies(found(data), data) == []
+@pytest.mark.parametrize("name", ["digits", pytest.param("mnist", marks=pytest.mark.stress)])
+def test_handwritten_digits_are_alike_by_nature(request: pytest.FixtureRequest, name: str) -> None:
+    options = {"data_dir": request.getfixturevalue("mnist_dir")} if name == "mnist" else {}
+    data = load(find("dataset", name))(**options)
+    assert check_near_copies(found(data), data) == []
 
 
 def test_files_that_cannot_be_read_any_more_are_passed_over(tmp_path: Path) -> None:

@@ -75,7 +75,11 @@ def test_every_command_has_its_line_by_what_it_is_for() -> None:
     assert len(columns) == 1
 
 
-@pytest.mark.parametrize("example", examples())
+# An export takes seconds, and has tests of its own.
+SLOW = {"tinyclsf export overnight": pytest.mark.stress}
+
+
+@pytest.mark.parametrize("example", [pytest.param(each, marks=SLOW.get(each, ())) for each in examples()])
 def test_examples_run(example: str, place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     words = shlex.split(example)
     data = Path(os.environ.get("TINYCLSF_DATA", ""), "MNIST", "raw")

@@ -34,7 +34,6 @@ import safetensors.torch
 import torch
 from huggingface_hub import hf_hub_url
 from PIL import Image
-from timm import create_model
 from torchvision import models  # type: ignore[import-untyped]
 
 from tests.support.forking import Forks
@@ -668,6 +667,8 @@ HUB = "{repo_id}/resolve/{revision}/{filename}"
 @pytest.fixture
 def timm_weights(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, str]:
     """Where the pretrained weights of timm's test_resnet are kept, and the name that the site has them under."""
+    from timm import create_model  # which takes a second
+
     made = create_model("test_resnet")
     name = "timm/test_resnet.r160_in1k/resolve/main/model.safetensors"
     site.files[name] = safetensors.torch.save(made.state_dict())

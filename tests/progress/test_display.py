@@ -13,10 +13,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 import torch
-from nbclient import NotebookClient
 from torch import nn
 from torch.nn import functional as F
 
@@ -196,6 +194,9 @@ CELLS = (
 
 @pytest.mark.stress
 def test_a_real_notebook(tmp_path: Path) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
     v4: Any = nbformat.v4
     book = v4.new_notebook(cells=[v4.new_code_cell(textwrap.dedent(cell).strip()) for cell in CELLS])
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -67,7 +67,7 @@ RUNS: dict[str, tuple[str, ...]] = {
         *("--augment", "resized-crop,jitter,grey,rotate,erase,blur,trivialaugment,randaugment"),
     ),
 }
-LONG = ("resnet", "mnist", "cnn", "step", "half", "parts")
+LONG = ("resnet", "mnist", "cnn", "step", "half", "parts", "padded", "last-of-one")
 MNIST = ("mnist-logistic", "--data", "mnist", "--epochs", "1", "--batch-size", "5000")
 # Runs each script as a program of its own, where tinyclsf cannot be imported.
 DRIVER = """
@@ -303,7 +303,7 @@ def test_what_makes_a_script_differ_is_told_in_it(changed: Callable[..., Path]) 
     )
     heading = " ".join(written.text.partition("    python")[0].split())
     assert heading.endswith(" ".join(f"Note: {note}." for note in written.notes))
-    assert "very weights" not in written.text
+    assert "exactly the same weights" not in written.text
     for line in ('DEVICE = "cuda:1"', "    model = make_model().to(DEVICE)", "        xb, yb = xb.to(DEVICE), yb.to(DEVICE)"):
         assert line in written.text.splitlines()
 
