@@ -193,6 +193,13 @@ def test_every_setting_and_where_it_came_from_is_shown_where_it_is_asked_for(cli
     assert cli("runs", "first", "--json").document["settings"][1] == ["data train-size", "640", "-d"]
 
 
+def test_scoring_that_takes_long_says_that_it_scores(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinyclsf.progress.telling._SILENT_SECONDS", -1.0)
+    lines = cli("fit", "linear", *SMALL).err.splitlines()
+    assert lines[-2] == "scoring the test images: 360 ..."
+    assert re.fullmatch(r"scoring the test images: 360 done in \d\.\d s", lines[-1])
+
+
 def test_the_loss_of_the_last_batches_is_logged(cli: Any) -> None:
     lines = cli("fit", "linear", *SMALL, "--batch-size", "64", "--log-every", "4").err.splitlines()
     assert [line.split(":")[0] for line in lines if line.startswith("epoch")] == [
