@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -95,3 +96,12 @@ def test_a_signal_that_python_lost_is_raised_later_and_is_no_error_of_its_own(ca
         with pytest.raises(SignalReceived, match="SIGTERM"):
             signals.release()
     assert (sys.unraisablehook, capsys.readouterr().err) == (before, "")
+
+
+def test_a_signal_that_python_lost_ends_what_waits() -> None:
+    start = time.monotonic()
+    with StopSignals():
+        Dying()
+        with pytest.raises(SignalReceived):
+            time.sleep(20)
+    assert time.monotonic() - start < 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from tinyclsf.errors import HungUp, Interrupted, Terminated
 
 # A terminal or a session of ssh that is closed sends SIGHUP, on Windows SIGBREAK.
 _STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+_SOON = 0.02  # seconds
 
 
 class SignalReceived(KeyboardInterrupt):
@@ -39,6 +41,7 @@ class StopSignals:
         self.received: int | None = None
         self.on_first: Callable[[], None] | None = None
         self._before: dict[int, Any] = {}
+        self._again: threading.Timer | None = None
 
     def hold(self) -> None:
         """Let the first signal wait until `release`, where it would come between two things that belong together."""
@@ -63,19 +66,32 @@ class StopSignals:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._again is not None:
+            self._again.cancel()
         for number, handler in self._before.items():
             signal.signal(number, handler)
         sys.unraisablehook = self._tell_of_lost
 
     def _tell_of_other_lost(self, lost: Any) -> None:
-        """A signal that comes within what Python calls by itself cannot be raised there; `release` raises it."""
+        """Within what Python calls by itself nothing can be raised: `release` raises the signal, or it is sent once more."""
         if not isinstance(lost.exc_value, SignalReceived):
             self._tell_of_lost(lost)
+        elif self.on_first is None:
+            self._again = threading.Timer(_SOON, _send, (lost.exc_value.number,))
+            self._again.start()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None and signal.Signals(number).name == "SIGHUP":
+        if self.received is not None and self._again is None and signal.Signals(number).name == "SIGHUP":
             return  # the shell and the system both tell of one closed terminal
         first, self.received = self.received is None, number
         if not first or self.on_first is None:
             raise SignalReceived(number)
         self.on_first()
+
+
+def _send(number: int) -> None:
+    """Let the main thread have a signal, which ends its waiting where the system can do that."""
+    if sys.platform == "win32":
+        _thread.interrupt_main(signal.Signals(number))
+    else:
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
