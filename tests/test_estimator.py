@@ -82,6 +82,7 @@ class Seen(nn.Module):
         return rows
 
 
+@pytest.mark.stress
 def test_scikit_learn_finds_nothing_to_object_to() -> None:
     results = check_estimator(TorchClassifier(device="cpu"), on_fail=None, on_skip=None)
     assert len(results) > 50

@@ -142,6 +142,7 @@ def test_a_model_that_fails_when_it_is_scored(
 
 
 # As PyTorch raises from its signal handler, a socket that was being opened may be left to be collected.
+@pytest.mark.stress
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 def test_a_loader_process_that_is_killed(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)

@@ -79,7 +79,7 @@ def blocks(path: Path) -> list[tuple[str, str]]:
     return re.findall(r"^```([^\n]*)\n(.*?)^```$", path.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/plugins.md"])
+@pytest.mark.parametrize("page", [pytest.param("README.md", marks=pytest.mark.stress), "docs/plugins.md"])
 def test_the_plugin_of_the_docs_installs_lists_and_runs(page: str, forks: Forks, tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "site"
     for info, text in blocks(ROOT / page):

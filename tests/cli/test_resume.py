@@ -183,6 +183,7 @@ def without_warm_up(name: str) -> None:
         save_checkpoint(saved, Path("runs", name))
 
 
+@pytest.mark.stress
 def test_a_run_from_before_averages_were_warmed_up_goes_on_as_it_was(cli: Any, stop: Stop) -> None:
     run = (*SMALL, "--epochs", "3", "--ema-decay", "0.9")
     assert cli("fit", *run, "--run", "new", *QUIET).code == 0
@@ -217,7 +218,7 @@ def test_a_finished_run_is_extended(cli: Any, settings: tuple[str, ...]) -> None
     assert config("parts")["settings"]["epochs"] == {"value": 4, "source": "--epochs"}
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
+@pytest.mark.parametrize("schedule", [pytest.param("cosine", marks=pytest.mark.stress), "one-cycle"])
 def test_the_schedule_of_an_extended_run_is_that_of_a_longer_one(cli: Any, stop: Stop, schedule: str) -> None:
     run = (*SMALL, "--schedule", schedule, "--callback", "rates")
     cli("fit", *run, "--epochs", "4", "--run", "whole", *QUIET)

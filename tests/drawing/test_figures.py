@@ -103,7 +103,7 @@ def test_a_confusion_matrix_has_numbers_and_colours_by_the_share_of_the_row() ->
     assert_whole(figure)
 
 
-@pytest.mark.parametrize("number", [2, 15, 16, 101])
+@pytest.mark.parametrize("number", [2, 15, 16, pytest.param(101, marks=pytest.mark.stress)])
 def test_a_confusion_matrix_of_any_size_can_be_read(number: int) -> None:
     figure = draw_confusion(np.eye(number, dtype=int).tolist(), [f"{at} {LONG}" for at in range(number)])
     ax = figure.axes[0]

@@ -245,6 +245,7 @@ def test_two_processes_train_as_one(together: Path, cli: Any) -> None:
     assert not torch.equal(first, second)  # so each augments in its own way
 
 
+@pytest.mark.stress
 def test_a_run_that_is_stopped_goes_on_as_if_nothing_had_been(forks: Forks, together: Path, tmp_path: Path, cli: Any) -> None:
     run = tmp_path / "runs" / "two"
     with two(forks, tmp_path, *RUN, "--run", "two", "--progress", "none") as started:

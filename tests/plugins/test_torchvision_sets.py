@@ -166,6 +166,7 @@ def test_reading_is_told(dtd: Path) -> None:
     ]
 
 
+@pytest.mark.stress
 def test_a_model_trains_on_made_up_data(cli: Cli, tmp_path: Path) -> None:
     options = ("--data", "torchvision", "-d", "name=FakeData", "-d", "size=8", "-d", "channels=1")
     result = cli("fit", "mnist-logistic", *options, "--data-dir", str(tmp_path / "none"), "--epochs", "1", "--json")

@@ -268,6 +268,7 @@ def test_weights_cut_off(folder: Path, share: float) -> None:
     assert refusal(folder) == f"FOLDER/model.safetensors is not a whole safetensors file ({theirs.value}); save the model again"
 
 
+@pytest.mark.stress
 def test_no_flipped_bit_in_the_header_is_anything_but_a_model_file_error(folder: Path) -> None:
     path = folder / "model.safetensors"
     whole = path.read_bytes()
