@@ -63,3 +63,10 @@ def test_what_is_no_run_is_said(runs: Path) -> None:
     assert message(lambda: LOOSE.plot("a\0b"), ConfigurationError) == nul
     assert message(lambda: LOOSE.plot([[3]]), ConfigurationError) == f"a run is of type list; {wanted}"
     assert message(lambda: LOOSE.plot("c"), ConfigurationError) == "there is no run 'c' in runs; 'tinyclsf runs' shows all"
+
+
+@pytest.mark.parametrize("nothing", [[], {}, [[], []]])
+def test_nothing_to_draw_is_said(nothing: Any) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        tinyclsf.plot(nothing)
+    assert str(error.value) == "there is no epoch to draw; give at least one run with a finished epoch"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.machine.storage import StrPath
 from tinyclsf.metrics import Epoch
@@ -26,7 +27,8 @@ def plot(runs: AnyRun | Sequence[AnyRun] | Mapping[str, AnyRun], axes: Any = Non
     runs: one or several; each is a run, its history, its folder, or its name in $TINYCLSF_RUNS or else "runs". A dictionary
     gives the lines names of your own.
     axes: one per plot, to draw into; without them a new figure.
-    Raises: ConfigurationError if a run is missing, or the number of axes is wrong; ModelFileError if its history is broken.
+    Raises: ConfigurationError if a run is missing, no run has an epoch, or the number of axes is wrong; ModelFileError if a
+    history is broken.
     """
     from tinyclsf.drawing.figures import draw_curves
 
@@ -35,6 +37,8 @@ def plot(runs: AnyRun | Sequence[AnyRun] | Mapping[str, AnyRun], axes: Any = Non
         own, history = _opened(run)
         name = name or own or f"run {len(found) + 1}"
         found[name if name not in found else f"{name} ({len(found) + 1})"] = history
+    if not any(found.values()):
+        raise ConfigurationError("there is no epoch to draw; give at least one run with a finished epoch")
     return draw_curves(found, axes=axes)
 
 
