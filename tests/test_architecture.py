@@ -27,6 +27,7 @@ ROWS = (
     ("analysis",),
     ("deployment", "scripting"),
     ("experiments",),
+    ("testing",),
     ("cli",),
     ("__init__", "__main__"),
 )
@@ -46,6 +47,7 @@ DOORS = {
     "onnx": {"deployment/exported_files.py"},
     "onnxruntime": {"deployment/exported_files.py"},
     "pickle": set(),
+    "pytest": {"testing/checking.py"},
     "pyarrow": {"datasets/table_files.py"},
     "timm": {"models/timm.py"},
     "huggingface_hub": {"models/timm.py"},

@@ -1,0 +1,10 @@
+"""Checks that tell the author of a plugin whether it keeps its contract, and how to mend what does not.
+
+`check_dataset(plugin, **options)` and its like run all checks and raise one error with what failed; in a test file
+`parametrize_with_checks(check_dataset, plugin, **options)` gives one test for each check.
+"""
+
+from tinyclsf.testing.checking import Checks, ChecksFailed, Verdict, Verdicts, parametrize_with_checks
+from tinyclsf.testing.dataset_contract import check_dataset
+
+__all__ = ["Checks", "ChecksFailed", "Verdict", "Verdicts", "check_dataset", "parametrize_with_checks"]
