@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
@@ -62,7 +63,9 @@ class BoundCheck(Generic[Subject]):
     def verdict(self) -> Verdict:
         """Run the check."""
         try:
-            self.check(self.subject)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.check(self.subject)
         except CannotRun as why:
             return Verdict(self.name, "not run", str(why))
         except (Broken, TinyclsfError) as error:
@@ -115,7 +118,9 @@ class Checks(Generic[Subject]):
         return verdicts
 
 
-def parametrize_with_checks(checks: Checks[Any], plugin: str | Callable[..., Any], **options: Any) -> Any:
+def parametrize_with_checks(
+    checks: Checks[Any], plugin: str | Callable[..., Any], **options: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A decorator that makes of a test with the argument `check` one test for each check of a plugin.
 
     The test calls `check()`. A check that says nothing about the plugin is skipped with its reason.
