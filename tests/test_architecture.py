@@ -25,7 +25,7 @@ ROWS = (
     ("callbacks", "estimator", "runs"),
     ("plugin",),
     ("analysis",),
-    ("deployment", "scripting"),
+    ("deployment", "scaffolding", "scripting"),
     ("experiments",),
     ("testing",),
     ("cli",),
@@ -34,7 +34,7 @@ ROWS = (
 ORDER = [room for row in ROWS for room in row]
 COMMANDS = {
     *("fit", "runs", "evaluate", "predict", "compare", "report", "show", "summary", "check", "export", "script"),
-    *("list", "info"),
+    *("list", "info", "new"),
 }
 # Only these files may import the library, at the top or inside a function.
 DOORS = {

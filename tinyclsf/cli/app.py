@@ -19,6 +19,7 @@ from tinyclsf.cli.export import export
 from tinyclsf.cli.fit import fit
 from tinyclsf.cli.info import info
 from tinyclsf.cli.list import list_plugins
+from tinyclsf.cli.new import new
 from tinyclsf.cli.output import DOCUMENT_VERSION, Output
 from tinyclsf.cli.predict import predict
 from tinyclsf.cli.report import report
@@ -38,7 +39,7 @@ _SECTIONS = {
     "See what a run learned": (evaluate, report, compare, summary),
     "Use it": (predict, export, script),
     "Before training": (show, check),
-    "Plugins": (list_plugins, info),
+    "Plugins": (list_plugins, info, new),
 }
 _MORE_MEMORY = "raise the limit that 'ulimit -v' shows, or close other programs"
 
