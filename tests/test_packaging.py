@@ -43,6 +43,7 @@ def test_the_wheel_holds_both_trees_and_nothing_else(wheel: zipfile.ZipFile) -> 
     wanted = {path.relative_to(ROOT).as_posix() for path in (ROOT / "tinyclsf").rglob("*.py")}
     wanted |= {f"tinyclsf_{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "plugins").rglob("*.py")}
     files = {"tinyclsf/analysis/report.html", "tinyclsf/scripting/loop.py.jinja", "tinyclsf_plugins/datasets/digits.npz"}
+    files |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "tinyclsf" / "scaffolding" / "templates").iterdir()}
     assert names == wanted | files | {"tinyclsf/py.typed", "tinyclsf_plugins/py.typed"}
 
 

@@ -66,7 +66,7 @@ def test_every_command_has_its_line_by_what_it_is_for() -> None:
         ("See what a run learned", ["evaluate", "report", "compare", "summary"]),
         ("Use it", ["predict", "export", "script"]),
         ("Before training", ["show", "check"]),
-        ("Plugins", ["list", "info"]),
+        ("Plugins", ["list", "info", "new"]),
     ]
     for command in program.commands.values():
         assert f"  {command.name} " in text
@@ -75,8 +75,8 @@ def test_every_command_has_its_line_by_what_it_is_for() -> None:
     assert len(columns) == 1
 
 
-# An export takes seconds, and has tests of its own.
-SLOW = {"tinyclsf export overnight": pytest.mark.stress}
+# These take seconds, and have tests of their own.
+SLOW = dict.fromkeys(("tinyclsf export overnight", "tinyclsf list --check"), pytest.mark.stress)
 
 
 @pytest.mark.parametrize("example", [pytest.param(each, marks=SLOW.get(each, ())) for each in examples()])

@@ -294,7 +294,7 @@ def test_a_broken_data_set_fails_its_check_and_no_other(broken: Callable[..., An
     check, sentence = GALLERY[broken]
     with pytest.raises(ChecksFailed) as caught:
         check_dataset(broken)
-    assert str(caught.value) == f"dataset {broken.__name__} fails 1 of 13 checks\n- {check}: {sentence}"
+    assert str(caught.value) == f"dataset {broken.__name__} fails 1 of 14 checks\n- {check}: {sentence}"
 
 
 @pytest.mark.parametrize("broken", FILES, ids=lambda each: each.__name__)
@@ -303,7 +303,7 @@ def test_a_data_set_that_says_nothing_of_a_missing_file_fails(broken: Callable[.
     with pytest.raises(ChecksFailed) as caught:
         check_dataset(broken, table=tmp_path / "dots")
     found = re.sub(rf"{tempfile.gettempdir()}/\w+/missing", "PLACE", str(caught.value))
-    assert found == f"dataset {broken.__name__} fails 1 of 13 checks\n- missing-files: {FILES[broken]}"
+    assert found == f"dataset {broken.__name__} fails 1 of 14 checks\n- missing-files: {FILES[broken]}"
 
 
 @parametrize_with_checks(check_dataset, fine)
@@ -320,7 +320,7 @@ def test_the_verdicts_say_why_a_check_was_not_run(tmp_path: Path) -> None:
     (tmp_path / "dots").touch()
     verdicts = check_dataset(of_a_file, table=tmp_path / "dots")
     assert repr(verdicts) == (
-        "10 of 13 checks passed\n"
+        "11 of 14 checks passed\n"
         "  not run  labels-of-images: no split lists its `labels`\n"
         "  not run  option-values: it has no option of words, or of true and false, that is not given\n"
         "  not run  worker-processes: its images are held in memory, so no worker process reads them"
@@ -331,4 +331,4 @@ def test_a_data_set_that_cannot_be_read_says_so_once() -> None:
     with pytest.raises(ChecksFailed) as caught:
         check_dataset(of_a_file, table="/missing/dots")
     sentence = "/missing/dots is missing; wanted a file of dots; give -d table=FILE"
-    assert str(caught.value) == f"dataset of_a_file fails 1 of 13 checks\n- reads: {sentence}"
+    assert str(caught.value) == f"dataset of_a_file fails 1 of 14 checks\n- reads: {sentence}"

@@ -4,7 +4,13 @@
 `parametrize_with_checks(check_dataset, plugin, **options)` gives one test for each check.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
+from tinyclsf.registry.plugins import Kind
 from tinyclsf.testing.checking import Checks, ChecksFailed, Verdict, Verdicts, parametrize_with_checks
 from tinyclsf.testing.dataset_contract import check_dataset
 
 __all__ = ["Checks", "ChecksFailed", "Verdict", "Verdicts", "check_dataset", "parametrize_with_checks"]
+
+CHECKS: Mapping[Kind, Checks[Any]] = {each.kind: each for each in (check_dataset,)}

@@ -20,7 +20,7 @@ from tinyclsf.errors import ConfigurationError, DataError, PluginError, Tinyclsf
 from tinyclsf.registry.components import build_splits
 from tinyclsf.registry.options import as_text
 from tinyclsf.testing.checking import Broken, CannotRun, Checks
-from tinyclsf.testing.option_contract import Subject, description, options, other_values, silent
+from tinyclsf.testing.option_contract import Subject, description, imports, options, other_values, silent
 
 _SAMPLE = 64  # images of each split that are looked at
 _LARGEST = 100  # of what a network gets; scaled images lie within 5 of 0 or so
@@ -35,7 +35,7 @@ class DatasetSubject(Subject):
         """The data set, or what is wrong with it."""
         try:
             with silent("reading it"):
-                splits = build_splits(self.component)
+                splits = build_splits(self.component())
             _check_images(splits)
         except (Broken, TinyclsfError) as error:
             return error
@@ -95,7 +95,7 @@ def same_data_again(subject: DatasetSubject) -> None:
     """The same options give the same images and labels in the same order."""
     first = _content(subject.splits)
     torch.rand(1)  # a data set that draws from the global generator would go on from here
-    again = _content(build_splits(subject.with_options()))
+    again = _content(build_splits(subject.component()))
     changed = [name for name, content in first.items() if content != again[name]]
     if changed:
         raise Broken(
@@ -109,7 +109,7 @@ def global_random_numbers(subject: DatasetSubject) -> None:
     assert subject.splits
     torch.rand(1)  # one that always seeds it in the same way has done so already
     before = torch.get_rng_state()
-    build_splits(subject.with_options())
+    build_splits(subject.component())
     if not torch.equal(before, torch.get_rng_state()):
         torch.set_rng_state(before)
         raise Broken(
@@ -163,7 +163,7 @@ def option_values(subject: DatasetSubject) -> None:
                 continue
             tried += 1
             try:
-                _check_images(build_splits(subject.with_options(**{option.name: value})))
+                _check_images(build_splits(subject.component(**{option.name: value})))
             except (ConfigurationError, DataError):
                 continue
             except (Broken, TinyclsfError) as error:
@@ -182,7 +182,7 @@ def missing_files(subject: DatasetSubject) -> None:
         for name in names:
             place = Path(file.name) / "missing"
             try:
-                build_splits(subject.with_options(**{name: place}))
+                build_splits(subject.component(**{name: place}))
             except PluginError as error:
                 raise Broken(f"where {name} is missing: {error}; wanted tinyclsf.plugin.DataError with the file") from None
             except TinyclsfError as error:
@@ -250,8 +250,18 @@ check_dataset = Checks(
     "dataset",
     DatasetSubject,
     (
-        *(description, options, reads, pixels, preprocessing, same_data_again, global_random_numbers, every_class_trained),
+        *(
+            imports,
+            description,
+            options,
+            reads,
+            pixels,
+            preprocessing,
+            same_data_again,
+            global_random_numbers,
+            every_class_trained,
+        ),
         *(labels_of_images, disjoint_splits, option_values, missing_files, worker_processes),
     ),
-    quick=(description, options),
+    quick=(imports, description, options),
 )

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
 from typing import Any, Literal, get_args, get_origin
 
-from tinyclsf.errors import ConfigurationError
+from tinyclsf.errors import ConfigurationError, PluginError
 from tinyclsf.registry.components import Component, load_component
 from tinyclsf.registry.options import REQUIRED, Option, as_text, read_options
-from tinyclsf.registry.plugins import Plugin
+from tinyclsf.registry.plugins import Plugin, load
 from tinyclsf.registry.signatures import description_of, options_of
-from tinyclsf.testing.checking import Broken
+from tinyclsf.testing.checking import Broken, CannotRun
 
 
 @dataclass
@@ -25,25 +25,44 @@ class Subject:
     options: dict[str, Any]
 
     @cached_property
-    def component(self) -> Component:
-        """The plugin, imported, with its options."""
-        return self.with_options()
+    def loaded(self) -> Callable[..., Any] | PluginError:
+        """The plugin, imported, or why it cannot be."""
+        try:
+            return load(self.plugin)
+        except PluginError as error:
+            return error
 
-    def with_options(self, **more: Any) -> Component:
-        """The plugin with other options."""
-        given = {**self.options, **more}
-        data_dir = given.pop("data_dir", None) if self.plugin.kind == "dataset" else None
-        return load_component(self.plugin, given, data_dir=data_dir)
+    @property
+    def factory(self) -> Callable[..., Any]:
+        """The plugin.
+
+        Raises: CannotRun if it cannot be imported, which the check `imports` tells of.
+        """
+        if isinstance(self.loaded, PluginError):
+            raise CannotRun("it cannot be imported, as the check 'imports' says")
+        return self.loaded
 
     @property
     def known(self) -> dict[str, Option]:
         """The options that it takes."""
-        return options_of(self.plugin.kind, self.plugin.name, self.component.factory)
+        return options_of(self.plugin.kind, self.plugin.name, self.factory)
+
+    def component(self, **more: Any) -> Component:
+        """The plugin with its options, and more of them."""
+        given, known = {**self.options, **more}, self.known
+        data_dir = given.pop("data_dir", None) if self.plugin.kind == "dataset" and "data_dir" in known else None
+        return load_component(self.plugin, given, data_dir=data_dir)
+
+
+def imports(subject: Subject) -> None:
+    """It can be imported and called."""
+    if isinstance(subject.loaded, PluginError):
+        raise subject.loaded
 
 
 def description(subject: Subject) -> None:
     """It says in one sentence what it is."""
-    first = description_of(subject.component.factory).split("\n\n")[0]
+    first = description_of(subject.factory).split("\n\n")[0]
     if not first.strip():
         raise Broken("it has no docstring; wanted a first sentence for 'tinyclsf info': write one below its def or class")
     if not first.rstrip().endswith((".", "!", "?")):
