@@ -73,15 +73,26 @@ class Recipe:
     decayed: str = "all"
 
 
+@dataclass(frozen=True)
+class RecipeOfOptions:
+    """A recipe whose settings depend on the model's options, which `settings` turns into them."""
+
+    settings: Callable[..., Mapping[str, Any]]
+
+
 def recipe(
-    *, data: Mapping[str, Any] | Callable[..., Mapping[str, Any]] = MappingProxyType({}), **settings: Any
+    chosen: Callable[..., Mapping[str, Any]] | None = None,
+    *,
+    data: Mapping[str, Any] | Callable[..., Mapping[str, Any]] = MappingProxyType({}),
+    **settings: Any,
 ) -> Callable[[Factory], Factory]:
     """Give a model its recipe: `@recipe(optimizer="sgd", lr=0.1)` above the class or function; see `Recipe` for the names.
 
+    `chosen` is a function of the model's options that returns the settings, where they depend on those.
     `data` are options of a data set that the model wants, such as `{"size": 224, "normalize": "imagenet"}`, or a function of
     the model's options that returns them. They hold where the data set has such an option and nobody gives another value.
     """
-    found = Recipe(**settings)
+    found = Recipe(**settings) if chosen is None else RecipeOfOptions(chosen)
 
     def attach(factory: Factory) -> Factory:
         factory.recipe = found  # type: ignore[attr-defined]

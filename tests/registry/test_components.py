@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,27 @@ def test_earlier_defaults_are_options_by_their_names(install: Install) -> None:
     install("nets", NETS + "net.earlier_defaults = 3", module="nets", models={"net": "nets:net"})
     with pytest.raises(PluginError, match=r"^earlier_defaults of <function net at .*> is of type int; wanted options by their"):
         load_component(find("model", "net"), {}, saved={"width": 8})
+
+
+def test_a_recipe_may_depend_on_the_options_of_its_model(install: Install, cli: Any) -> None:
+    code = """
+from torch import nn
+from tinyclsf.plugin import recipe
+
+@recipe(lambda deep: {"epochs": 9 if deep else 1})
+def net(image_shape, num_classes, *, deep: bool = False):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))
+
+@recipe(lambda deep: {"epoch": 9})
+def wrong(image_shape, num_classes, *, deep: bool = False): ...
+"""
+    install("nets", code, module="nets", models={"net": "nets:net", "wrong": "nets:wrong"})
+    assert load_component(find("model", "net"), {}).recipe == Recipe(epochs=1)
+    assert load_component(find("model", "net"), {"deep": True}).recipe == Recipe(epochs=9)
+    assert re.search(r"^  epochs +1$", cli("info", "net").out, re.MULTILINE)
+    with pytest.raises(PluginError) as error:
+        _ = load_component(find("model", "wrong"), {}).recipe
+    assert str(error.value).startswith("model 'wrong' of package nets (nets:wrong) failed to choose its recipe: TypeError: ")
 
 
 def test_a_partial_has_the_recipe_of_its_model(install: Install, cli: Any) -> None:

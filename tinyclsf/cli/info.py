@@ -12,7 +12,7 @@ from tinyclsf.cli.shared_options import common_options, complete_plugin
 from tinyclsf.errors import ConfigurationError, did_you_mean
 from tinyclsf.registry.options import REQUIRED, Option, as_text, flag_of
 from tinyclsf.registry.plugins import KINDS, Plugin, find, load, plugins
-from tinyclsf.registry.signatures import attribute_of, description_of, options_of
+from tinyclsf.registry.signatures import description_of, options_of
 
 
 @click.command(short_help="Show what a data set, model or callback is and takes.")
@@ -36,11 +36,14 @@ def info(name: str) -> Output:
 
 def _describe(plugin: Plugin) -> dict[str, Any]:
     factory = load(plugin)
-    recipe = attribute_of(factory, "recipe")
+    known = options_of(plugin.kind, plugin.name, factory)
+    from tinyclsf.registry.components import recipe_of  # it imports torch, as the plugin does
+
+    recipe = recipe_of(plugin, factory, {name: option.default for name, option in known.items()})
     return {
         **{name: getattr(plugin, name) for name in ("kind", "name", "package", "package_version", "target")},
         "description": description_of(factory),
-        "options": [_describe_option(option) for option in options_of(plugin.kind, plugin.name, factory).values()],
+        "options": [_describe_option(option) for option in known.values()],
         "recipe": None if recipe is None else dataclasses.asdict(recipe),
     }
 

@@ -21,7 +21,7 @@ from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import Labelled
 from tinyclsf.modules import Classifier
 from tinyclsf.preparation import REPLACED
-from tinyclsf.recipes import Recipe
+from tinyclsf.recipes import Recipe, RecipeOfOptions
 from tinyclsf.registry.options import REQUIRED, Setting, read_options
 from tinyclsf.registry.plugins import Plugin, blamed_on, check_result, full_name, load
 from tinyclsf.registry.signatures import attribute_of, completed, options_of
@@ -46,13 +46,7 @@ class Component:
 
         Raises: PluginError if it is not made by `@recipe`.
         """
-        found = attribute_of(self.factory, "recipe")
-        if found is not None and not isinstance(found, Recipe):
-            raise PluginError(
-                f"{full_name(self.plugin)} has a recipe of type {type(found).__name__}; wanted one made by @recipe(...), "
-                "and another name for an attribute that is no recipe"
-            )
-        return found
+        return recipe_of(self.plugin, self.factory, self.values)
 
     @property
     def data_options(self) -> dict[str, Any]:
@@ -66,6 +60,23 @@ class Component:
         options = {key: _saved(value) for key, value in self.values.items()}
         plugin = {"name": self.plugin.name, "package": self.plugin.package, "package_version": self.plugin.package_version}
         return {**plugin, "options": options}
+
+
+def recipe_of(plugin: Plugin, factory: Callable[..., Any], options: Mapping[str, Any]) -> Recipe | None:
+    """The recipe of a model with these options, if it has one.
+
+    Raises: PluginError if it is not made by `@recipe`, or its function fails.
+    """
+    found = attribute_of(factory, "recipe")
+    if isinstance(found, RecipeOfOptions):
+        with blamed_on(plugin, "failed to choose its recipe"):
+            found = Recipe(**found.settings(**options))
+    if found is not None and not isinstance(found, Recipe):
+        raise PluginError(
+            f"{full_name(plugin)} has a recipe of type {type(found).__name__}; wanted one made by @recipe(...), "
+            "and another name for an attribute that is no recipe"
+        )
+    return found
 
 
 def _saved(value: Any) -> Any:
