@@ -174,6 +174,8 @@ def test_the_header_counts_what_is_trained(cli: Any) -> None:
     )
     result = cli("fit", "lenet", "--freeze", "backbone", "-d", "train_size=64", "--epochs", "1", "--augment", "flip")
     assert "of which 2,570 are trained; the frozen part is computed in every epoch" in result.err
+    told = cli("summary", next(Path("runs").iterdir()).name).out
+    assert "parameters  5,142: 2,570 trainable, 2,572 non-trainable" in told
 
 
 def test_a_network_that_goes_on_after_its_head_is_computed_in_every_epoch(cli: Any) -> None:

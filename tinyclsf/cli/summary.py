@@ -74,9 +74,7 @@ def summary(
         else:
             given = {"--image-shape": shape, "--classes": classes, "-m": model_options or None}
             folder = _run_folder(runs, model, [name for name, value in given.items() if value is not None])
-            from tinyclsf.runs.models import load_model
-
-            built = load_model(folder)
+            built = _from_run(folder)
         found = summarize(built)
     content = document(
         "summary",
@@ -114,6 +112,18 @@ def _from_plugin(name: str, options: dict[str, str], classes: int, shape: tuple[
             other = "3,224,224" if shape[0] == 3 else "3,32,32"
             error.tip = f"a model may want other images: --image-shape {other}, for one"
         raise
+
+
+def _from_run(folder: Path) -> Classifier:
+    """The model of a run; what its training left frozen to the end is frozen."""
+    from tinyclsf.finetuning import freeze_backbone
+    from tinyclsf.runs.config_file import read_run_config
+    from tinyclsf.runs.models import load_model
+
+    model, settings = load_model(folder), read_run_config(folder).settings
+    if settings.get("freeze") == "backbone" and settings.get("unfreeze_after") is None:
+        freeze_backbone(model.network)
+    return model
 
 
 def _run_folder(runs: Path, name: str, given: list[str]) -> Path:
