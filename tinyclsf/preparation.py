@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning
-from tinyclsf.modules import Preprocess
+from tinyclsf.modules import Fit, Preprocess
 
 # The mean and deviation of red, green and blue that torchvision's networks were trained with, white being 1.
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -98,11 +98,13 @@ class Preparation:
         own_size: int | None = None,
         own_split: Literal["stratified", "tail"] = "stratified",
         white: float = 255.0,
+        fit: Fit = "crop",
     ) -> Splits:
         """The splits of a data set in memory; it may reorder the images in place, so that it needs no second copy of them.
 
         `valid` is the set's own validation split; it joins the training images where the person asks for a split. `own_size`
-        and `own_split` are how a set without one splits itself where nothing is said: a fifth, by class.
+        and `own_split` are how a set without one splits itself where nothing is said: a fifth, by class. `fit` is how pictures
+        were made square.
         Units: `white` is what white is stored as.
         Raises: ConfigurationError if the images are too few for what was asked, or `test_ratio` is given and `test` too.
         """
@@ -118,7 +120,7 @@ class Preparation:
             train, valid = set_aside(train, self.held_out(train.y, own_size=own_size, own_split=own_split))
         train = self.thinned(train)
         channels, height, width = train.x.shape[1:]
-        return Splits(train, valid, test, classes, (channels, height, width), self.scaling(train, white), white)
+        return Splits(train, valid, test, classes, (channels, height, width), self.scaling(train, white), white, fit)
 
     def refuse_test_ratio(self) -> None:
         """For a data set that has a test split of its own.
