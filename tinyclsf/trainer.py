@@ -31,7 +31,17 @@ from tinyclsf.training import Batches, LossFunc
 
 
 class Callback:
-    """Methods that `Trainer.fit` calls, and a state to resume from; a subclass overrides those that it needs."""
+    """Methods that `Trainer.fit` calls, and a state to resume from; a subclass overrides those that it needs.
+
+    A plugin has these attributes on its class, or on the function that makes the callback:
+    watches: it changes nothing in training.
+    every_process: under `torchrun` every process has one. Otherwise only the first process has it, and there `Trainer.evaluate`
+        and `Trainer.state_dict`, which all processes compute together, are an error. A checkpoint holds the state of the first
+        process's callback, and on resuming each process loads it.
+    """
+
+    watches = False
+    every_process = False
 
     def on_fit_start(self, trainer: Trainer) -> None:
         """Before the first epoch."""
@@ -141,8 +151,13 @@ class Trainer:
         return self._position.history
 
     @property
+    def first_process(self) -> bool:
+        """Whether this is the first process, which writes the files; without `torchrun` it is the only one."""
+        return distributed.rank() == 0
+
+    @property
     def running_loss(self) -> float:
-        """The mean training loss over this epoch's samples so far; reading it waits for the device."""
+        """The mean training loss over this process's samples of the epoch so far; reading it waits for the device."""
         return self._position.train_loss.read()
 
     @property

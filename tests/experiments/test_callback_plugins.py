@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tinyclsf.runs.lines import LineEachEpoch
 from tinyclsf.trainer import Callback, Trainer
 
 CODE = """
+import torch
 from tinyclsf.plugin import Callback, ConfigurationError
 
 class Note(Callback):
@@ -34,10 +36,20 @@ class Broken(Callback):
 class Picky(Callback):
     def __init__(self, folder, model_name): raise ConfigurationError("picky is never content; leave it out")
 
+class Asking(Callback):
+    def __init__(self, folder, model_name, *, what: str = "evaluate"): self.what = what
+    def on_epoch_end(self, trainer, row):
+        batches = [(torch.ones(4, 3), torch.tensor([0, 1, 0, 1]))]
+        {"evaluate": lambda: trainer.evaluate(batches), "predict": lambda: trainer.predict(batches),
+         "state": trainer.state_dict, "stop": trainer.stop}[self.what]()
+
+def everywhere(folder, model_name, what: str): return Asking(folder, model_name, what=what)
+everywhere.every_process = True
 def nothing(folder, model_name): return None
 def fails(folder, model_name): raise OSError("no\\nluck")
 """
-TARGETS = {"note": "Note", "broken": "Broken", "picky": "Picky", "nothing": "nothing", "fails": "fails", "a.b": "Note"}
+CLASSES = {"note": "Note", "broken": "Broken", "picky": "Picky", "asking": "Asking", "a.b": "Note"}
+TARGETS = CLASSES | {name: name for name in ("nothing", "fails", "everywhere")}
 
 
 @pytest.fixture(autouse=True)
@@ -145,3 +157,31 @@ def test_what_a_callback_does_not_do_costs_nothing(tmp_path: Path) -> None:
     broken.on_batch_end(trainer_with([]))
     with pytest.raises(PluginError):
         broken.on_epoch_end(trainer_with([]), Epoch(1, 1.0, 1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "waits"),
+    [
+        ("asking", "evaluate", True),
+        ("asking", "state", True),
+        ("asking", "predict", False),
+        ("asking", "stop", False),
+        ("everywhere", "evaluate", False),
+    ],
+)
+def test_what_only_the_first_process_has_does_not_wait_for_the_others(
+    name: str, what: str, waits: bool, tmp_path: Path
+) -> None:
+    (component,) = load_callback_components((name,), {f"{name}.what": what})
+    assert len(trainer_with([component(tmp_path, "net")]).fit(1, BATCHES, BATCHES)) == 1  # there are no others
+    trainer = trainer_with([replace(component, as_if_first=True)(tmp_path, "net")])
+    if not waits:
+        assert len(trainer.fit(1, BATCHES, BATCHES)) == 1
+        return
+    with pytest.raises(PluginError) as error:
+        trainer.fit(1, BATCHES, BATCHES)
+    assert str(error.value) == (
+        "callback 'asking' of package theirs (theirs:Asking) waits in on_epoch_end for all processes of a training, "
+        "and only the first one has it; set every_process = True on its class or function, or leave the callback out"
+    )
+    assert trainer.evaluate(BATCHES).samples == 4  # after the error nothing is held against others

@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.data import Dataset, TensorDataset
 
+from tests.support.commands import write_package
 from tests.support.forking import Forked, Forks
 from tests.support.runs import rows_of
 from tests.support.streams import Stream
@@ -326,6 +327,60 @@ def test_other_data_is_refused_and_evaluation_counts_each_image_once(forks: Fork
     assert f"error in process 1: {message}\n" in err
     assert json.loads(out)["error"] == {"kind": "data", "exit_code": 3, "message": message, "tip": None}
     assert not list((tmp_path / "runs").iterdir())
+
+
+# Packages of the folder are installed, as a path that ends there has them.
+INSTALLED_HERE = """
+import os, sys
+sys.path.insert(0, os.getcwd())
+from tinyclsf.cli.app import main
+code = main()
+code and sys.exit(code)
+"""
+EVALUATING = """
+import os
+import torch
+from tinyclsf.plugin import Callback
+
+class Evaluating(Callback):
+    def __init__(self, folder, model_name):
+        self.folder, self.found = folder, []
+        folder.joinpath(f"made by {os.environ['RANK']}").touch()
+    def on_epoch_end(self, trainer, row):
+        rank = int(os.environ["RANK"])
+        batches = [(torch.full((2 + rank, 1, 28, 28), 16 * rank, dtype=torch.uint8), torch.zeros(2 + rank, dtype=torch.int64))]
+        self.found.append(trainer.evaluate(batches).samples)
+        if trainer.first_process:
+            self.folder.joinpath("samples").write_text(f"{self.found} in process {rank}")
+    def state_dict(self): return {"found": self.found}
+    def load_state_dict(self, state): self.found = state["found"]
+
+class Everywhere(Evaluating):
+    every_process = True
+"""
+
+
+@pytest.mark.stress
+def test_a_callback_is_in_the_first_process_or_in_every_one(forks: Forks, tmp_path: Path) -> None:
+    targets = {"evaluating": "theirs:Evaluating", "everywhere": "theirs:Everywhere"}
+    write_package(tmp_path, "theirs", EVALUATING, module="theirs", callbacks=targets)
+    run = (*RUN, "--progress", "none", "--epochs")
+    code, out, err = finish(forks, tmp_path, *run, "2", "--run", "a", "--callback", "evaluating", code=INSTALLED_HERE)
+    assert (code != 0, out) == (True, "")
+    sentence = (
+        "callback 'evaluating' of package theirs (theirs:Evaluating) waits in on_epoch_end for all processes of a training, "
+        "and only the first one has it; set every_process = True on its class or function, or leave the callback out"
+    )
+    assert f"error in process 0: {sentence}\n" in err
+    assert json.loads((tmp_path / "runs/a/state.json").read_text())["error"] == sentence
+    assert [path.name for path in (tmp_path / "runs/a").glob("made by *")] == ["made by 0"]
+
+    code, _, err = finish(forks, tmp_path, *run, "1", "--run", "b", "--callback", "everywhere", code=INSTALLED_HERE)
+    assert (code, err) == (0, "")
+    code, _, err = finish(forks, tmp_path, "fit", "--resume", "b", "--epochs", "2", "--progress", "none", code=INSTALLED_HERE)
+    assert (code, err) == (0, "")
+    assert (tmp_path / "runs/b/samples").read_text() == "[5, 5] in process 0"  # two images of one process, three of the other
+    assert sorted(path.name for path in (tmp_path / "runs/b").glob("made by *")) == ["made by 0", "made by 1"]
 
 
 @pytest.mark.stress

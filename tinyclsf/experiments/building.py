@@ -58,7 +58,8 @@ def build(experiment: Experiment, device: torch.device, folder: Path, run: Setti
     """
     settings = experiment.settings
     # A callback is made before the data is read, as it may find that something is missing.
-    asked_for = [make(folder, experiment.model.plugin.name) for make in experiment.callbacks] if distributed.rank() == 0 else []
+    here = [make for make in experiment.callbacks if make.every_process or distributed.rank() == 0]
+    asked_for = [make(folder, experiment.model.plugin.name) for make in here]
     seed_all(settings["seed"].value)
     with distributed.first_on_each_machine():
         splits = build_splits(experiment.data)

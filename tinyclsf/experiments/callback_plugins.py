@@ -4,36 +4,67 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyclsf.errors import ConfigurationError, did_you_mean
+from tinyclsf.errors import ConfigurationError, PluginError, did_you_mean
+from tinyclsf.machine import distributed
 from tinyclsf.registry.components import Component, load_component
-from tinyclsf.registry.plugins import Plugin, blamed_on, check_result, find
+from tinyclsf.registry.plugins import blamed_on, check_result, find, full_name
+from tinyclsf.registry.signatures import attribute_of
 from tinyclsf.trainer import Callback
 
 # What a trainer calls of a callback.
-_MOMENTS = [name for name in vars(Callback) if not name.startswith("_")]
+MOMENTS = [name for name, each in vars(Callback).items() if callable(each) and not name.startswith("_")]
 
 
 @dataclass(frozen=True)
 class CallbackComponent(Component):
-    """A callback plugin and its options; called with the run folder and the model's name it gives the callback."""
+    """A callback plugin and its options; called with the run folder and the model's name it gives the callback.
+
+    as_if_first: hold the callback to not waiting for other processes, even where there are none.
+    """
+
+    as_if_first: bool = False
+
+    @property
+    def every_process(self) -> bool:
+        """Whether each process has the callback, or the first one alone."""
+        return bool(attribute_of(self.factory, "every_process"))
 
     def __call__(self, folder: Path, model_name: str) -> Callback:
         """The callback, which ends a run in a PluginError where it fails.
 
         Raises: PluginError if the plugin fails or returns no Callback.
         """
-        with blamed_on(self.plugin, "failed"):
+        with blamed_on(self.plugin, "failed"), self._alone("as it is made"):
             callback = self.factory(folder, model_name, **self.values)
         check_result(self.plugin, callback, Callback)
         assert isinstance(callback, Callback)
-        for name in _MOMENTS:
+        for name in MOMENTS:
             if getattr(type(callback), name) is not getattr(Callback, name):
-                setattr(callback, name, _blamed(self.plugin, name, getattr(callback, name)))
+                setattr(callback, name, self._guarded(name, getattr(callback, name)))
         return callback
+
+    def _guarded(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with blamed_on(self.plugin, f"failed in {name}"), self._alone(f"in {name}"):
+                return method(*args, **kwargs)
+
+        return call
+
+    def _alone(self, where: str) -> AbstractContextManager[None]:
+        if self.every_process or not (self.as_if_first or distributed.size() > 1):
+            return nullcontext()
+        return distributed.alone(
+            PluginError(
+                f"{full_name(self.plugin)} waits {where} for all processes of a training, and only the first one has it; "
+                "set every_process = True on its class or function, or leave the callback out"
+            )
+        )
 
 
 def load_callback_components(names: Sequence[str], given: Mapping[str, Any]) -> list[CallbackComponent]:
@@ -59,12 +90,3 @@ def load_callback_components(names: Sequence[str], given: Mapping[str, Any]) -> 
             )
         options[name][option] = value
     return [CallbackComponent(**vars(load_component(plugin, options[plugin.name]))) for plugin in found]
-
-
-def _blamed(plugin: Plugin, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(method)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        with blamed_on(plugin, f"failed in {name}"):
-            return method(*args, **kwargs)
-
-    return call

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 import torch
@@ -11,10 +12,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from tinyclsf.errors import ConfigurationError, TrainingError
+from tinyclsf.errors import ConfigurationError, TinyclsfError, TrainingError
 from tinyclsf.machine import launch
 
 Value = TypeVar("Value")
+# The error of what would wait for other processes, while code runs that they do not.
+_waiting: ContextVar[TinyclsfError | None] = ContextVar("waiting", default=None)
 
 
 def size() -> int:
@@ -29,6 +32,7 @@ def rank() -> int:
 
 def summed(values: Sequence[float]) -> list[float]:
     """Each number summed over all processes."""
+    _meet()
     if size() == 1:
         return list(values)
     total = torch.tensor(values, dtype=torch.float64)
@@ -43,6 +47,7 @@ def any_of(flag: bool) -> bool:
 
 def gathered(value: Value) -> list[Value]:
     """The value of every process, in the order of their ranks."""
+    _meet()
     if size() == 1:
         return [value]
     values: list[Value | None] = [None] * size()
@@ -63,6 +68,21 @@ def make_buffers_equal(*models: nn.Module) -> None:
         for model in models:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
+
+
+@contextmanager
+def alone(error: TinyclsfError) -> Iterator[None]:
+    """Run code that the other processes do not run: where it would wait for them it raises the error."""
+    token = _waiting.set(error)
+    try:
+        yield
+    finally:
+        _waiting.reset(token)
+
+
+def _meet() -> None:
+    if (error := _waiting.get()) is not None:
+        raise error
 
 
 @contextmanager
