@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinyclsf.registry.plugins import Kind
+from tinyclsf.testing.callback_contract import check_callback
 from tinyclsf.testing.checking import Checks, ChecksFailed, Verdict, Verdicts, parametrize_with_checks
 from tinyclsf.testing.dataset_contract import check_dataset
 
-__all__ = ["Checks", "ChecksFailed", "Verdict", "Verdicts", "check_dataset", "parametrize_with_checks"]
+__all__ = ["Checks", "ChecksFailed", "Verdict", "Verdicts", "check_callback", "check_dataset", "parametrize_with_checks"]
 
-CHECKS: Mapping[Kind, Checks[Any]] = {each.kind: each for each in (check_dataset,)}
+CHECKS: Mapping[Kind, Checks[Any]] = {each.kind: each for each in (check_dataset, check_callback)}
