@@ -73,6 +73,13 @@ def test_a_state_from_before_names_had_modules_goes_to_the_callback_that_it_is_o
     assert alone.count == 2
 
 
+def test_a_process_with_fewer_callbacks_than_the_first_takes_up_the_state_of_its_own() -> None:
+    saved = callback_states([namesake("theirs")(1), namesake("others")(2)])
+    alone = namesake("others")(7)
+    load_callback_states(saved, [alone])
+    assert alone.count == 2
+
+
 class Row(NamedTuple):
     loss: float
 

@@ -69,7 +69,10 @@ def load_callback_states(states: Mapping[str, Any], callbacks: Sequence[Stateful
     Raises: ModelFileError if a state does not fit.
     """
     # Checkpoints of before have the state of the last of several classes of one name, under that name alone.
-    by_name = {type(callback).__name__: callback for callback in callbacks} | _by_name(callbacks)
+    by_name: dict[str, Stateful] = {type(callback).__name__: callback for callback in callbacks}
+    # The first process, whose states they are, may have a callback more whose class has the same name.
+    by_name |= {_full_name(type(callback)): callback for callback in reversed(callbacks)}
+    by_name |= _by_name(callbacks)
     for name, callback in by_name.items():
         if name in states:
             _load(callback, states[name], f"callback {name}")
@@ -107,10 +110,14 @@ def _by_name(callbacks: Sequence[Stateful]) -> dict[str, Stateful]:
     classes = Counter(cls.__name__ for cls in set(map(type, callbacks)))
     for callback in callbacks:
         cls = type(callback)
-        name = cls.__name__ if classes[cls.__name__] == 1 else f"{cls.__module__}.{cls.__qualname__}"
+        name = cls.__name__ if classes[cls.__name__] == 1 else _full_name(cls)
         seen[name] += 1
         found[f"{name} {seen[name]}" if seen[name] > 1 else name] = callback
     return found
+
+
+def _full_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _check_readable(value: Any, owner: str, error: type[TinyclsfError], where: str = "state") -> None:
