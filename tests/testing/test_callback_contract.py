@@ -261,7 +261,7 @@ def test_each_fault_is_found_by_its_check_alone(plugin: Callable[..., Any]) -> N
     with pytest.raises(ChecksFailed) as error:
         check_callback(plugin)
     head, *failed = str(error.value).splitlines()
-    assert head == f"callback {plugin.__name__} fails 1 of 11 checks"
+    assert head == f"callback {plugin.__name__} fails 1 of 12 checks"
     wanted = re.escape(f"- {check}: {sentence.replace('HERE', __name__)}").replace(re.escape("..."), ".*")
     assert re.fullmatch(wanted, "\n".join(failed))
 
@@ -277,7 +277,7 @@ def test_ours_pass(name: str) -> None:
 
 def test_one_that_steers_and_keeps_a_state_passes() -> None:
     assert repr(check_callback(Right, factor=0.1)) == (
-        "10 of 11 checks passed\n  not run  watching: it does not say watches = True"
+        "11 of 12 checks passed\n  not run  watching: it does not say watches = True"
     )
 
 
@@ -323,5 +323,5 @@ def test_the_quick_checks_train_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(Trainer, "fit", None)
     verdicts = [each.verdict() for each in check_callback.bound(Failing, quick=True)]
     assert [(each.check, each.outcome) for each in verdicts] == [
-        (name, "passed") for name in ("description", "options", "builds", "moments")
+        (name, "passed") for name in ("imports", "description", "options", "builds", "moments")
     ]

@@ -24,7 +24,7 @@ from tinyclsf.runs.checkpoints import load_checkpoint, save_checkpoint
 from tinyclsf.runs.folder import CONFIG
 from tinyclsf.runs.models import CARD
 from tinyclsf.testing.checking import Broken, CannotRun, Checks
-from tinyclsf.testing.option_contract import Subject, description, options, silent
+from tinyclsf.testing.option_contract import Subject, description, imports, options, silent
 from tinyclsf.testing.small_fits import BATCH, STOPPED, Clock, Stop, difference, fit, noise, small_network
 from tinyclsf.trainer import Callback
 
@@ -49,7 +49,7 @@ class CallbackSubject(Subject):
         """The files that a run with the callback has before it trains, or what ended it."""
         self.built()
         experiment = Experiment.of(small_network, data=noise(), epochs=2, batch_size=BATCH, device="cpu")
-        experiment = replace(experiment, callbacks=(CallbackComponent(**vars(self.component)),))
+        experiment = replace(experiment, callbacks=(CallbackComponent(**vars(self.component())),))
         with tempfile.TemporaryDirectory() as root, without_trace():
             more: dict[str, Any] = {"progress": Progress("none"), "signals": StopSignals(), "command": "check_callback"}
             try:
@@ -74,7 +74,7 @@ class CallbackSubject(Subject):
 
     def callback(self, folder: Path, *, as_if_first: bool = False) -> Callback:
         """The callback for a folder; `as_if_first` as in the first of several processes."""
-        return CallbackComponent(**vars(self.component), as_if_first=as_if_first)(folder, _MODEL)
+        return CallbackComponent(**vars(self.component()), as_if_first=as_if_first)(folder, _MODEL)
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
@@ -101,7 +101,7 @@ def builds(subject: CallbackSubject) -> None:
     if isinstance(found, TinyclsfError):
         raise found
     for name in ("watches", "every_process"):
-        if getattr(found, name) and not attribute_of(subject.component.factory, name):
+        if getattr(found, name) and not attribute_of(subject.factory, name):
             raise Broken(
                 f"its callback has {name} = True and the plugin itself has not; "
                 "wanted it on the function that makes the callback too, which is asked before there is one"
@@ -179,7 +179,7 @@ def stopped_and_resumed(subject: CallbackSubject) -> None:
 def watching(subject: CallbackSubject) -> None:
     """If it says that it only watches, training ends with the weights of training without it."""
     weights = subject.state["model"]
-    if not attribute_of(subject.component.factory, "watches"):
+    if not attribute_of(subject.factory, "watches"):
         raise CannotRun("it does not say watches = True")
     if (found := difference(weights, fit([])["model"])) is not None:
         raise Broken(
@@ -191,7 +191,7 @@ def watching(subject: CallbackSubject) -> None:
 def first_process_alone(subject: CallbackSubject) -> None:
     """It waits for no other process, unless it says that each of them has it."""
     with subject.folder() as folder:
-        if attribute_of(subject.component.factory, "every_process"):
+        if attribute_of(subject.factory, "every_process"):
             raise CannotRun("it says every_process = True, and here is one process alone")
         fit([subject.callback(folder, as_if_first=True)])
 
@@ -216,8 +216,8 @@ check_callback = Checks(
     "callback",
     CallbackSubject,
     (
-        *(description, options, builds, moments, trains, targets_without_classes, saved_state, stopped_and_resumed),
+        *(imports, description, options, builds, moments, trains, targets_without_classes, saved_state, stopped_and_resumed),
         *(watching, first_process_alone, cost),
     ),
-    quick=(description, options, builds, moments),
+    quick=(imports, description, options, builds, moments),
 )

@@ -96,7 +96,7 @@ class Checks(Generic[Subject]):
     def __init__(
         self,
         kind: Kind,
-        subject: Callable[[Plugin, dict[str, Any]], Subject],
+        subject: Callable[[Plugin, dict[str, Any], bool], Subject],
         checks: Sequence[Callable[[Subject], None]],
         quick: Sequence[Callable[[Subject], None]],
     ) -> None:
@@ -105,7 +105,7 @@ class Checks(Generic[Subject]):
     def bound(self, plugin: str | Callable[..., Any], *, quick: bool = False, **options: Any) -> list[BoundCheck[Subject]]:
         """The checks of a plugin, each to be run by itself; `quick` ones read no data and train nothing."""
         found = find(self.kind, plugin) if isinstance(plugin, str) else given_plugin(self.kind, plugin)
-        subject = self._subject(found, options)
+        subject = self._subject(found, options, quick)
         checks = self._quick if quick else self._checks
         return [BoundCheck(each.__name__.replace("_", "-"), each, subject) for each in checks]
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from io import StringIO
 from typing import Any, Literal, get_args, get_origin
 
-from tinyclsf.errors import ConfigurationError, PluginError
+from tinyclsf.errors import ConfigurationError, PluginError, join_names
 from tinyclsf.registry.components import Component, load_component
 from tinyclsf.registry.options import REQUIRED, Option, as_text, read_options
 from tinyclsf.registry.plugins import Plugin, load
@@ -19,10 +19,11 @@ from tinyclsf.testing.checking import Broken, CannotRun
 
 @dataclass
 class Subject:
-    """A plugin under check, and the options that its author checks it with."""
+    """A plugin under check, and the options that its author checks it with; `quick` ones are checked without any."""
 
     plugin: Plugin
     options: dict[str, Any]
+    quick: bool = False
 
     @cached_property
     def loaded(self) -> Callable[..., Any] | PluginError:
@@ -48,8 +49,14 @@ class Subject:
         return options_of(self.plugin.kind, self.plugin.name, self.factory)
 
     def component(self, **more: Any) -> Component:
-        """The plugin with its options, and more of them."""
+        """The plugin with its options, and more of them.
+
+        Raises: CannotRun if it is checked without an option that it needs.
+        """
         given, known = {**self.options, **more}, self.known
+        needed = [name for name, option in known.items() if option.default is REQUIRED and name not in given]
+        if self.quick and needed:
+            raise CannotRun(f"it needs the option {join_names(needed)}")
         data_dir = given.pop("data_dir", None) if self.plugin.kind == "dataset" and "data_dir" in known else None
         return load_component(self.plugin, given, data_dir=data_dir)
 
