@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tinyclsf import plugin
+
 ROOT = Path(__file__).parent.parent
 
 # A room is a folder, or a file at the top. It may name those in the rows above its own, and those to its left.
@@ -38,7 +40,7 @@ COMMANDS = {
 }
 # Only these files may import the library, at the top or inside a function.
 DOORS = {
-    "click": {f"cli/{name}.py" for name in (*COMMANDS, "app", "shared_options")},
+    "click": {f"cli/{name}.py" for name in (*COMMANDS, "app", "other_commands", "shared_options")},
     "IPython": {"progress/notebook.py"},
     "rich": {"progress/terminal.py"},
     "importlib.metadata": {"registry/plugins.py"},
@@ -129,11 +131,17 @@ def test_a_plugin_imports_the_door_for_plugins(path: Path) -> None:
 
 
 def test_the_door_for_plugins_brings_only_what_they_need() -> None:
-    code = "import sys, tinyclsf.plugin; print(*sys.modules)"
-    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
-    assert "tinyclsf.plugin" in loaded
-    assert not loaded & {"click", "rich", "safetensors", "sklearn", "torchvision"}
-    assert not loaded & {"tinyclsf.cli", "tinyclsf.runs.checkpoints", "tinyclsf.runs.models"}
+    def loaded(names: str) -> set[str]:
+        code = f"import sys; from tinyclsf.plugin import {names}; print(*sys.modules)"
+        return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+    of_a_trained_run = {"TrainedRun", "load_run", "load_splits"}
+    found = loaded(", ".join(set(plugin.__all__) - of_a_trained_run))
+    assert "tinyclsf.trainer" in found
+    assert not found & {"click", "rich", "safetensors", "sklearn", "torchvision"}
+    assert not found & {"tinyclsf.cli", "tinyclsf.runs.checkpoints", "tinyclsf.runs.models"}
+    of_a_command = loaded("ConfigurationError, RunSummary, best_of, find_run, list_runs, storing")
+    assert not of_a_command & {"torch", "numpy", "tinyclsf.trainer"}
 
 
 @pytest.mark.parametrize("path", FILES + PLUGINS, ids=lambda path: f"{path.parent.name}-{path.stem}")

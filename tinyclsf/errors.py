@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 
@@ -84,6 +83,8 @@ class DataWarning(TinyclsfWarning):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """The tip that names the nearest of the known names, or None where nothing is near."""
+    import difflib  # which a command that finds its names need not wait for
+
     by_lower = {each.lower(): each for each in known}
     nearest = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
     return f"did you mean '{by_lower[nearest[0]]}'?" if nearest else None

@@ -378,11 +378,7 @@ CASES = [
         "run name '../x' cannot be used; wanted at most 100 letters, digits, '.', '_' or '-', the first no '.' or '-'",
         None,
     ),
-    (
-        ("info", "mnist-cn"),
-        "there is no data set, model or callback 'mnist-cn'; 'tinyclsf list' shows all",
-        "did you mean 'mnist-cnn'?",
-    ),
+    (("info", "mnist-cn"), "there is no plugin 'mnist-cn'; 'tinyclsf list' shows all", "did you mean 'mnist-cnn'?"),
     (("list", "plugins"), "invalid value for '[KIND]': 'plugins' is not one of 'datasets', 'models', 'callbacks'", None),
 ]
 

@@ -156,7 +156,12 @@ def test_callbacks_are_listed_beside_data_sets_and_models(cli: Any, install: Ins
         ],
     }
     assert cli("list", "callbacks").out.splitlines()[::2] == ["callbacks", "  every        watch 1.0"]
-    assert [key for key in cli("list", "--json").document if key.endswith("s")] == ["datasets", "models", "callbacks"]
+    assert [key for key in cli("list", "--json").document if key.endswith("s")] == [
+        "datasets",
+        "models",
+        "callbacks",
+        "commands",
+    ]
     assert "callbacks" not in cli("list", "models").out
 
 

@@ -6,11 +6,11 @@ import contextlib
 import functools
 import io
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from tinyclsf.cli.check import check
 from tinyclsf.cli.compare import compare
@@ -20,6 +20,7 @@ from tinyclsf.cli.fit import fit
 from tinyclsf.cli.info import info
 from tinyclsf.cli.list import list_plugins
 from tinyclsf.cli.new import new
+from tinyclsf.cli.other_commands import call_apart, load_command, origin, with_common_options
 from tinyclsf.cli.output import DOCUMENT_VERSION, Output
 from tinyclsf.cli.predict import predict
 from tinyclsf.cli.report import report
@@ -32,7 +33,7 @@ from tinyclsf.errors import ConfigurationError, TinyclsfError, did_you_mean
 from tinyclsf.machine import launch
 from tinyclsf.machine.json_text import json_text
 from tinyclsf.machine.signals import SignalReceived, StopSignals, stopped_by
-from tinyclsf.registry.plugins import own_version
+from tinyclsf.registry.plugins import Plugin, find, is_refused, plugins
 
 _SECTIONS = {
     "Train": (fit, runs),
@@ -45,25 +46,50 @@ _MORE_MEMORY = "raise the limit that 'ulimit -v' shows, or close other programs"
 
 
 class _Commands(click.Group):
-    """A group that knows the nearest command to a misspelt one, and whose help has the commands by what they are for."""
+    """Our commands, and those of other packages, of which only the one that is called is imported.
+
+    It knows the nearest command to a misspelt one, and its help has the commands by what they are for.
+    """
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        width = max(map(len, self.commands))
-        for title, commands in _SECTIONS.items():
+        sections = {
+            title: [(str(each.name), each.short_help or "") for each in commands] for title, commands in _SECTIONS.items()
+        }
+        if others := plugins("command"):
+            sections["From other packages"] = [(each.name, origin(each)) for each in others]
+        width = max(len(name) for rows in sections.values() for name, _ in rows)
+        for title, rows in sections.items():
             with formatter.section(title):
-                formatter.write_dl([(str(each.name).ljust(width), each.short_help or "") for each in commands])
+                formatter.write_dl([(name.ljust(width), text) for name, text in rows])
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        if not ctx.resilient_parsing and args[0] not in self.commands:
-            known = ", ".join(self.commands)
-            raise ConfigurationError(
-                f"there is no command '{args[0]}'; choose one of {known}", tip=did_you_mean(args[0], self.commands)
-            )
-        return super().resolve_command(ctx, args)
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        others = [each for each in plugins("command") if each.name.startswith(incomplete) and not is_refused(each)]
+        return [*super().shell_complete(ctx, incomplete), *(CompletionItem(each.name, help=origin(each)) for each in others)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        try:
+            return self.commands.get(cmd_name) or with_common_options(load_command(self._other(cmd_name)))
+        except TinyclsfError:
+            if ctx.resilient_parsing:  # for a shell that completes what is typed
+                return None
+            raise
+
+    def invoke(self, ctx: click.Context) -> Any:
+        name = next((word for word in ctx.obj if not word.startswith("-")), None)
+        if name is None or name in self.commands:
+            return super().invoke(ctx)
+        return call_apart(self._other(name), functools.partial(super().invoke, ctx), as_json="--json" in ctx.obj)
+
+    def _other(self, name: str) -> Plugin:
+        if not plugins("command", name):
+            known = list(dict.fromkeys([*self.commands, *(each.name for each in plugins("command"))]))
+            message = f"there is no command '{name}'; choose one of {', '.join(known)}"
+            raise ConfigurationError(message, tip=did_you_mean(name, known))
+        return find("command", name)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(own_version(), prog_name="tinyclsf", message="%(prog)s %(version)s")
+@click.version_option(package_name="tinyclsf", prog_name="tinyclsf", message="%(prog)s %(version)s")
 def cli() -> None:
     """Train image classifiers on your data or on well-known sets.
 
@@ -120,7 +146,7 @@ def _run(args: list[str]) -> int:
         if isinstance(report, Output):
             print(json_text(report.document) if as_json else report.text, flush=True)
             return report.exit_code
-        return 0
+        return report if isinstance(report, int) else 0  # what a command of another package gives to ctx.exit
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", "interrupted", 130, None, as_json)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -133,17 +159,22 @@ def _run(args: list[str]) -> int:
         message = error.format_message().rstrip(".")
         return _fail("configuration", message[:1].lower() + message[1:], 2, None, as_json)
     except TinyclsfError as error:
-        if "--debug" in args:
-            traceback.print_exc()
+        _show_traceback(args)
         return _fail(error.kind, str(error), error.exit_code, error.tip, as_json)
     except Exception as error:
-        if "--debug" in args:
-            traceback.print_exc()
+        _show_traceback(args)
         if isinstance(error, ImportError) and "failed to map segment" in str(error):
             message = f"the memory that may be used is too small for PyTorch ({error}); {_MORE_MEMORY}"
             return _fail("training", message, 6, None, as_json)
         message = f"{type(error).__name__}: {error}; this is a bug of tinyclsf: please report what --debug prints"
         return _fail("internal", message, 1, None, as_json)
+
+
+def _show_traceback(args: list[str]) -> None:
+    if "--debug" in args:
+        import traceback  # which --help need not wait for
+
+        traceback.print_exc()
 
 
 def _fail(kind: str, message: str, exit_code: int, tip: str | None, as_json: bool) -> int:

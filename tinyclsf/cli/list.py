@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tinyclsf.cli.other_commands import origin
 from tinyclsf.cli.output import Output, columns, document, wrapped
 from tinyclsf.cli.shared_options import common_options, option
 from tinyclsf.errors import PluginError
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     from tinyclsf.testing import Verdicts
 
 
-@click.command(name="list", short_help="List the data sets, models and callbacks there are.")
+@click.command(name="list", short_help="List the data sets, models, callbacks and commands there are.")
 @click.argument("kind", required=False, metavar="[KIND]", type=click.Choice([f"{kind}s" for kind in KINDS]))
 @option("--check", is_flag=True, help="Import each one and say what is wrong with it.")
 @common_options
 def list_plugins(kind: str | None, check: bool) -> Output:
-    """List the registered data sets, models and callbacks; KIND is datasets, models or callbacks.
+    """List the registered data sets, models and callbacks, and the commands of other packages.
+
+    KIND is datasets, models, callbacks or commands.
 
     \b
     tinyclsf list
@@ -33,8 +36,8 @@ def list_plugins(kind: str | None, check: bool) -> Output:
     verdicts = _examined([row for rows in found.values() for row in rows]) if check else {}
     lines, broken = [], 0
     for heading, rows in found.items():
-        table = columns([(row.name, f"{row.package} {row.package_version}", *_state(verdicts.get(row))) for row in rows])
-        lines.append(heading)
+        table = columns([(row.name, origin(row), *_state(verdicts.get(row))) for row in rows])
+        lines += [heading] if rows or kind else []
         for row, line in zip(rows, table, strict=True):
             failed = verdicts[row].failed if check else []
             broken += bool(failed)

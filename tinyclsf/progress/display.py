@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache, cached_property
-from multiprocessing import parent_process
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -233,15 +232,21 @@ def in_notebook() -> bool:
     """Whether this is a notebook's kernel, whose outputs are shown as HTML."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
-    return hasattr(shell, "kernel") and parent_process() is None
+    return hasattr(shell, "kernel") and not _is_child()
 
 
 def on_terminal() -> bool:
     """Whether stderr is a terminal that a person looks at, and not the one that a notebook's cell makes for a command."""
-    if sys.stderr is None or not sys.stderr.isatty() or parent_process() is not None:
+    if sys.stderr is None or not sys.stderr.isatty() or _is_child():
         return False
     # A kernel says so itself, or tells the programs that it starts not to stop at the end of a page.
     return "JPY_PARENT_PID" not in os.environ and os.environ.get("GIT_PAGER") != "cat"
+
+
+def _is_child() -> bool:
+    from multiprocessing import parent_process  # which --help need not wait for
+
+    return parent_process() is not None
 
 
 @cache

@@ -12,8 +12,13 @@ from typing import Any, Literal, TypeVar
 from tinyclsf.errors import ConfigurationError, PluginError, TinyclsfError, did_you_mean
 
 Result = TypeVar("Result")
-Kind = Literal["dataset", "model", "callback"]
-KINDS: tuple[Kind, ...] = ("dataset", "model", "callback")
+Kind = Literal["dataset", "model", "callback", "command"]
+KINDS: tuple[Kind, ...] = ("dataset", "model", "callback", "command")
+# The commands of tinyclsf itself: no package can have their names.
+OWN_COMMANDS = (
+    *("fit", "runs", "evaluate", "report", "compare", "summary", "predict", "export", "script"),
+    *("show", "check", "list", "info"),
+)
 # How names begin that torchvision has for its models: its import, which would tell all of them, takes seconds.
 _ARCHITECTURES = (
     *("alexnet", "convnext", "densenet", "efficientnet", "googlenet", "inception", "maxvit", "mnasnet", "mobilenet", "regnet"),
@@ -40,8 +45,10 @@ def plugins(kind: Kind, name: str | None = None) -> list[Plugin]:
     """
     entries, found = entry_points(group=f"tinyclsf.{kind}s"), []
     for entry in entries if name is None else entries.select(name=name):
-        package, package_version = (entry.dist.name, entry.dist.version) if entry.dist else ("unknown", "unknown")
-        found.append(Plugin(kind, entry.name, package, package_version, entry.value, entry.load))
+        about = (
+            {"Name": "unknown", "Version": "unknown"} if entry.dist is None else entry.dist.metadata
+        )  # read once, as it is slow
+        found.append(Plugin(kind, entry.name, about["Name"], about["Version"], entry.value, entry.load))
     if not found and kind == "model" and name is not None and name.startswith(_ARCHITECTURES) and name.isidentifier():
         return [_architecture(plugin, name) for plugin in plugins(kind, "torchvision")]
     return sorted(found, key=lambda plugin: (plugin.name, plugin.package or "", plugin.target))
@@ -50,7 +57,7 @@ def plugins(kind: Kind, name: str | None = None) -> list[Plugin]:
 def find(kind: Kind, name: str) -> Plugin:
     """The plugin of that name.
 
-    Raises: ConfigurationError if there is none; PluginError if two packages registered the name.
+    Raises: ConfigurationError if there is none; PluginError if two packages registered the name, or it is a command of ours.
     """
     found = plugins(kind, name)
     if not found:
@@ -59,7 +66,14 @@ def find(kind: Kind, name: str) -> Plugin:
     if len(found) > 1:
         owners = " and ".join(f"{plugin.package} ({plugin.target})" for plugin in found)
         raise PluginError(f"{kind} '{name}' is registered twice, by {owners}; uninstall one of the packages")
+    if is_refused(found[0]):
+        raise PluginError(f"{full_name(found[0])} is not used: tinyclsf has a command of that name; its author can rename it")
     return found[0]
+
+
+def is_refused(plugin: Plugin) -> bool:
+    """Whether a registered command is never used, as its name is that of a command of tinyclsf."""
+    return plugin.kind == "command" and plugin.name in OWN_COMMANDS
 
 
 def _architecture(plugin: Plugin, arch: str) -> Plugin:
@@ -68,7 +82,7 @@ def _architecture(plugin: Plugin, arch: str) -> Plugin:
 
 def given_plugin(kind: Kind, factory: Callable[..., Any], *, name: str | None = None) -> Plugin:
     """A callable that was given in Python, as if it were registered; it has no package."""
-    found = name or str(getattr(factory, "__name__", type(factory).__name__))
+    found = name or str(getattr(factory, "name" if kind == "command" else "__name__", type(factory).__name__))
     target = f"{getattr(factory, '__module__', type(factory).__module__)}:{getattr(factory, '__qualname__', found)}"
     return Plugin(kind, found, None, None, target, lambda: factory)
 
