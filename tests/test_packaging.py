@@ -99,7 +99,10 @@ def test_the_plugin_of_the_docs_installs_lists_and_runs(page: str, forks: Forks,
     commands = [line for info, text in blocks(ROOT / page) if info == "sh plugin" for line in text.splitlines()]
     listed = json.loads(tinyclsf("tinyclsf list --json"))
     theirs = {
-        row["name"] for kind in ("datasets", "models", "callbacks") for row in listed[kind] if row["package"] != "tinyclsf"
+        row["name"]
+        for kind in ("datasets", "models", "callbacks", "commands")
+        for row in listed[kind]
+        if row["package"] != "tinyclsf"
     }
     used = [command for command in commands if command.startswith("tinyclsf fit")]
     assert theirs
@@ -108,6 +111,12 @@ def test_the_plugin_of_the_docs_installs_lists_and_runs(page: str, forks: Forks,
         assert theirs & set(command.split())
         document = json.loads(tinyclsf(command + " --json"))
         assert document["held_out"]["accuracy"] > 0.8
+    for row in listed["commands"]:
+        for command in commands:
+            if command.split()[1] == row["name"]:
+                assert "striped" in tinyclsf(command)
+        code = f"from tinyclsf.testing import check_command; print(repr(check_command({row['name']!r})))"
+        assert forks.run(tmp_path, code=code, path=target) == (0, "9 of 9 checks passed\n", "")
     for command in commands:
         if command.startswith("tinyclsf script"):
             script = tinyclsf(command)
