@@ -133,7 +133,7 @@ def test_a_plugin_imports_the_door_for_plugins(path: Path) -> None:
 
 def test_the_door_for_plugins_brings_only_what_they_need() -> None:
     def loaded(names: str) -> set[str]:
-        code = f"import sys; from tinyclsf.plugin import {names}; print(*sys.modules)"
+        code = f"import sys; from tinyclsf.plugin import {names}; print(*sys.modules, *dir(sys.modules['tinyclsf.plugin']))"
         return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
 
     of_a_trained_run = {"TrainedRun", "load_run", "load_splits"}
@@ -143,6 +143,7 @@ def test_the_door_for_plugins_brings_only_what_they_need() -> None:
     assert not found & {"tinyclsf.cli", "tinyclsf.runs.checkpoints", "tinyclsf.runs.models"}
     of_a_command = loaded("ConfigurationError, RunSummary, best_of, find_run, list_runs, storing")
     assert not of_a_command & {"torch", "numpy", "tinyclsf.trainer"}
+    assert set(plugin.__all__) < of_a_command  # as a notebook completes what is typed
 
 
 @pytest.mark.parametrize("path", FILES + PLUGINS, ids=lambda path: f"{path.parent.name}-{path.stem}")

@@ -111,3 +111,7 @@ def __getattr__(name: str) -> object:
     value = getattr(importlib.import_module(f"tinyclsf.{_HOME[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_HOME))

@@ -56,7 +56,8 @@ def odd(number, how):
     if how == "data": raise DataError("a.csv is empty; wanted a row", tip="fill it")
     if how == "abort": raise click.Abort
     if how == "list": return [1]
-    if how == "key": return {"command": 1}
+    if how == "command": return {"command": 1}
+    if how == "key": return {"losses": {(1, 2): 3}}
     if how == "silent": return None
     if how == "warn": warnings.warn("mind the gap", DataWarning)
 
@@ -181,8 +182,9 @@ def test_an_exit_code_of_its_own_is_kept(cli: Any) -> None:
     assert cli("odd", "--how", "code").code == 3
 
 
-def test_a_document_cannot_take_the_name_of_its_command(cli: Any) -> None:
-    message = cli("odd", "--how", "key", "--json").document["error"]["message"]
+@pytest.mark.parametrize("how", ["command", "key"])
+def test_a_dictionary_that_is_no_document_is_its_own_fault(cli: Any, how: str) -> None:
+    message = cli("odd", "--how", how, "--json").document["error"]["message"]
     assert message.startswith(f"{ODD} failed: TypeError: ")
 
 

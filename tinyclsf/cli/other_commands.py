@@ -51,7 +51,7 @@ def call_apart(plugin: Plugin, call: Callable[[], object], *, as_json: bool) -> 
             if not isinstance(found, Mapping | None):
                 raise PluginError(f"{full_name(plugin)} returned {type(found).__name__}; wanted a dictionary for --json")
             content = document(plugin.name, **(found or {}))
-            json_text(content)
+            json_text(content)  # a key that cannot be written is the command's fault too
             return Output("", content)
         except SignalReceived as received:
             raise stopped_by(received.number) from None
