@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterable, Sequence
 
@@ -12,6 +11,8 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
 
     Source: OWASP, "CSV injection".
     """
+    import csv  # which --help need not wait for
+
     text = io.StringIO()
     writer = csv.writer(text)  # with its own line ends, \r\n: with others it leaves a \r in a name unquoted
     writer.writerows([_plain(each) for each in row] for row in rows)

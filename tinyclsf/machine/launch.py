@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from pathlib import Path
 
@@ -35,6 +34,8 @@ def command() -> str:
     """
     if processes() == 1:
         return "tinyclsf"
+    import shlex  # which --help need not wait for
+
     return f"{shlex.join(_agent() or _alike())} -m -- tinyclsf"
 
 
