@@ -36,7 +36,7 @@ def test_it_passes_the_checks_and_its_own_test(kind: str, cli: Cli, install: Ins
     own: dict[str, object] = {}
     exec((tmp_path / "package" / "tests" / "test_my_own.py").read_text(), own)
     (test,) = (value for name, value in own.items() if name.startswith("test_") and name != "test_contract")
-    test(**({"tmp_path": tmp_path} if kind == "callback" else {}))  # type: ignore[operator]
+    test(**({"tmp_path": tmp_path} if kind in ("callback", "command") else {}))  # type: ignore[operator]
 
 
 @pytest.mark.stress
@@ -75,6 +75,12 @@ def test_a_name_that_cannot_be_used_is_refused(name: str, sentence: str, cli: Cl
     refused = cli("new", "model", "--", name)
     assert (refused.code, refused.err) == (2, f"error: {sentence}\n")
     assert not list(Path().iterdir())
+
+
+def test_a_command_of_ours_is_refused(cli: Cli) -> None:
+    refused = cli("new", "command", "fit")
+    wanted = "error: there is a command 'fit' already, of package tinyclsf; choose another name\n"
+    assert (refused.code, refused.err) == (2, wanted)
 
 
 def test_nothing_is_written_over(cli: Cli, tmp_path: Path) -> None:

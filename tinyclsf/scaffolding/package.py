@@ -14,7 +14,7 @@ from typing import NamedTuple
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine.storage import storing, write_text
 from tinyclsf.machine.templates import load_template
-from tinyclsf.registry.plugins import Kind, plugins
+from tinyclsf.registry.plugins import OWN_COMMANDS, Kind, plugins
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _LONGEST = 50  # letters of a name
@@ -56,8 +56,9 @@ def _checked(kind: Kind, name: str) -> str:
             f"name {name[: _LONGEST + 1]!r} cannot be used; "
             f"wanted at most {_LONGEST} small letters, digits and '-' between them, the first a letter, as in my-flowers"
         )
-    if taken := plugins(kind, name):
-        raise ConfigurationError(f"there is a {kind} '{name}' already, of package {taken[0].package}; choose another name")
+    owners = ["tinyclsf"] if kind == "command" and name in OWN_COMMANDS else [each.package for each in plugins(kind, name)]
+    if owners:
+        raise ConfigurationError(f"there is a {kind} '{name}' already, of package {owners[0]}; choose another name")
     if importlib.util.find_spec(_module(name)) is not None:
         raise ConfigurationError(f"there is a module {_module(name)} already; choose another name")
     return name

@@ -13,18 +13,15 @@ from tinyclsf.testing.checking import Checks, ChecksFailed, Verdict, Verdicts, p
 from tinyclsf.testing.command_contract import check_command
 from tinyclsf.testing.dataset_contract import check_dataset
 
-from collections.abc import Mapping
-from typing import Any
-
-from tinyclsf.registry.plugins import Kind
-from tinyclsf.testing.callback_contract import check_callback
-from tinyclsf.testing.checking import Checks, ChecksFailed, Verdict, Verdicts, parametrize_with_checks
-from tinyclsf.testing.command_contract import check_command
-from tinyclsf.testing.dataset_contract import check_dataset
-
 __all__ = [
-    *("Checks", "ChecksFailed", "Verdict", "Verdicts"),
-    *("check_callback", "check_command", "check_dataset", "parametrize_with_checks"),
+    "Checks",
+    "ChecksFailed",
+    "Verdict",
+    "Verdicts",
+    "check_callback",
+    "check_command",
+    "check_dataset",
+    "parametrize_with_checks",
 ]
 
 CHECKS: Mapping[Kind, Checks[Any]] = {each.kind: each for each in (check_dataset, check_callback, check_command)}

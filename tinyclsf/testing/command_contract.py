@@ -43,6 +43,7 @@ class CommandSubject:
 
     plugin: Plugin
     options: dict[str, Any]
+    quick: bool = False
 
     def __post_init__(self) -> None:
         if self.options:
