@@ -1,32 +1,24 @@
 """The callback goal."""
 
-from pathlib import Path
-
 from tinyclsf.plugin import Callback
 
 
 class Goal(Callback):
-    """Write each epoch that is better than all before to goal.txt in the run folder.
+    """Stop training once the validation accuracy was good enough `times` epochs in a row, and write down when."""
 
-    `by` is how much better its validation loss has to be.
-    """
-
-    watches = True  # it does not change training
-
-    def __init__(self, folder: Path, model_name: str, *, by: float = 0.0) -> None:
-        self.file, self.by = folder / "goal.txt", by
-        self.best = float("inf")
-        self.lines = [model_name]
+    def __init__(self, folder, model_name, *, accuracy: float = 0.99, times: int = 2):
+        self.file, self.accuracy, self.times = folder / "goal.txt", accuracy, times
+        self.met = 0  # epochs in a row
 
     def on_epoch_end(self, trainer, row):
-        if row.valid_loss < self.best - self.by:
-            self.best = row.valid_loss
-            self.lines.append(f"epoch {row.epoch}: valid loss {row.valid_loss:.4f}")
-            self.file.write_text("\n".join(self.lines) + "\n")
+        good = row.valid_accuracy is not None and row.valid_accuracy >= self.accuracy
+        self.met = self.met + 1 if good else 0
+        if self.met == self.times:
+            self.file.write_text(f"epoch {row.epoch}\n")
+            trainer.stop()
 
-    # What a resumed run goes on with. The file is written whole, so it never has an epoch twice.
     def state_dict(self):
-        return {"best": self.best, "lines": self.lines}
+        return {"met": self.met}
 
     def load_state_dict(self, state):
-        self.best, self.lines = state["best"], state["lines"]
+        self.met = state["met"]
