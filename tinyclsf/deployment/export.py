@@ -128,21 +128,33 @@ def export_model(run: StrPath | TrainedRun, to: str = "onnx", out: StrPath | Non
     folder = run.folder if isinstance(run, TrainedRun) else as_path("run", run)
     path = folder / FILES[to] if out is None else as_path("out", out)
     _check_place(path, to)
-    versions = _versions(to)
+    versions = versions_for(to)
     trained = run if isinstance(run, TrainedRun) else load_run(folder)
-    classifier = copy.deepcopy(trained.model).cpu().to(memory_format=torch.contiguous_format)
-    model = PixelClassifier(classifier).eval().requires_grad_(False)
-    card = _card(folder, classifier)
+    classifier, (split, images) = trained.model, _sample(trained)
     with tempfile.TemporaryDirectory(prefix="tinyclsf-") as scratch:
         made = Path(scratch, path.name)
-        opset = _WRITERS[to](model, made, card)
-        with blaming_the_file(to):
-            runner = _LOADERS[to](made)
-        checked, output_type = _check(trained, model, runner, to)
+        opset, checked, output_type = write_checked(classifier, to, made, _card(folder, classifier), images, split)
         content = made.read_bytes()
     write_whole(path, lambda file: file.write(content))
     shape = tuple(classifier.image_shape)
     return Export(path, to, len(content), classifier.classes, shape, classifier.fit, output_type, opset, checked, versions)
+
+
+def write_checked(
+    classifier: Classifier, to: str, path: Path, card: dict[str, Any], images: Tensor, split: str | None = None
+) -> tuple[int | None, Check, str]:
+    """Write a file of a model and hold it against the model, with one image and with many at a time.
+
+    What comes back is the opset of ONNX, how close both are, and the type of the logits.
+    Shapes: images (n, *image_shape) uint8, of a split or random ones.
+    Raises: PluginError if the network cannot be exported; ModelFileError if the outputs differ.
+    """
+    plain = copy.deepcopy(classifier).cpu().to(memory_format=torch.contiguous_format)
+    model = PixelClassifier(plain).eval().requires_grad_(False)
+    opset = _WRITERS[to](model, path, card)
+    with blaming_the_file(to):
+        runner = _LOADERS[to](path)
+    return opset, *_check(model, runner, to, images, split)
 
 
 def _check_place(path: Path, to: str) -> None:
@@ -155,7 +167,11 @@ def _check_place(path: Path, to: str) -> None:
         raise ConfigurationError(f"{path} holds the weights of a run, which an export does not write over; give another name")
 
 
-def _versions(to: str) -> dict[str, str]:
+def versions_for(to: str) -> dict[str, str]:
+    """The versions of the packages that write a format.
+
+    Raises: ConfigurationError if one is missing.
+    """
     found = {"tinyclsf": own_version(), "torch": torch.__version__}
     try:
         with quiet():
@@ -178,9 +194,9 @@ def _card(folder: Path, classifier: Classifier) -> dict[str, Any]:
     }
 
 
-def _check(run: TrainedRun, model: PixelClassifier, runner: Callable[[Tensor], Tensor], to: str) -> tuple[Check, str]:
-    """Hold what was exported against the model, one image and many at a time; also the type of its logits."""
-    split, images = _sample(run)
+def _check(
+    model: PixelClassifier, runner: Callable[[Tensor], Tensor], to: str, images: Tensor, split: str | None
+) -> tuple[Check, str]:
     expected, found = [], []
     with torch.no_grad(), blaming_the_file(to):
         for batch in (images[:1], *(images[at : at + _BATCH] for at in range(1, len(images), _BATCH))):
@@ -214,7 +230,7 @@ def _sample(run: TrainedRun) -> tuple[str | None, Tensor]:
         warnings.warn(
             f"the data of {run.folder} cannot be read, so the export is checked on random images: {error}",
             DataWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     generator = torch.Generator().manual_seed(0)
     return None, torch.randint(256, (count, *run.model.image_shape), dtype=torch.uint8, generator=generator)

@@ -18,7 +18,7 @@ from tinyclsf.machine.json_text import is_number, is_whole
 from tinyclsf.machine.storage import StrPath, storing, write_json, write_whole
 from tinyclsf.modules import Classifier, Fit, Preprocess
 from tinyclsf.registry.options import REQUIRED, read_options
-from tinyclsf.registry.plugins import blamed_on, check_result, find, load
+from tinyclsf.registry.plugins import Plugin, blamed_on, check_result, find, load
 from tinyclsf.registry.signatures import completed, options_of
 from tinyclsf.runs.folder import odd_value, read_json, reading
 
@@ -181,20 +181,28 @@ def _fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
             )
 
 
+def options_to_load(plugin: Plugin, saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a model plugin builds a network with whose weights were saved.
+
+    Left out is what it may be begun from, a file or pretrained weights: what was in those is in the saved weights now.
+    Raises: ConfigurationError for an option that the plugin does not have or that is not of its type.
+    """
+    factory = load(plugin)
+    known = options_of("model", plugin.name, factory)
+    begun_from = {key for key, option in known.items() if Path in option.alternatives and option.default is not REQUIRED}
+    begun_from.add("pretrained")
+    kept = {key: value for key, value in completed(factory, saved).items() if key not in begun_from}
+    return read_options("model", plugin.name, known, kept)
+
+
 def _build(path: Path, card: Card) -> nn.Module:
     plugin, image_shape, num_classes = card.plugin, card.image_shape, len(card.classes)
     if plugin is None:
         raise ModelFileError(f"{path} names no model plugin; hand load_model the network that was trained")
     try:
         found = find("model", plugin["name"])
-        factory = load(found)
-        known = options_of("model", plugin["name"], factory)
-        # What a network may be begun from, a file or pretrained weights: what was in those is in the saved weights now.
-        begun_from = {key for key, option in known.items() if Path in option.alternatives and option.default is not REQUIRED}
-        begun_from.add("pretrained")
-        saved = {key: value for key, value in completed(factory, plugin["options"]).items() if key not in begun_from}
-        options = read_options("model", plugin["name"], known, saved)
+        options = options_to_load(found, plugin["options"])
     except ConfigurationError as error:
         raise ModelFileError(f"{path} needs a model plugin as it was trained with: {error}", tip=error.tip) from error
     with blamed_on(found, f"failed for {num_classes} classes of images {image_shape}"):
-        return check_result(found, factory(image_shape, num_classes, **options), nn.Module)
+        return check_result(found, load(found)(image_shape, num_classes, **options), nn.Module)
