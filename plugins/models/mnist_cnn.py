@@ -69,6 +69,9 @@ def mnist_cnn(image_shape: tuple[int, int, int], num_classes: int, *, manual: bo
     return (Mnist_CNN_Manual if manual else Mnist_CNN)(image_shape, num_classes)
 
 
+mnist_cnn.ends_in_relu = True  # type: ignore[attr-defined]  # as in the tutorial
+
+
 def _filters(inputs: int, outputs: int) -> tuple[nn.Parameter, nn.Parameter]:
     """The weights and zero biases of a 3x3 convolution; its fan-in is 9 pixels of every input channel."""
     return nn.Parameter(torch.randn(outputs, inputs, 3, 3) / sqrt(9 * inputs)), nn.Parameter(torch.zeros(outputs))

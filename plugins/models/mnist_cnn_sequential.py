@@ -26,3 +26,6 @@ def mnist_cnn_sequential(image_shape: tuple[int, int, int] = (1, 28, 28), num_cl
         nn.AvgPool2d((height, width)),
         Lambda(lambda xb: xb.flatten(1)),
     )
+
+
+mnist_cnn_sequential.ends_in_relu = True  # type: ignore[attr-defined]  # as in the tutorial

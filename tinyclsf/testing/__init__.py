@@ -12,6 +12,7 @@ from tinyclsf.testing.callback_contract import check_callback
 from tinyclsf.testing.checking import Checks, ChecksFailed, Verdict, Verdicts, parametrize_with_checks
 from tinyclsf.testing.command_contract import check_command
 from tinyclsf.testing.dataset_contract import check_dataset
+from tinyclsf.testing.model_contract import check_model
 
 __all__ = [
     "Checks",
@@ -21,7 +22,8 @@ __all__ = [
     "check_callback",
     "check_command",
     "check_dataset",
+    "check_model",
     "parametrize_with_checks",
 ]
 
-CHECKS: Mapping[Kind, Checks[Any]] = {each.kind: each for each in (check_dataset, check_callback, check_command)}
+CHECKS: Mapping[Kind, Checks[Any]] = {each.kind: each for each in (check_dataset, check_model, check_callback, check_command)}

@@ -5,10 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from tinyclsf.errors import TinyclsfError
 from tinyclsf.registry.plugins import Kind, Plugin, find, given_plugin
+
+if TYPE_CHECKING:
+    import pytest
 
 Subject = TypeVar("Subject")
 
@@ -118,9 +121,7 @@ class Checks(Generic[Subject]):
         return verdicts
 
 
-def parametrize_with_checks(
-    checks: Checks[Any], plugin: str | Callable[..., Any], **options: Any
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def parametrize_with_checks(checks: Checks[Any], plugin: str | Callable[..., Any], **options: Any) -> pytest.MarkDecorator:
     """A decorator that makes of a test with the argument `check` one test for each check of a plugin.
 
     The test calls `check()`. A check that says nothing about the plugin is skipped with its reason.
