@@ -82,7 +82,7 @@ class Viewing(Sound):
     """A network that reads what a convolution gives as if it lay in one order."""
 
     def features(self, x: Tensor) -> Tensor:
-        return self.pool(F.relu(self.norm(self.conv(x)))).view(len(x), -1)  # type: ignore[no-any-return]
+        return self.pool(F.relu(self.norm(self.conv(x)))).view(x.shape[0], -1)  # type: ignore[no-any-return]
 
 
 class Auxiliary(Sound):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,8 @@ def failing(plugin: Any, *, exports: bool = True, **options: Any) -> dict[str, s
 def test_a_broken_model_fails_in_its_own_check_and_no_other(name: str, exports: bool) -> None:
     plugin, expected = GALLERY[name]
     found = failing(plugin, exports=exports)
-    assert set(found) == set(expected)
+    random = EXPORTS if name == "dropout" and exports else set()  # outputs that no file can give again
+    assert set(found) == set(expected) | random
     for check, sentence in expected.items():
         assert sentence in found[check]
 
@@ -41,15 +41,25 @@ def test_each_check_has_a_model_that_it_finds() -> None:
     assert shown | EXPORTS == {each.name for each in check_model.bound(Sound)}
 
 
-def test_what_cannot_be_exported_is_told() -> None:
-    by_values = ending(lambda _, y: y if y.sum() > 0 else y * 1)
-    found = failing(by_values)
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda _, y: y if y.sum() > 0 else y * 1, "; export to safetensors, or change its code"),
+        (
+            lambda _, y: y.view(len(y), -1),
+            "; wanted any number of images: take it from x.shape[0] in forward, and not as len(x)",
+        ),
+    ],
+    ids=["depends on values", "len"],
+)
+def test_what_cannot_be_exported_is_told(change: Any, sentence: str) -> None:
+    found = failing(ending(change))
     assert set(found) == EXPORTS
-    assert re.fullmatch(
-        "model 'Changed' cannot be exported to pt2: .+; export to safetensors, or change its code", found["pt2-export"]
-    )
+    assert found["pt2-export"].startswith("model 'Changed' cannot be exported to pt2: ")
+    assert found["pt2-export"].endswith(sentence)
 
 
+@pytest.mark.stress
 def test_what_onnx_alone_cannot_say_is_told() -> None:
     assert set(failing(ending(lambda _, y: y * torch.special.i0(y * 0)))) == {"onnx-export"}
 
@@ -115,7 +125,7 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         tokens = self.patches(x).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.first.expand(len(x), -1, -1), tokens], dim=1) + self.places
+        tokens = torch.cat([self.first.expand(x.shape[0], -1, -1), tokens], dim=1) + self.places
         return self.to_classes(self.layers(tokens)[:, 0])  # type: ignore[no-any-return]
 
 

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from tinyclsf.analysis.model_checks import trial_of
 from tinyclsf.deployment.export import FILES, versions_for, write_checked
-from tinyclsf.errors import ConfigurationError, ModelFileError, TinyclsfError, join_names
+from tinyclsf.errors import ConfigurationError, ModelFileError, PluginError, TinyclsfError, join_names
 from tinyclsf.machine.devices import place
 from tinyclsf.machine.randomness import without_trace
 from tinyclsf.modules import Classifier
@@ -150,7 +150,14 @@ def _export(subject: ModelSubject, to: str) -> None:
     model, plugin = subject.model, subject.plugin
     images = torch.randint(256, (3, *model.image_shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory(prefix="tinyclsf-") as folder:
-        write_checked(model, to, Path(folder, FILES[to]), {"plugin": {"name": plugin.name}}, images)
+        try:
+            write_checked(model, to, Path(folder, FILES[to]), {"plugin": {"name": plugin.name}}, images)
+        except PluginError as error:
+            if "Constraints violated" not in str(error):
+                raise
+            found = str(error).partition(";")[0]
+            wanted = "wanted any number of images: take it from x.shape[0] in forward, and not as len(x)"
+            raise Broken(f"{found}; {wanted}") from None
 
 
 @contextmanager
