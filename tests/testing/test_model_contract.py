@@ -44,7 +44,9 @@ def test_each_check_has_a_model_that_it_finds() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda _, y: y if y.sum() > 0 else y * 1, "; export to safetensors, or change its code"),
+        pytest.param(
+            lambda _, y: y if y.sum() > 0 else y * 1, "; export to safetensors, or change its code", marks=pytest.mark.stress
+        ),
         (
             lambda _, y: y.view(len(y), -1),
             "; wanted any number of images: take it from x.shape[0] in forward, and not as len(x)",
