@@ -30,7 +30,7 @@ from tinyclsf.testing.model_uses import (
     saved_weights,
     several_processes,
 )
-from tinyclsf.testing.option_contract import description, options, silent
+from tinyclsf.testing.option_contract import description, imports, options, silent
 
 
 def logits(subject: ModelSubject) -> None:
@@ -59,7 +59,7 @@ def class_counts(subject: ModelSubject) -> None:
 
 def unclipped_logits(subject: ModelSubject) -> None:
     """Its logits do not come out of a ReLU, unless it says so with an attribute `ends_in_relu`."""
-    if attribute_of(subject.component.factory, "ends_in_relu"):
+    if attribute_of(subject.factory, "ends_in_relu"):
         raise CannotRun("its logits come out of a ReLU on purpose, as its attribute ends_in_relu says")
     _tell(check_clipped(subject.outputs(subject.model), subject.model.classes))
 
@@ -153,9 +153,9 @@ check_model = Checks(
     "model",
     ModelSubject,
     (
-        *(description, options, logits, image_shapes, class_counts, unclipped_logits, evaluation_mode, training, gradients),
-        *(one_step, same_seed, global_state, saved_state, saved_weights, other_devices, bfloat16, channels_last),
+        *(imports, description, options, logits, image_shapes, class_counts, unclipped_logits, evaluation_mode, training),
+        *(gradients, one_step, same_seed, global_state, saved_state, saved_weights, other_devices, bfloat16, channels_last),
         *(several_processes, onnx_export, pt2_export, stdout),
     ),
-    quick=(description, options, logits),
+    quick=(imports, description, options, logits),
 )

@@ -61,13 +61,13 @@ class ModelSubject(Subject):
     @property
     def shapes(self) -> tuple[tuple[int, int, int], ...]:
         """The shapes of images that it is tried on: those of its attribute `image_shapes`, or common ones."""
-        return attribute_of(self.component.factory, "image_shapes") or _SHAPES
+        return attribute_of(self.factory, "image_shapes") or _SHAPES
 
     def build(self, shape: tuple[int, int, int], classes: int, *, component: Component | None = None) -> Classifier:
         """A new model, whose weights are drawn from where the random generators are."""
         before = {name: get() for name, (get, _) in _SETTINGS.items()}
         try:
-            return build_model(component or self.component, _splits(shape, classes))
+            return build_model(component or self.component(), _splits(shape, classes))
         finally:
             for name, (get, put) in _SETTINGS.items():
                 if get() != before[name]:
@@ -136,7 +136,7 @@ class ModelSubject(Subject):
         """Why it cannot be trained; None where it can."""
         trial = copy.deepcopy(self.model)
         try:
-            check_trainable(self.component, trial)
+            check_trainable(self.component(), trial)
             self.gradients(trial)
         except TinyclsfError as error:
             return error

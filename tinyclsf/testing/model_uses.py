@@ -51,7 +51,7 @@ def saved_weights(subject: ModelSubject) -> None:
     """Its weights, loaded into a model that was built anew, give the same outputs."""
     trained = subject.trial()
     subject.gradients(trained).step(trained, lr=1e-3)  # which moves running statistics, too
-    saved = options_to_load(subject.plugin, subject.component.described()["options"])
+    saved = options_to_load(subject.plugin, subject.component().described()["options"])
     fresh = subject.seeded(1, component=load_component(subject.plugin, saved))
     with tempfile.TemporaryDirectory(prefix="tinyclsf-") as folder:
         path = Path(folder, WEIGHTS)
