@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from tinyclsf import Trainer, fit, get_data
-from tinyclsf.cli.fit_watch import FitWatch
+from tinyclsf.progress.display import Progress
 from tinyclsf.runs.keeping import history_lines
 from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN
 from tinyclsf_plugins.models.mnist_logistic import Mnist_Logistic
@@ -55,14 +55,14 @@ def measure(way: str, name: str) -> None:
     plain = DataLoader(train_ds, 64, shuffle=True), DataLoader(valid_ds, 128)
     ours = get_data(train_ds, valid_ds, 64)
     seconds = []
-    with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), FitWatch("bar") as watch:
+    with TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), Progress("bar") as progress:
         trainer = Trainer(model, F.cross_entropy, opt, device="cpu", memory_format="auto" if "Trainer" in way else "contiguous")
-        trainer.callbacks += [history_lines(Path(folder, "metrics.jsonl")), watch]
+        trainer.callbacks.append(history_lines(Path(folder, "metrics.jsonl")))
         epoch = {
             WAYS[0]: lambda: tutorial_loop.fit(1, model, F.cross_entropy, opt, *plain),
             WAYS[1]: lambda: bare(model, opt, train_ds, valid_ds),
             WAYS[2]: lambda: fit(1, model, F.cross_entropy, opt, *ours),
-            WAYS[3]: lambda: trainer.fit(1, *ours),
+            WAYS[3]: lambda: trainer.fit(1, *ours, progress=progress),
         }[way]
         for _ in range(EPOCHS):
             start = time.perf_counter()

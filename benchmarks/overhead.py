@@ -28,7 +28,7 @@ from torch.optim import SGD
 from torch.utils.data import TensorDataset
 
 from tinyclsf import Epoch, Trainer, get_data
-from tinyclsf.cli.fit_watch import FitWatch
+from tinyclsf.progress.display import Progress
 from tinyclsf.runs.keeping import Checkpoints, history_lines
 from tinyclsf.trainer import Callback
 
@@ -57,17 +57,17 @@ class Pairs(Callback):
 
 
 @contextlib.contextmanager
-def watched_trainer(model: nn.Module, opt: torch.optim.Optimizer) -> Iterator[Trainer]:
+def watched_trainer(model: nn.Module, opt: torch.optim.Optimizer) -> Iterator[tuple[Trainer, Progress]]:
     """A Trainer as a run has it on a terminal, which is drawn to nowhere: bar and table, JSONL, a checkpoint each epoch."""
     os.environ.update(FORCE_COLOR="1", TERM="xterm-256color")
     with (
         TemporaryDirectory() as folder,
         open(os.devnull, "w") as nowhere,
         contextlib.redirect_stderr(nowhere),
-        FitWatch("bar") as watch,
+        Progress("bar") as progress,
     ):
-        callbacks = [history_lines(Path(folder, "metrics.jsonl")), watch, Checkpoints(Path(folder))]
-        yield Trainer(model, F.cross_entropy, opt, device="cpu", callbacks=callbacks)
+        callbacks = [history_lines(Path(folder, "metrics.jsonl")), Checkpoints(Path(folder))]
+        yield Trainer(model, F.cross_entropy, opt, device="cpu", callbacks=callbacks), progress
 
 
 def sgd(model: nn.Module) -> SGD:
@@ -85,9 +85,9 @@ def measure(name: str, epochs: int) -> None:
     theirs = MODELS[name]()
     opt = sgd(theirs)
     pairs = Pairs(lambda: bare(theirs, opt, train_ds, valid_ds))
-    with watched_trainer(ours, sgd(ours)) as trainer:
+    with watched_trainer(ours, sgd(ours)) as (trainer, progress):
         trainer.callbacks.append(pairs)
-        trainer.fit(epochs, *get_data(train_ds, valid_ds, BATCH_SIZE))
+        trainer.fit(epochs, *get_data(train_ds, valid_ds, BATCH_SIZE), progress=progress)
     print(json.dumps([pairs.trainer_seconds[1:], pairs.other_seconds[1:]]))
 
 

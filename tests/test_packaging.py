@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
+import importlib
 import json
 import re
 import shutil
@@ -92,3 +94,12 @@ def test_the_plugin_of_the_readme_installs_lists_and_runs(forks: Forks, tmp_path
     code, out, err = forks.run(tmp_path, *command.split()[1:], "--json", path=target)
     assert code == 0, err
     assert json.loads(out)["held_out"]["accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda file: file.stem)
+def test_a_benchmark_finds_what_it_imports_of_ours(file: Path) -> None:
+    taken = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
+    for node in taken:
+        if str(node.module).split(".")[0] in ("tinyclsf", "tinyclsf_plugins"):
+            module = importlib.import_module(str(node.module))
+            assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
