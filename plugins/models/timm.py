@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from tinyclsf.plugin import ConfigurationError, ModelFileError, load_weights, recipe, scripted
-from tinyclsf_plugins.models.architectures import RECIPE, check_arch, check_weights, tried
+from tinyclsf_plugins.models.architectures import check_arch, check_weights, settings, tried
 from tinyclsf_plugins.models.pretrained import pretrained_file
 
 
@@ -22,7 +22,7 @@ def data_options(*, arch: str, pretrained: bool, **others: object) -> dict[str, 
     return {"size": found.input_size[1], "mean": found.mean, "std": found.std}
 
 
-@recipe(**RECIPE, data=data_options)
+@recipe(settings, data=data_options)
 @scripted("tinyclsf_plugins.models.timm_script:network")
 def timm(
     image_shape: tuple[int, int, int],
@@ -37,6 +37,7 @@ def timm(
     pretrained=true starts from timm's weights: those named by the part after the dot, else the best ones; they are downloaded
     from Hugging Face once. `weights` is a local state dict (.pt, .pth or .safetensors) to start from. RGB weights are summed
     for images of one channel, and the last layer is newly initialised for another number of classes.
+    With weights to start from, its recipe fine-tunes the network: the head learns at 0.002, the rest at a twentieth of that.
     Shapes: x (n, c, h, w) float32, to logits (n, num_classes).
     Raises: ConfigurationError if timm is missing or has no such model, or it cannot take the images; ModelFileError if the
     weights do not fit.

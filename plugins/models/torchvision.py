@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from tinyclsf.plugin import ConfigurationError, load_weights, recipe, scripted
-from tinyclsf_plugins.models.architectures import RECIPE, check_arch, check_weights, tried
+from tinyclsf_plugins.models.architectures import check_arch, check_weights, settings, tried
 from tinyclsf_plugins.models.pretrained import pretrained_file
 
 
@@ -18,7 +18,7 @@ def data_options(*, arch: str, pretrained: bool, **others: object) -> dict[str, 
     return {"size": _best_weights(arch).transforms().crop_size[0], "normalize": "imagenet"} if pretrained else {}
 
 
-@recipe(**RECIPE, data=data_options)
+@recipe(settings, data=data_options)
 @scripted("tinyclsf_plugins.models.torchvision_script:network")
 def torchvision(
     image_shape: tuple[int, int, int],
@@ -33,6 +33,7 @@ def torchvision(
     pretrained=true starts from torchvision's best weights for it, from ImageNet, which are downloaded once. `weights` is a
     local state dict (.pt, .pth or .safetensors) to start from. RGB weights are summed for images of one channel, and the last
     layer is newly initialised for another number of classes.
+    With weights to start from, its recipe fine-tunes the network: the head learns at 0.002, the rest at a twentieth of that.
     Shapes: x (n, c, h, w) float32, to logits (n, num_classes).
     Raises: ConfigurationError if there is no such model or it cannot take the images; ModelFileError if the weights do not fit.
     Source: torchvision.models.

@@ -21,6 +21,7 @@ from torchvision import models  # type: ignore[import-untyped]
 from tinyclsf import Classifier, Preprocess, load_model, save_model
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError
 from tinyclsf.recipes import Recipe
+from tinyclsf.registry.components import load_component
 from tinyclsf.registry.options import as_text, read_options
 from tinyclsf.registry.plugins import find, load, plugins
 from tinyclsf.registry.signatures import options_of
@@ -136,7 +137,17 @@ def test_options_and_recipe(name: str, texts: dict[str, str]) -> None:
     assert {key: as_text(value) for key, value in values.items()} == texts
     defaults = {key: option.default for key, option in options_of("model", name, factory).items()}
     assert values_of(name, {key: as_text(value) for key, value in defaults.items()}) == defaults
-    assert type(factory.recipe) is Recipe  # type: ignore[attr-defined]
+    assert type(load_component(find("model", name), {}).recipe) is Recipe
+
+
+@pytest.mark.parametrize("name", ["timm", "torchvision"])
+def test_what_starts_from_weights_is_fine_tuned(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    factory = load(find("model", name))
+    monkeypatch.delattr(factory, "check_options")  # which would look for the file
+    recipes = [load_component(find("model", name), given).recipe for given in ({}, {"weights": "w.pt"}, {"pretrained": True})]
+    assert [found and (found.backbone_lr, found.augment) for found in recipes[1:]] == [(0.05, "flip,resized-crop")] * 2
+    assert recipes[0] is not None
+    assert recipes[0].backbone_lr == 1
 
 
 @pytest.mark.usefixtures("narrow_vgg")
