@@ -21,8 +21,7 @@ def head_of(network: nn.Module) -> str:
     if not isinstance(name, str) or name not in dict(network.named_modules()):
         raise ConfigurationError(
             f"network {type(network).__name__} has no linear layer that could be its head; "
-            "leave out what tells head and backbone apart, "
-            "or have the network name its head in an attribute head_name"
+            "give --freeze none and --backbone-lr 1, or have the network name its head in an attribute head_name"
         )
     own = _identities(network.get_submodule(name))
     while "." in name and _identities(network.get_submodule(name.rpartition(".")[0])) == own:
@@ -30,7 +29,7 @@ def head_of(network: nn.Module) -> str:
     if _identities(network) == own:
         raise ConfigurationError(
             f"network {type(network).__name__} has no backbone: its head is all that it has; "
-            "leave out --freeze and --backbone-lr"
+            "give --freeze none and --backbone-lr 1"
         )
     return name
 

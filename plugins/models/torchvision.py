@@ -51,6 +51,8 @@ def torchvision(
     if arch.startswith("mnasnet"):
         # It refuses a state dict that does not tell its version, and a safetensors file cannot.
         network._load_from_state_dict = functools.partial(nn.Module._load_from_state_dict, network)  # type: ignore[method-assign]
+    if arch.startswith("squeezenet"):
+        network.head_name = "classifier"  # type: ignore[assignment]  # a convolution, while all others end in a linear layer
     if pretrained:
         weights = _pretrained_file(arch)
     if weights is not None:

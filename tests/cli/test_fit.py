@@ -309,7 +309,7 @@ CASES = [
     (
         ("fti", "mnist-cnn"),
         "there is no command 'fti'; choose one of fit, runs, evaluate, report, compare, summary, predict, export, script, "
-        "show, check, list, info",
+        "show, check, list, info, new",
         "did you mean 'fit'?",
     ),
     (("fit",), "missing argument 'MODEL'", None),
@@ -379,7 +379,11 @@ CASES = [
         None,
     ),
     (("info", "mnist-cn"), "there is no plugin 'mnist-cn'; 'tinyclsf list' shows all", "did you mean 'mnist-cnn'?"),
-    (("list", "plugins"), "invalid value for '[KIND]': 'plugins' is not one of 'datasets', 'models', 'callbacks'", None),
+    (
+        ("list", "plugins"),
+        "invalid value for '[KIND]': 'plugins' is not one of 'datasets', 'models', 'callbacks', 'commands'",
+        None,
+    ),
 ]
 
 
