@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tinyclsf import Trainer
 from tinyclsf.errors import ConfigurationError, TrainingError
+from tinyclsf.loop.steps import MovingAverage
 from tinyclsf.trainer import Callback
 
 Batch = tuple[Tensor, Tensor]
@@ -226,6 +228,26 @@ def test_a_step_that_float16_cannot_hold_is_no_step() -> None:
     assert trainer.averaged.n_averaged.item() == trainer.steps
     assert all(parameter.isfinite().all() for parameter in trainer.evaluated_model.parameters())
     assert not torch.equal(before[0], next(model.parameters()))
+
+
+def test_the_moving_average_is_that_of_pytorch_step_by_step() -> None:
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 2))
+    ours, theirs = MovingAverage(model, 0.9), AveragedModel(model)
+    states = []
+    for step in [*range(120), *range(3, 20)]:
+        if step == 3 and len(states) == 120:  # back to where it was after three steps
+            ours.load_state_dict(states[3])
+            theirs.load_state_dict(states[3])
+        states.append(copy.deepcopy(ours.state_dict()))
+        model(torch.randn(5, 1, 4, 4)).sum().backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= 0.01 * parameter.grad  # type: ignore[operator]
+        theirs.multi_avg_fn = get_ema_multi_avg_fn(min(0.9, (1 + step) / (10 + step)))  # type: ignore[no-untyped-call]
+        ours.update_parameters(model)
+        theirs.update_parameters(model)
+        pairs = zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True)
+        assert all(torch.equal(one, other) for one, other in pairs)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine import distributed
@@ -113,9 +113,8 @@ class Steps:
         """Make of the gradient of a sum over samples that of their mean; PyTorch has averaged the sums of all processes."""
         count, stopping = distributed.summed([self._count, self._stopping()])  # in one message, as a message takes its time
         self._any_stops = stopping > 0
-        for parameter in self._parameters():
-            if parameter.grad is not None:
-                parameter.grad.div_(count / self._unit / distributed.size())
+        gradients = [parameter.grad for parameter in self._parameters() if parameter.grad is not None]
+        torch._foreach_div_(gradients, count / self._unit / distributed.size())
 
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.opt.param_groups for parameter in group["params"]]
@@ -159,10 +158,24 @@ class MovingAverage(AveragedModel):
         super().__init__(model)
         self.decay = decay
         self.warms_up = True  # fits that were begun before there was a warm-up go on without
+        self._updates: int | None = None  # as n_averaged has it, which to ask would wait for the device
+        self.register_load_state_dict_post_hook(self._forget_updates)  # type: ignore[no-untyped-call]
 
+    @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        """Come nearer to the model, after a step of its optimizer."""
-        updates = int(self.n_averaged)
+        """Come nearer to the model, after a step of its optimizer; buffers, such as those of batch norm, are the model's."""
+        updates = int(self.n_averaged) if self._updates is None else self._updates
         decay = min(self.decay, (1 + updates) / (10 + updates)) if self.warms_up else self.decay
-        self.multi_avg_fn = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-        super().update_parameters(model)
+        pairs = [*zip(self.module.parameters(), model.parameters(), strict=True)]
+        averaged: list[tuple[Tensor, Tensor]] = [pair for pair in pairs if updates and pair[0].is_floating_point()]
+        copied = [*zip(self.module.buffers(), model.buffers(), strict=True), *(pairs if not averaged else ())]
+        # One call for all of them: one for each takes the host longer than a step takes the device.
+        if averaged:
+            torch._foreach_lerp_([own for own, _ in averaged], [other for _, other in averaged], 1 - decay)
+        if copied:
+            torch._foreach_copy_([own for own, _ in copied], [other for _, other in copied])
+        self.n_averaged += 1
+        self._updates = updates + 1
+
+    def _forget_updates(self, *_: object) -> None:
+        self._updates = None
