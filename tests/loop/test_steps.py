@@ -233,7 +233,7 @@ def test_a_step_that_float16_cannot_hold_is_no_step() -> None:
 def test_the_moving_average_is_that_of_pytorch_step_by_step() -> None:
     model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 2))
     ours, theirs = MovingAverage(model, 0.9), AveragedModel(model)
-    states = []
+    states: list[dict[str, Tensor]] = []
     for step in [*range(120), *range(3, 20)]:
         if step == 3 and len(states) == 120:  # back to where it was after three steps
             ours.load_state_dict(states[3])
