@@ -7,6 +7,7 @@ import os
 import runpy
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +40,12 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _pictures_apart(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what tests decode away from what the person who runs them has decoded."""
+    os.environ["TINYCLSF_CACHE"] = str(tmp_path_factory.mktemp("pictures"))
+
+
 @pytest.fixture
 def root() -> Path:
     """The checkout."""
@@ -59,6 +66,23 @@ def mnist_dir() -> Path:
     if not folder or not Path(folder, "MNIST", "raw", "train-images-idx3-ubyte").exists():
         pytest.skip("real MNIST is not here: TINYCLSF_DATA names no folder with MNIST/raw")
     return Path(folder)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of half a megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = shutil.which("mount")
+    if os.geteuid() != 0 or mount is None:
+        pytest.skip("only root can mount a small disk")
+    made = subprocess.run([mount, "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"no small disk can be mounted here: {made.stderr.strip()}")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 @pytest.fixture(scope="session")

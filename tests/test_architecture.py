@@ -36,7 +36,7 @@ ROWS = (
 ORDER = [room for row in ROWS for room in row]
 COMMANDS = {
     *("fit", "runs", "evaluate", "predict", "compare", "report", "show", "summary", "check", "export", "script"),
-    *("list", "info", "new"),
+    *("list", "info", "new", "cache"),
 }
 # Only these files may import the library, at the top or inside a function.
 DOORS = {
@@ -63,7 +63,8 @@ LIGHT = {
     "cli/output.py",
     *("__init__.py", "__main__.py", "errors.py", "metrics.py", "registry/options.py", "registry/plugins.py"),
     *("registry/choices.py", "runs/config_file.py", "experiments/request.py"),
-    *("machine/launch.py", "machine/signals.py", "machine/storage.py", "runs/folder.py", "runs/listing.py", *DOORS["click"]),
+    *("machine/launch.py", "machine/signals.py", "machine/storage.py", "pictures/cache.py"),
+    *("runs/folder.py", "runs/listing.py", *DOORS["click"]),
 }
 HEAVY = {"torch", "numpy", "scipy", "sklearn", "torchvision", "rich", "safetensors", "matplotlib", "jinja2"}
 

@@ -143,6 +143,15 @@ def test_a_fingerprint_is_of_sizes_classes_shape_and_every_number() -> None:
     assert differences(wanted, wanted) == ""
 
 
+def test_a_checksum_that_is_known_is_used_until_the_images_change() -> None:
+    x, y = torch.arange(24, dtype=torch.uint8).reshape(2, 3, 2, 2), torch.tensor([0, 1])
+    plain, known = Images(x, y), Images(x, y, x_checksum=zlib.crc32(x.numpy().data))
+    other = Images(x, y, x_checksum=5)
+    assert plain.checksum() == known.checksum() != other.checksum()
+    x[0] += 1
+    assert plain.checksum() == known.checksum() == other.checksum()
+
+
 def test_files_are_known_by_name_and_size_wherever_their_folder_is(tmp_path: Path) -> None:
     def checksum(folder: str, *names: str, size: int = 3) -> str:
         paths = [tmp_path / folder / name for name in names]
@@ -164,9 +173,10 @@ def test_files_are_known_by_name_and_size_wherever_their_folder_is(tmp_path: Pat
     assert len({was, *others}) == 4
 
 
-def test_files_that_one_fingerprint_alone_tells_of_are_no_difference() -> None:
+def test_checksums_that_one_fingerprint_alone_has_are_no_difference() -> None:
     assert differences({"train": 4}, {"train": 4, "train_files": "0a"}) == ""
     assert differences({"train": 4, "train_files": "0a"}, {"train": 4}) == ""
+    assert differences({"train": 4, "train_checksum": None}, {"train": 4, "train_checksum": "0a"}) == ""
     assert differences({"train": 4, "train_files": "0a"}, {"train": 4, "train_files": "0b"}) == "train files was 0a and is 0b"
 
 

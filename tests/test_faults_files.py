@@ -8,10 +8,9 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -123,23 +122,6 @@ def test_no_room_for_the_settings_leaves_no_folder(cli: Any, tmp_path: Path) -> 
     sentence = "cannot write runs/r/config.json: File too large; what was there before is unchanged"
     assert (failed.code, failed.out, failed.err) == (7, "", f"error: {sentence}\n")
     assert list((tmp_path / "runs").iterdir()) == []
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of half a megabyte."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = shutil.which("mount")
-    if os.geteuid() != 0 or mount is None:
-        pytest.skip("only root can mount a small disk")
-    made = subprocess.run([mount, "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True, text=True)
-    if made.returncode:
-        pytest.skip(f"no small disk can be mounted here: {made.stderr.strip()}")
-    try:
-        yield disk
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 @pytest.mark.parametrize(

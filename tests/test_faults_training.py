@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import safetensors
 import torch
-from PIL import Image
 
+from tests.support.read_one_by_one import LAZY
 from tests.support.runs import listed, results, rows_of
 from tinyclsf.runs.checkpoints import load_checkpoint
-from tinyclsf_plugins.datasets.picture_splits import PictureFiles
 
 # A model that fails as FAILURE says: from a batch of training on, "training 11:nan", or from one of evaluation on.
 FRAGILE = """
 import os
+import signal
+import sys
 import torch
 from torch import nn
 from tinyclsf.plugin import recipe
@@ -144,27 +145,23 @@ def test_a_model_that_fails_when_it_is_scored(
 # As PyTorch raises from its signal handler, a socket that was being opened may be left to be collected.
 @pytest.mark.stress
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-def test_a_loader_process_that_is_killed(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    generator = np.random.default_rng(0)
-    for name in ("train/a", "train/b", "test/a", "test/b"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for at in range(8):
-            pixels = generator.integers(0, 256, (4, 4, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{at}.png")
-    monkeypatch.setattr(PictureFiles, "loader_workers", 2)
-    fetch, parent, killed = PictureFiles.__getitem__, os.getpid(), tmp_path / "killed"
+def test_a_loader_process_that_is_killed(
+    cli: Any, install: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install("late", LAZY, module="lazily", datasets={"lazy": "lazily:lazy"})
+    fit = ["fit", "mnist-logistic", "--epochs", "3", "--batch-size", "4", "--run", "r", "--progress", "none", "--data", "lazy"]
+    assert cli(*fit, "--runs", "whole").code == 0
+    split = sys.modules["lazily"].Lazy
+    fetch, parent, killed = split.__getitem__, os.getpid(), tmp_path / "killed"
 
-    def die(self: PictureFiles, index: int) -> Any:
+    def die(self: Any, index: int) -> Any:
         rows_so_far = tmp_path / "runs/r/metrics.jsonl"
         if os.getpid() != parent and not killed.exists() and rows_so_far.exists() and rows_so_far.read_text():
             killed.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return fetch(self, index)
 
-    fit = ["fit", "mnist-logistic", "--epochs", "3", "--batch-size", "4", "--run", "r", "--progress", "none"]
-    fit += ["--data", "image-folder", "--data-dir", str(tmp_path / "photos"), "-d", "size=4", "-d", "in_memory=false"]
-    assert cli(*fit, "--runs", "whole").code == 0
-    monkeypatch.setattr(PictureFiles, "__getitem__", die)
+    monkeypatch.setattr(split, "__getitem__", die)
     failed = cli(*fit)
     assert (failed.code, failed.out) == (6, "")
     assert failed.err.startswith("error: a process that loads data ended in epoch 2 after step ")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+
+from tests.support.read_one_by_one import LAZY
 
 FIT = ["fit", "lenet", "--data", "image-folder", "--data-dir", "photos", "-d", "size=16", "-d", "channels=1", "--epochs", "3"]
 FIT += ["--batch-size", "4", "--progress", "none"]
@@ -56,7 +59,7 @@ def test_windows_trains_stops_resumes_and_predicts_as_here(root: Path, tmp_path:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(root), "PATH": "", "OMP_NUM_THREADS": "1"},
+        env={"PYTHONPATH": str(root), "PATH": "", "OMP_NUM_THREADS": "1", "TINYCLSF_CACHE": str(tmp_path / "kept")},
         capture_output=True,
         encoding="cp1252",
         timeout=120,
@@ -70,19 +73,23 @@ def test_windows_trains_stops_resumes_and_predicts_as_here(root: Path, tmp_path:
     assert Path("runs/stopped/model.safetensors").read_bytes() == Path("runs/here/model.safetensors").read_bytes()
 
 
+LAZILY = ["fit", "mnist-logistic", "--data", "lazy", "--epochs", "2", "--batch-size", "4", "--progress", "none"]
 SPAWNED = f"""
 import multiprocessing, sys
 from tinyclsf.cli.app import main
 
 multiprocessing.set_start_method("spawn")
-sys.exit(main({[*FIT, "-d", "in_memory=false", "--run", "spawned"]!r}))
+sys.exit(main({[*LAZILY, "--run", "spawned"]!r}))
 """
 
 
 @pytest.mark.stress
-@pytest.mark.usefixtures("photos")
-def test_processes_that_are_spawned_load_as_those_that_are_forked(root: Path, tmp_path: Path, cli: Any) -> None:
+def test_processes_that_are_spawned_load_as_those_that_are_forked(
+    root: Path, tmp_path: Path, cli: Any, install: Callable[..., None]
+) -> None:
     # Windows and macOS can only spawn: what a loader's processes are given has to be pickled.
-    subprocess.run([sys.executable, "-c", SPAWNED], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, check=True)
-    assert cli(*FIT, "-d", "in_memory=false", "--run", "forked").code == 0
+    install("late", LAZY, module="lazily", datasets={"lazy": "lazily:lazy"})
+    path = os.pathsep.join(map(str, (root, tmp_path / "late")))
+    subprocess.run([sys.executable, "-c", SPAWNED], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path}, check=True)
+    assert cli(*LAZILY, "--run", "forked").code == 0
     assert Path("runs/spawned/model.safetensors").read_bytes() == Path("runs/forked/model.safetensors").read_bytes()

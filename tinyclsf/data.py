@@ -24,12 +24,13 @@ _SHOWN = 16  # images in a notebook
 class Images(TensorDataset):
     """Images and their labels as two tensors in memory; `paths` are the files of the images, if they came from files.
 
+    `x_checksum` is zlib.crc32 of x, if that is known: then nobody has to read all of a large x for it.
     Shapes: x (n, c, h, w) uint8 or float32; y (n,) int64.
     Raises: DataError if shapes, types or lengths are wrong.
     """
 
     @naming_arguments
-    def __init__(self, x: Tensor, y: Tensor, paths: Sequence[str] | None = None) -> None:
+    def __init__(self, x: Tensor, y: Tensor, paths: Sequence[str] | None = None, *, x_checksum: int | None = None) -> None:
         if x.ndim != 4 or x.dtype not in (torch.uint8, torch.float32):
             raise DataError(
                 f"images are {_described(x)}; wanted four dimensions (number, channels, height, width) of uint8 or float32"
@@ -40,6 +41,7 @@ class Images(TensorDataset):
             raise DataError(f"there are {len(x):,} images and {len(y):,} labels; each image needs one label")
         super().__init__(x, y)
         self.paths = paths
+        self._known = None if x_checksum is None else (x_checksum, x._version)
 
     @property
     def x(self) -> Tensor:
@@ -50,6 +52,13 @@ class Images(TensorDataset):
     def y(self) -> Tensor:
         """The labels, (n,)."""
         return self.tensors[1]
+
+    def checksum(self) -> int:
+        """zlib.crc32 of the images and then the labels."""
+        x, y = (tensor.contiguous().numpy().data for tensor in self.tensors)
+        if self._known is not None and self._known[1] == self.x._version:  # not changed since
+            return zlib.crc32(y, self._known[0])
+        return zlib.crc32(y, zlib.crc32(x))
 
 
 @dataclass(frozen=True)
@@ -159,22 +168,26 @@ def fingerprint(splits: Splits) -> dict[str, Any]:
         **{name: len(each) if isinstance(each, Sized) else None for name, each in datasets.items()},
         "classes": list(splits.classes),
         "image_shape": list(splits.image_shape),
-        **{f"{name}_checksum": _checksum(each) if isinstance(each, Images) else None for name, each in datasets.items()},
+        **{
+            f"{name}_checksum": f"{each.checksum():08x}" if isinstance(each, Images) else None
+            for name, each in datasets.items()
+        },
         **{f"{name}_files": _files_checksum(files) for name, files in paths.items() if files},
     }
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """In what two fingerprints differ, in words; empty where they are equal, but for files that only one of them tells of."""
-    keys = [key for key in now if was.get(key) != now[key] and (key in was or not key.endswith("_files"))]
+    """In what two fingerprints differ, in words; empty where they are equal.
+
+    Checksums that only one of them has are no difference: earlier versions held fewer images in memory.
+    """
+    both = [key for key in now if not key.endswith(("_files", "_checksum")) or None not in (was.get(key), now[key])]
+    keys = [key for key in both if was.get(key) != now[key]]
     return "; ".join(f"{key.replace('_', ' ')} was {was.get(key)} and is {now[key]}" for key in keys)
 
 
-def _checksum(images: Images) -> str:
-    checksum = 0
-    for tensor in images.tensors:
-        checksum = zlib.crc32(tensor.contiguous().numpy().data, checksum)
-    return f"{checksum:08x}"
+def _checksum(dataset: Dataset[Any] | None) -> str | None:
+    return f"{dataset.checksum():08x}" if isinstance(dataset, Images) else None
 
 
 def _files_checksum(paths: Sequence[str]) -> str:

@@ -27,17 +27,13 @@ if TYPE_CHECKING:
     from tinyclsf.machine.storage import storing as storing
     from tinyclsf.metrics import Epoch as Epoch, best_of as best_of
     from tinyclsf.modules import Fit as Fit, Lambda as Lambda, Preprocess as Preprocess
-    from tinyclsf.pictures.decoding import (
-        Decoding as Decoding,
-        decode_pictures as decode_pictures,
-        processor_count as processor_count,
-    )
     from tinyclsf.pictures.folders import (
         FolderContent as FolderContent,
         is_named_as_picture as is_named_as_picture,
         pictures_in as pictures_in,
         read_folder as read_folder,
     )
+    from tinyclsf.pictures.kept import KeptPictures as KeptPictures, keep_pictures as keep_pictures
     from tinyclsf.pictures.picture import PictureError as PictureError, read_picture as read_picture
     from tinyclsf.pictures.picture_source import picture_source as picture_source
     from tinyclsf.preparation import Preparation as Preparation, prepared as prepared, stratified as stratified
@@ -56,11 +52,11 @@ _HOME = {
     "ConfigurationError": "errors",
     "DataError": "errors",
     "DataWarning": "errors",
-    "Decoding": "pictures.decoding",
     "Epoch": "metrics",
     "Fit": "modules",
     "FolderContent": "pictures.folders",
     "Images": "data",
+    "KeptPictures": "pictures.kept",
     "Lambda": "modules",
     "LineEachEpoch": "runs.lines",
     "ModelFileError": "errors",
@@ -74,11 +70,11 @@ _HOME = {
     "Trainer": "trainer",
     "as_source": "registry.scripted",
     "best_of": "metrics",
-    "decode_pictures": "pictures.decoding",
     "did_you_mean": "errors",
     "find_run": "runs.listing",
     "is_named_as_picture": "pictures.folders",
     "join_names": "errors",
+    "keep_pictures": "pictures.kept",
     "list_runs": "runs.listing",
     "load_run": "runs.trained_run",
     "load_splits": "runs.trained_run",
@@ -88,7 +84,6 @@ _HOME = {
     "pictures_in": "pictures.folders",
     "prepared": "preparation",
     "printable": "errors",
-    "processor_count": "pictures.decoding",
     "random_affine": "augment.geometry",
     "read_folder": "pictures.folders",
     "read_picture": "pictures.picture",

@@ -19,16 +19,16 @@ def image_folder(
     size: int = 64,
     channels: Literal[1, 3] = 3,
     fit: Fit = "crop",
-    in_memory: Literal["auto", True, False] = "auto",
+    cache: Literal["auto", "off"] | Path = "auto",
     skip_bad: bool = False,
 ) -> Splits:
     """Pictures in data_dir/CLASS, or in data_dir/train/CLASS with valid (or val) and test beside train.
 
     Each becomes a square of `size`: fit="crop" takes its middle, "pad" puts the whole picture on black, "stretch" changes its
     proportions. Without a folder named valid a fifth of the training pictures is for validation, or as many as you ask for;
-    split="tail" takes the last ones of each class by name. If the pixels need more than half of the free memory, workers
-    decode the files batch by batch; in_memory=true or false decides this. skip_bad=true leaves out pictures that cannot be
-    read.
+    split="tail" takes the last ones of each class by name. The files are decoded once: their pixels are kept in
+    $TINYCLSF_CACHE, else ~/.cache/tinyclsf/pictures, or in the folder `cache`; cache=off keeps them in memory only.
+    skip_bad=true leaves out pictures that cannot be read.
     Shapes: x (n, channels, size, size) uint8 in 0..255; y (n,) int64, the index of the class in the sorted folder names.
     Raises: DataError if the folders have another layout, or a picture cannot be read; ConfigurationError without data_dir,
     if size is below 1, or if you ask for a split that has a folder.
@@ -36,7 +36,7 @@ def image_folder(
     data_dir = check_options(data_dir=data_dir)
     pictures = find_pictures(data_dir)
     refuse_another_split(prepare, pictures, f"{printable(data_dir)} has a folder", "take the folder away")
-    return picture_splits(prepare, pictures, (channels, size, size), fit, in_memory=in_memory, skip_bad=skip_bad)
+    return picture_splits(prepare, pictures, (channels, size, size), fit, cache=cache, skip_bad=skip_bad)
 
 
 def check_options(*, data_dir: Path | None, **others: object) -> Path:
@@ -47,3 +47,4 @@ def check_options(*, data_dir: Path | None, **others: object) -> Path:
 
 
 image_folder.check_options = check_options  # type: ignore[attr-defined]
+image_folder.former_options = ("in_memory",)  # type: ignore[attr-defined]

@@ -11,10 +11,8 @@ from tinyclsf.plugin import Fit, ScriptReader, as_source, picture_source
 
 def reader(
     content: Mapping[str, Any], *, data_dir: Path, size: int, channels: int, fit: Fit, seed: int, **others: object
-) -> ScriptReader | None:
-    """With Pillow, all pictures at once; None if they were not held in memory."""
-    if content["train_checksum"] is None:
-        return None
+) -> ScriptReader:
+    """With Pillow, all pictures at once."""
     has_splits = (data_dir / "train").is_dir() and any(each.is_dir() for each in (data_dir / "train").iterdir())
     folders = {"train": "train", "valid": "val" if (data_dir / "val").is_dir() else "valid", "test": "test"}
     splits = {name: folder for name, folder in folders.items() if has_splits and (data_dir / folder).is_dir()}

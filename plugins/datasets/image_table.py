@@ -45,7 +45,7 @@ def image_table(
     size: int = 64,
     channels: Literal[1, 3] = 3,
     fit: Fit = "crop",
-    in_memory: Literal["auto", True, False] = "auto",
+    cache: Literal["auto", "off"] | Path = "auto",
     skip_bad: bool = False,
 ) -> Splits:
     """Pictures listed in a CSV or Parquet table, with a row for each: its path and its label.
@@ -74,7 +74,7 @@ def image_table(
         raise ConfigurationError(
             "split=tail takes the last pictures of each class, whatever their groups; leave it out, or give -d group=none"
         )
-    return picture_splits(prepare, pictures, (channels, size, size), fit, in_memory=in_memory, skip_bad=skip_bad)
+    return picture_splits(prepare, pictures, (channels, size, size), fit, cache=cache, skip_bad=skip_bad)
 
 
 def _check_parts(rows: list[_Row], where: str) -> None:
@@ -139,3 +139,6 @@ def _pictures_of(rows: list[_Row], classes: list[str]) -> Pictures:
             labels, paths, groups = zip(*own, strict=True)
             splits[split] = Files([*paths], [*labels], [*groups] if rows[0].group else None)
     return Pictures(tuple(map(printable, classes)), splits)
+
+
+image_table.former_options = ("in_memory",)  # type: ignore[attr-defined]

@@ -30,10 +30,9 @@ def photos() -> None:
     picture(7).convert("L").save("photos/train/bee/grey.png")
 
 
-@pytest.mark.parametrize("in_memory", ["true", "false"])
-def test_the_findings_name_both_files(cli: Cli, in_memory: str) -> None:
+def test_the_findings_name_both_files(cli: Cli) -> None:
     photos()
-    options = ("--data", "image-folder", "--data-dir", "photos", "-d", f"in_memory={in_memory}")
+    options = ("--data", "image-folder", "--data-dir", "photos")
     document = cli("check", "linear", *options, "--json").document
     findings = {each["check"]: each["evidence"] for each in document["findings"]}
     assert findings == {
@@ -84,18 +83,3 @@ def test_handwritten_digits_are_alike_by_nature(request: pytest.FixtureRequest, 
     options = {"data_dir": request.getfixturevalue("mnist_dir")} if name == "mnist" else {}
     data = load(find("dataset", name))(**options)
     assert check_near_copies(found(data), data) == []
-
-
-def test_files_that_cannot_be_read_any_more_are_passed_over(tmp_path: Path) -> None:
-    for kind in ("ant", "bee"):
-        (tmp_path / kind).mkdir()
-        for number in range(5):
-            picture(number if kind == "ant" else 100 + number).save(tmp_path / kind / f"{number}.png")
-    compressed(picture(4)).save(tmp_path / "bee" / "again.png")
-    data = load(find("dataset", "image-folder"))(data_dir=tmp_path, in_memory=False, size=32, valid_size=2)
-    (tmp_path / "ant" / "0.png").unlink()
-    copies = found(data)
-    assert len(copies.rows) == 10
-    [pair] = copies.pairs
-    paths = [list(data.by_name.values())[copies.split_of[at]].paths[copies.rows[at]] for at in pair]
-    assert sorted(Path(path).relative_to(tmp_path).as_posix() for path in paths) == ["ant/4.png", "bee/again.png"]

@@ -65,7 +65,7 @@ def test_every_command_has_its_line_by_what_it_is_for() -> None:
         ("Train", ["fit", "runs"]),
         ("See what a run learned", ["evaluate", "report", "compare", "summary"]),
         ("Use it", ["predict", "export", "script"]),
-        ("Before training", ["show", "check"]),
+        ("Before training", ["show", "check", "cache"]),
         ("Plugins", ["list", "info", "new"]),
     ]
     for command in program.commands.values():

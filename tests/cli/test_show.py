@@ -111,9 +111,6 @@ def test_files_are_named(cli: Any, photos: Path) -> None:
     at = lines.index("images shown, by their number in train, drawn by seed 0") + 1
     assert lines[at : at + 12] == [f"  {each['index']:2}  {each['class']}  {each['path']}" for each in shown]
     assert sorted(each["index"] for each in shown) == list(range(12))
-    document = cli("show", "image-folder", "--data-dir", "photos", "-d", "in_memory=false", "--json").document
-    assert {(each["class"], each["path"].split("/")[1]) for each in document["shown"]} == {("cat", "cat"), ("dog", "dog")}
-    assert [each["images"] for each in document["classes"]] == [None, None]  # read as they are needed, so not counted
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -24,11 +25,11 @@ from tests.support.messages import message
 from tinyclsf import Images, Splits
 from tinyclsf.batches.loaders import loader
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning
+from tinyclsf.pictures import kept
 from tinyclsf.plugin import Preparation
 from tinyclsf.progress import telling as progress
 from tinyclsf_plugins.datasets import picture_splits
 from tinyclsf_plugins.datasets.image_folder import image_folder
-from tinyclsf_plugins.datasets.picture_splits import PictureFiles
 
 Plant = Callable[..., Path]
 
@@ -86,8 +87,6 @@ def test_three_folders_are_the_three_parts_as_torchvision_reads_them(plant: Plan
         assert found.y.tolist() == right.targets
         assert torch.equal(found.x, torch.stack([pixels(path) for path, _ in right.samples]))
         assert found.paths == [path for path, _ in right.samples]
-        streamed = getattr(read(photos, in_memory=False), name)
-        assert streamed.paths == found.paths
     grey = part(read(photos, channels=1), "test")
     right = np.array(Image.open(photos / "test/cat/00.png").convert("L"))
     assert torch.equal(grey.x[0, 0], torch.from_numpy(right))
@@ -112,10 +111,10 @@ def test_the_tail_is_the_last_of_each_class_by_name(plant: Plant) -> None:
     assert sizes(splits) == [6, 3, 2]
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_a_share_of_each_class_is_set_aside_to_test_first(plant: Plant, in_memory: bool) -> None:
+@pytest.mark.parametrize("cache", ["auto", "off"])
+def test_a_share_of_each_class_is_set_aside_to_test_first(plant: Plant, cache: str) -> None:
     photos = plant(cat=10, dog=5)
-    splits = read(photos, test_ratio=0.4, split="tail", valid_size=3, in_memory=in_memory)
+    splits = read(photos, test_ratio=0.4, split="tail", valid_size=3, cache=cache)
     names: dict[str, list[str]] = {}
     for name, dataset in splits.by_name.items():
         xb, yb = next(iter(loader(dataset, 16)))
@@ -309,12 +308,12 @@ def test_pictures_that_cannot_be_read_are_all_listed(plant: Plant) -> None:
     assert f"(empty file) and 21 more{advice}" in message
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_pictures_that_cannot_be_read_are_left_out_if_asked_for(plant: Plant, in_memory: bool) -> None:
+@pytest.mark.parametrize("cache", ["auto", "off"])
+def test_pictures_that_cannot_be_read_are_left_out_if_asked_for(plant: Plant, cache: str) -> None:
     photos = plant(a=5, b=6)
     spoil(photos)
     with pytest.warns(DataWarning) as caught:
-        splits = read(photos, split="tail", valid_size=4, skip_bad=True, in_memory=in_memory)
+        splits = read(photos, split="tail", valid_size=4, skip_bad=True, cache=cache)
     (message,) = (str(each.message) for each in caught)
     assert message.startswith(f"3 of 12 pictures cannot be read and are left out: {photos}/a/00.png (empty file), ")
     assert list(splits.left_out) == [str(photos / name) for name in ("a/00.png", "a/01.png", "a/new\nline.png")]
@@ -372,30 +371,17 @@ def test_a_picture_in_two_parts_is_reported(plant: Plant) -> None:
     )
 
 
-def test_streamed_pictures_are_those_in_memory(plant: Plant) -> None:
-    photos = plant(train__a=9, train__b=12, test__a=2, test__b=3)
-    kept, streamed = (read(photos, in_memory=each, normalize="stats", fraction=0.7) for each in (True, False))
-    for name in ("train", "valid", "test"):
-        dataset = getattr(streamed, name)
-        assert isinstance(dataset, PictureFiles)
-        dataset.loader_workers = 2
-        for shuffle in (False, True):
-            epochs = []
-            for each in (getattr(kept, name), dataset):
-                torch.manual_seed(1)
-                dl = loader(each, 4, shuffle=shuffle)
-                epochs.append([tensor for _ in range(3) for batch in dl for tensor in batch])
-            assert dl.num_workers == 2
-            assert all(torch.equal(a, b) for a, b in zip(*epochs, strict=True))
-    x = part(kept, "train").x.double()
-    for splits in (kept, streamed):
-        mean, std = splits.preprocess.mean.flatten().double(), splits.preprocess.std.flatten().double()
-        torch.testing.assert_close(mean, x.mean(dim=(0, 2, 3)), rtol=1e-6, atol=0)
-        torch.testing.assert_close(std, x.std(dim=(0, 2, 3), correction=0), rtol=1e-6, atol=0)
+def test_scaling_is_measured_on_the_training_pictures_in_pieces(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_splits, "_MEASURED_BYTES", 5 * 48)
+    splits = read(plant(train__a=9, train__b=12, test__a=2, test__b=3), normalize="stats", fraction=0.7)
+    x = part(splits, "train").x.double()
+    mean, std = splits.preprocess.mean.flatten().double(), splits.preprocess.std.flatten().double()
+    torch.testing.assert_close(mean, x.mean(dim=(0, 2, 3)), rtol=1e-6, atol=0)
+    torch.testing.assert_close(std, x.std(dim=(0, 2, 3), correction=0), rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_a_picture_becomes_a_square_as_asked(plant: Plant, in_memory: bool) -> None:
+@pytest.mark.parametrize("cache", ["auto", "off"])
+def test_a_picture_becomes_a_square_as_asked(plant: Plant, cache: str) -> None:
     photos = plant(train__a=0, train__b=0, valid__a=1, valid__b=1)
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8))
     for name in "ab":
@@ -404,11 +390,11 @@ def test_a_picture_becomes_a_square_as_asked(plant: Plant, in_memory: bool) -> N
     padded.paste(image.resize((4, 3), Image.Resampling.BILINEAR), (0, 0))
     stretched = image.resize((4, 4), Image.Resampling.BILINEAR)
     for fit, right in (("crop", image.crop((1, 0, 5, 4))), ("pad", padded), ("stretch", stretched)):
-        splits = read(photos, fit=fit, in_memory=in_memory)
+        splits = read(photos, fit=fit, cache=cache)
         xb, _ = next(iter(loader(splits.train, 2)))
         assert torch.equal(xb, torch.from_numpy(np.array(right)).permute(2, 0, 1).expand(2, 3, 4, 4))
         assert splits.fit == fit
-    default = read(photos, in_memory=in_memory)
+    default = read(photos, cache=cache)
     assert default.fit == "crop"
     assert torch.equal(next(iter(loader(default.train, 2)))[0], next(iter(loader(read(photos, fit="crop").train, 2)))[0])
 
@@ -424,50 +410,36 @@ def test_a_channel_that_is_the_same_everywhere_is_not_scaled(plant: Plant) -> No
     assert preprocess.std.flatten().tolist() == [255, 25, 255]
 
 
-def test_what_fits_into_half_of_the_free_memory_is_kept_there(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_neither_kept_nor_fits_into_half_of_the_free_memory_is_refused(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photos = plant(a=5, b=5)
-    assert isinstance(read(photos).train, Images)
-    for free, kind in ((2 * 10 * 48, Images), (2 * 10 * 48 - 1, PictureFiles)):
-        monkeypatch.setattr(picture_splits, "_free_memory", lambda free=free: free)
-        assert isinstance(read(photos).train, kind)
-    assert isinstance(read(photos, in_memory=True).train, Images)
-    message, _ = error_of(photos, in_memory=True, size=10_000_000)
-    assert message == (
-        "10 pictures of 10000000x10000000 need 2,793,968 GiB of memory, which cannot be had; "
-        "give a smaller size, or leave in_memory out"
+    monkeypatch.setattr(kept, "free_memory", lambda: 2 * 10 * 48)
+    assert sizes(read(photos, cache="off")) == [8, 2]
+    monkeypatch.setattr(kept, "free_memory", lambda: 2 * 10 * 48 - 1)
+    assert sizes(read(photos)) == [8, 2]
+    assert error_of(photos, cache="off", size=1024)[0] == (
+        "10 pictures of 1024x1024 need 30.0 MiB and half of the free memory is 0.5 KiB; have them kept on a disk with room, "
+        "-d cache=DIR, or give a smaller size"
     )
     assert error_of(photos, size=0) == ("size is 0; wanted at least 1", None)
 
 
-def test_a_streamed_picture_that_is_lost_later_is_named(plant: Plant) -> None:
-    photos = plant(a=5, b=5)
-    splits = read(photos, in_memory=False)
-    lost = photos / "a/new\nname.png"
-    assert isinstance(splits.train, PictureFiles)
-    splits.train.files.paths[0] = str(lost)
-    for workers in (0, 2):
-        splits.train.loader_workers = workers
-        with pytest.raises(DataError) as error:
-            list(loader(splits.train, 4))
-        assert str(error.value) == (
-            f"{photos}/a/new\\nname.png cannot be read any more: no such file or directory; mend it, or start again without it"
-        )
-
-
-def test_fit_gives_the_same_figures_in_memory_and_streamed(
-    plant: Plant, cli: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    photos = plant(train__a=20, train__b=9, test__a=2, test__b=3)
-    monkeypatch.setattr(PictureFiles, "loader_workers", 2)
-    found = []
-    for in_memory in ("true", "false"):
-        options = ("-d", "size=4", "-d", f"in_memory={in_memory}", "--epochs", "2", "--batch-size", "8")
-        words = ("fit", "mnist-logistic", "--data", "image-folder", "--data-dir", str(photos), *options, "--json")
-        result = cli(*words, "--class-weights", "balanced")
-        assert result.code == 0
-        document = result.document
-        found.append([document["held_out"], [{**row, "seconds": 0} for row in document["history"]]])
-    assert found[0] == found[1]
+def test_a_run_that_read_its_pictures_batch_by_batch_opens_and_goes_on(plant: Plant, cli: Cli) -> None:
+    photos = plant(a=9, b=8)
+    fit = ("fit", "linear", "--data", "image-folder", "--data-dir", str(photos), "-d", "size=4", "--batch-size", "4")
+    assert cli(*fit, "--epochs", "2", "--run", "whole").code == 0
+    assert cli(*fit, "--epochs", "1", "--run", "old").code == 0
+    config = Path("runs/old/config.json")
+    content = json.loads(config.read_text())
+    del content["data"]["options"]["cache"]
+    content["data"]["options"]["in_memory"] = False
+    content["data"]["content"] |= {"train_checksum": None, "valid_checksum": None}
+    config.write_text(json.dumps(content))
+    assert cli("evaluate", "old", "--json").document["warnings"] == []
+    assert cli("fit", "--config", "runs/old/config.json", "--run", "again").code == 0
+    assert cli("fit", "--resume", "old", "--epochs", "2").code == 0
+    assert Path("runs/old/model.safetensors").read_bytes() == Path("runs/whole/model.safetensors").read_bytes()
 
 
 def test_a_name_that_the_system_cannot_look_for_is_no_missing_folder(tmp_path: Path) -> None:
@@ -487,7 +459,9 @@ def test_ctrl_c_while_pictures_are_decoded(forks: Forks, plant: Plant, tmp_path:
     Image.new("RGB", (2000, 2000)).save(photos / "a/00.png")
     for at in range(2000):
         os.link(photos / "a/00.png", photos / f"{'ab'[at % 2]}/link{at}.png")
-    process = forks.start(tmp_path, "fit", "mnist-logistic", "--data", "image-folder", "--data-dir", str(photos))
+    process = forks.start(
+        tmp_path, "fit", "mnist-logistic", "--data", "image-folder", "--data-dir", str(photos), "-d", "cache=kept"
+    )
     deadline = time.monotonic() + 60
     while not process.err.read_text():  # a word on how far it has come
         assert time.monotonic() < deadline
@@ -498,3 +472,4 @@ def test_ctrl_c_while_pictures_are_decoded(forks: Forks, plant: Plant, tmp_path:
     assert code == 130
     assert "Traceback" not in err
     assert err.splitlines()[-1] == "error: interrupted before training began; nothing was saved yet"
+    assert list((tmp_path / "kept").iterdir()) == []

@@ -22,7 +22,6 @@ from tinyclsf import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataWarning
 from tinyclsf_plugins.datasets.image_folder import image_folder
 from tinyclsf_plugins.datasets.image_table import image_table
-from tinyclsf_plugins.datasets.picture_splits import PictureFiles
 
 Write = Callable[..., Path]
 ROWS = [(f"{label}/{at}.png", label) for label in ("ant", "bee") for at in range(10)]
@@ -116,7 +115,6 @@ def test_without_a_part_it_is_split_as_a_folder_of_the_same_pictures(write: Writ
             assert found.paths == dataset.paths  # type: ignore[attr-defined]
             assert all(torch.equal(one, other) for one, other in zip(found.tensors, dataset.tensors, strict=True))  # type: ignore[attr-defined]
         assert torch.equal(ours.preprocess.mean, theirs.preprocess.mean)
-        assert isinstance(read(table, in_memory=False, **options).train, PictureFiles)
 
 
 def as_parquet(table: Path, columns: dict[str, Any]) -> Path:
@@ -146,8 +144,8 @@ def grouped(label: str, at: int) -> str:
 
 
 @pytest.mark.parametrize("column", ["group", "Group", "camera"])
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_no_group_is_in_two_splits_however_they_are_asked_for(write: Write, column: str, in_memory: bool) -> None:
+@pytest.mark.parametrize("cache", ["auto", "off"])
+def test_no_group_is_in_two_splits_however_they_are_asked_for(write: Write, column: str, cache: str) -> None:
     rows = [(name, label, grouped(label, int(name[4]))) for name, label in ROWS]
     table = write(csv_of(rows, f"path,label,{column}"))
     given = {} if column.lower() == "group" else {"group": column}
@@ -156,7 +154,7 @@ def test_no_group_is_in_two_splits_however_they_are_asked_for(write: Write, colu
     asked: list[tuple[dict[str, Any], int, int]] = [({}, 4, 0), ({"valid_size": 5}, 5, 0), ({"test_ratio": 0.3}, 3, 6)]
     asked.append(({"valid_ratio": 0.3, "fraction": 0.5}, 6, 0))
     for seed, (options, valid, test) in itertools.product(range(4), asked):
-        splits = read(table, seed=seed, in_memory=in_memory, **given, **options)
+        splits = read(table, seed=seed, cache=cache, **given, **options)
         groups = [{group_of[path] for path in each.paths} for each in splits.by_name.values()]  # type: ignore[attr-defined]
         assert not any(one & other for one, other in itertools.combinations(groups, 2))
         assert abs(len(splits.valid) - valid) <= 2  # type: ignore[arg-type]
@@ -280,12 +278,12 @@ def test_parquet_that_cannot_be_is_refused_with_the_row(tmp_path: Path, monkeypa
     )
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_rows_without_a_picture_are_left_out_if_asked_for(write: Write, tmp_path: Path, in_memory: bool) -> None:
+@pytest.mark.parametrize("cache", ["auto", "off"])
+def test_rows_without_a_picture_are_left_out_if_asked_for(write: Write, tmp_path: Path, cache: str) -> None:
     table = write(PARTS + "ant/10.png,ant,train\nbee/9.png,bee,train")
     (tmp_path / "bee/9.png").write_bytes(b"text")
     with pytest.warns(DataWarning) as caught:
-        splits = read(table, skip_bad=True, in_memory=in_memory)
+        splits = read(table, skip_bad=True, cache=cache)
     assert {name: len(dataset.paths) for name, dataset in splits.by_name.items()} == {"train": 3, "valid": 2, "test": 1}  # type: ignore[attr-defined]
     assert [str(each.message) for each in caught] == [
         f"2 of 8 pictures cannot be read and are left out: {tmp_path}/ant/10.png (no such file or directory) and "

@@ -135,6 +135,14 @@ def test_earlier_defaults_are_options_by_their_names(install: Install) -> None:
         load_component(find("model", "net"), {}, saved={"width": 8})
 
 
+def test_options_that_a_plugin_has_no_more_are_left_out_of_what_a_run_wrote_down(install: Install) -> None:
+    install("nets", NETS + "net.former_options = ('height',)", module="nets", models={"net": "nets:net"})
+    component = load_component(find("model", "net"), {}, saved={"width": 8, "height": 3})
+    assert component.values == {"width": 8, "depth": 1}
+    with pytest.raises(ConfigurationError, match="has no option 'height'"):
+        load_component(find("model", "net"), {"height": 3})
+
+
 def test_a_recipe_may_depend_on_the_options_of_its_model(install: Install, cli: Any) -> None:
     code = """
 from torch import nn

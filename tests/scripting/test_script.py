@@ -25,6 +25,7 @@ from tinyclsf.cli.app import main
 from tinyclsf.errors import ConfigurationError, PluginError, TinyclsfError
 from tinyclsf.plugin import ScriptReader
 from tinyclsf.recipes import AUGMENTATIONS
+from tinyclsf.scripting import script
 from tinyclsf.scripting.script import write_script
 
 DIGITS = ("--data", "digits", "-d", "train_size=640", "--epochs", "2")
@@ -290,6 +291,16 @@ def test_what_no_script_can_repeat_is_refused(changed: Callable[..., Path], sett
     with pytest.raises(TinyclsfError) as caught:
         write_script(changed("plain", **settings))
     assert str(caught.value) == message
+
+
+def test_images_that_do_not_fit_into_memory_are_refused(changed: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "free_memory", lambda: 1000)
+    with pytest.raises(TinyclsfError) as caught:
+        write_script(changed("plain"))
+    assert str(caught.value) == (
+        "the images of the run need 1.0 MiB and half of the free memory is 0.5 KiB; a script has all of them in memory, so "
+        "train with a smaller size, or close other programs"
+    )
 
 
 def test_what_makes_a_script_differ_is_told_in_it(changed: Callable[..., Path]) -> None:

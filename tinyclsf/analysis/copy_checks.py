@@ -17,10 +17,8 @@ from tinyclsf.analysis.data_checks import in_memory, labels_of
 from tinyclsf.analysis.model_checks import Finding
 from tinyclsf.analysis.near_copies import SIDE, near_copies, sketch
 from tinyclsf.data import Splits
-from tinyclsf.modules import Fit
-from tinyclsf.pictures.decoding import decode_pictures
 
-_MOST, _MOST_FILES = 10_000, 100_000  # pictures that are compared; files in memory took longer to be read than this takes
+_MOST, _MOST_FILES = 10_000, 100_000  # pictures that are compared; files took longer to be decoded than this takes
 _FEW = 0.001  # of the pictures of one split: so few copies hardly count
 _AT_ONCE = 1 << 22  # values of pixels
 _LISTED = 5  # pairs in a sentence
@@ -71,30 +69,25 @@ def check_duplicates(splits: Splits, *, from_share: float = 0.0) -> Finding | No
 
 
 def find_near_copies(splits: Splits) -> NearCopies | str:
-    """Compare pictures that are in memory or are files, of large sets a part of them; or say why none can be."""
+    """Compare pictures that are in memory, of large sets a part of them; or say why none can be."""
     if min(splits.image_shape[1:]) < SIDE:
         return f"the images are smaller than {SIDE}x{SIDE}"
     datasets: list[Any] = list(splits.by_name.values())
-    files: list[Any] = [getattr(each, "paths", None) for each in datasets]
-    held = all(in_memory(each) for each in datasets)
-    if not held and None in files:
-        return "not all pictures are in memory or files"
-    most = _MOST_FILES if held and None not in files else _MOST
+    if not all(in_memory(each) for each in datasets):
+        return "not all pictures are in memory"
+    most = _MOST if any(getattr(each, "paths", None) is None for each in datasets) else _MOST_FILES
     piece = max(1, _AT_ONCE // math.prod(splits.image_shape))
     sketches, split_of, rows, labels = [], [], [], []
     for number, chosen in enumerate(_chosen([len(each) for each in datasets], most)):
-        if held:
-            found = torch.cat([sketch(_pixels(datasets[number], each), splits.white) for each in torch.split(chosen, piece)])
-        else:
-            found, chosen = _decoded([files[number][row] for row in chosen], chosen, splits.fit)
-        known = labels_of(datasets[number]) if held else getattr(datasets[number], "labels", None)
-        labels.append(torch.full_like(chosen, -1) if known is None else torch.as_tensor(known)[chosen])
+        found = torch.cat([sketch(_pixels(datasets[number], each), splits.white) for each in torch.split(chosen, piece)])
+        known = labels_of(datasets[number])
+        labels.append(torch.full_like(chosen, -1) if known is None else known[chosen])
         sketches.append(found)
         split_of.append(torch.full_like(chosen, number))
         rows.append(chosen)
     every = torch.cat(sketches)
     pairs = near_copies(every)
-    same = (every[pairs[:, 0]] == every[pairs[:, 1]]).all(dim=(1, 2)).numpy() & held
+    same = (every[pairs[:, 0]] == every[pairs[:, 1]]).all(dim=(1, 2)).numpy()
     return NearCopies(pairs, same, *(torch.cat(each).numpy() for each in (split_of, rows, labels)))
 
 
@@ -146,14 +139,6 @@ def _pixels(dataset: Any, rows: Tensor) -> Tensor:
     if isinstance(dataset, TensorDataset):
         return dataset.tensors[0][rows]
     return torch.stack([torch.as_tensor(dataset[row][0]) for row in rows.tolist()])
-
-
-def _decoded(files: Sequence[str], rows: Tensor, fit: Fit) -> tuple[Tensor, Tensor]:
-    """Sketches of files, and the rows of those that can be read."""
-    out = np.empty((len(files), 1, 2 * SIDE, 2 * SIDE), np.uint8)
-    bad = decode_pictures(files, 2 * SIDE, 1, out, fit=fit).reasons
-    read = torch.tensor([at for at in range(len(files)) if at not in bad], dtype=torch.int64)
-    return sketch(torch.from_numpy(out)[read]), rows[read]
 
 
 def _digests(dataset: Dataset[Any]) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from tinyclsf.cli.cache import cache
 from tinyclsf.cli.check import check
 from tinyclsf.cli.compare import compare
 from tinyclsf.cli.evaluate import evaluate
@@ -39,7 +40,7 @@ _SECTIONS = {
     "Train": (fit, runs),
     "See what a run learned": (evaluate, report, compare, summary),
     "Use it": (predict, export, script),
-    "Before training": (show, check),
+    "Before training": (show, check, cache),
     "Plugins": (list_plugins, info, new),
 }
 _MORE_MEMORY = "raise the limit that 'ulimit -v' shows, or close other programs"

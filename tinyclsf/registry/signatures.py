@@ -63,14 +63,16 @@ def attribute_of(factory: Callable[..., Any], name: str) -> Any:
 
 
 def completed(factory: Callable[..., Any], saved: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that a run wrote down, with those that its plugin got later, as `earlier_defaults` of the plugin has them.
+    """The options that a run wrote down, as its plugin takes them now.
 
-    Raises: PluginError if these are no dictionary.
+    `earlier_defaults` of the plugin has the options that it got later, `former_options` names those that it has no more.
+    Raises: PluginError if the former are no dictionary.
     """
     earlier = attribute_of(factory, "earlier_defaults") or {}
     if not isinstance(earlier, Mapping):
         raise PluginError(f"earlier_defaults of {factory!r} is of type {type(earlier).__name__}; wanted options by their names")
-    return {**earlier, **saved} if saved else {}
+    former = attribute_of(factory, "former_options") or ()
+    return {name: value for name, value in {**earlier, **saved}.items() if name not in former} if saved else {}
 
 
 def innermost(factory: Callable[..., Any]) -> Callable[..., Any]:

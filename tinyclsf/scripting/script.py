@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import itertools
+import math
 import os
 import re
 import textwrap
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -17,8 +19,10 @@ import torch
 from tinyclsf.data import Images, Splits, differences, fingerprint
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, join_names
 from tinyclsf.machine.arguments import as_path
+from tinyclsf.machine.memory import free_memory
 from tinyclsf.machine.storage import write_text, write_whole
 from tinyclsf.modules import Preprocess
+from tinyclsf.pictures.cache import size_text
 from tinyclsf.recipes import options_with_defaults, parse_augment
 from tinyclsf.registry.components import load_component
 from tinyclsf.registry.plugins import find
@@ -76,7 +80,7 @@ class _Writer:
         self.content: dict[str, Any] = content
 
     def write(self) -> Script:
-        _check_possible(self.settings)
+        _check_possible(self.settings, self.content)
         self._note_differences()
         model = model_sources(self.run, self.model, self.settings["seed"])
         reader = self._reader()
@@ -156,7 +160,7 @@ class _Writer:
         if len(images) < len(splits.by_name):
             raise ConfigurationError(
                 f"data set {name} is not held in memory, and a script has all of its images there; "
-                "give a smaller size, or train with in_memory=true"
+                "give its plugin a reader with @scripted"
             )
         if self.path is None or self.path.suffix == ".npz":
             raise ConfigurationError(
@@ -244,12 +248,19 @@ def _settings_of(run: TrainedRun) -> dict[str, Any]:
     return options | settings
 
 
-def _check_possible(settings: dict[str, Any]) -> None:
+def _check_possible(settings: dict[str, Any], content: Mapping[str, Any]) -> None:
     if settings.get("processes", 1) > 1:
         raise ConfigurationError("the run was trained by several processes, which a plain script cannot repeat")
     if settings["precision"] == "float16":
         raise ConfigurationError(
             "the run was trained in float16, with losses scaled as it went; a plain script cannot repeat that"
+        )
+    images = sum(content.get(split) or 0 for split in ("train", "valid", "test"))
+    needed, free = images * math.prod(content["image_shape"]), free_memory()
+    if needed > free / 2:
+        raise ConfigurationError(
+            f"the images of the run need {size_text(needed)} and half of the free memory is {size_text(free // 2)}; a script "
+            "has all of them in memory, so train with a smaller size, or close other programs"
         )
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import islice
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_origin
 
 import torch
 from torch.utils.data import Dataset, IterableDataset
@@ -174,7 +174,9 @@ def option_values(subject: DatasetSubject) -> None:
 
 def missing_files(subject: DatasetSubject) -> None:
     """Where its files are not there, it says so in a sentence that names the place."""
-    names = [name for name, option in subject.known.items() if Path in option.alternatives]
+    types = {name: option.alternatives for name, option in subject.known.items()}
+    # A folder that a word may stand for, as cache=off, is one that it can do without.
+    names = [name for name, each in types.items() if Path in each and not any(get_origin(one) is Literal for one in each)]
     if not names:
         raise CannotRun("it reads no files: it has no option of type Path")
     # Below a file nothing can be, and nothing can be downloaded to.
