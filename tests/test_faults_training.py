@@ -20,8 +20,6 @@ from tinyclsf.runs.checkpoints import load_checkpoint
 # A model that fails as FAILURE says: from a batch of training on, "training 11:nan", or from one of evaluation on.
 FRAGILE = """
 import os
-import signal
-import sys
 import torch
 from torch import nn
 from tinyclsf.plugin import recipe
