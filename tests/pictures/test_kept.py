@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,11 +28,12 @@ from tinyclsf.progress import telling as progress
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    """Twelve pictures that differ."""
+    """Twelve pictures that differ, in files of the same size and time."""
     for number in range(12):
         pixels = np.random.default_rng(number).integers(0, 256, (10, 12, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{number:02}.png")
-    return [str(path) for path in sorted(tmp_path.glob("*.png"))]
+        Image.fromarray(pixels).save(tmp_path / f"{number:02}.bmp")
+        os.utime(tmp_path / f"{number:02}.bmp", (1, 1))
+    return [str(path) for path in sorted(tmp_path.glob("*.bmp"))]
 
 
 @pytest.fixture(autouse=True)
@@ -66,16 +68,29 @@ def test_the_second_call_decodes_nothing_and_has_the_same_pixels(
         assert (each.digests != 0).all()
     np.testing.assert_array_equal(first.digests, second.digests)
     second.pixels[:] = 0  # in this process alone
-    monkeypatch.chdir(tmp_path)
-    relative = [Path(path).name for path in files]  # which mean other files elsewhere
-    np.testing.assert_array_equal(keep(relative, Path("kept")).pixels, right(files))
+    np.testing.assert_array_equal(keep(files, tmp_path / "kept").pixels, right(files))
+    assert decoded == [12]
+
+
+def test_a_relative_path_means_another_file_in_another_folder(
+    files: list[str], decoded: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [Path(path).name for path in files]
+    (tmp_path / "other").mkdir()
+    for path, name in zip(files, reversed(names), strict=True):
+        shutil.copy2(path, tmp_path / "other" / name)
+    for folder, wanted in ((tmp_path, files), (tmp_path / "other", files[::-1])):
+        monkeypatch.chdir(folder)
+        np.testing.assert_array_equal(keep(names, tmp_path / "kept").pixels, right(wanted))
+        np.testing.assert_array_equal(keep(wanted, tmp_path / "kept").pixels, right(wanted))
+    assert decoded == [12] * 4
 
 
 def test_other_files_sizes_and_ways_to_fit_are_other_sets(files: list[str], decoded: list[int], tmp_path: Path) -> None:
     keep(files, tmp_path / "kept")
     Image.new("RGB", (12, 12), "red").save(files[3])  # of another length
     np.testing.assert_array_equal(keep(files, tmp_path / "kept").pixels, right(files))
-    os.utime(files[4], (1, 1))
+    os.utime(files[4], (2, 2))
     keep(files, tmp_path / "kept")
     assert keep(files, tmp_path / "kept", size=5).pixels.shape == (12, 3, 5, 5)
     keep(files, tmp_path / "kept", fit="stretch")
