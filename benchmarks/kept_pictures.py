@@ -9,6 +9,7 @@ Warm means that another process has read the file before; cold, that the system 
 """
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -75,6 +76,7 @@ def fetch(folder: Path, way: str) -> None:
     import torch
 
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # two wait for each other where other programs run too
     if way.startswith("DataLoader"):
         from torch.utils.data import DataLoader
         from torchvision.datasets import ImageFolder
@@ -84,12 +86,13 @@ def fetch(folder: Path, way: str) -> None:
         dataset = torch.utils.data.Subset(dataset, range(0, len(dataset), 4))  # a part of it, as it takes long
         batches = DataLoader(dataset, 64, shuffle=True, num_workers=2)
     else:
+        from tinyclsf import Images
         from tinyclsf.batches.loaders import loader
         from tinyclsf_plugins.datasets.image_folder import image_folder
 
-        cache = "off" if way == "in memory" else folder / "kept"
-        splits = image_folder(data_dir=folder, size=SIZE, valid_size=2, cache=cache)
-        batches = loader(splits.train, 64, shuffle=True)
+        splits = image_folder(data_dir=folder, size=SIZE, valid_size=2, cache=folder.with_name(f"{folder.name}-kept"))
+        train = Images(splits.train.x.clone(), splits.train.y) if way == "in memory" else splits.train
+        batches = loader(train, 64, shuffle=True)
     begin = time.perf_counter()
     images = sum(len(xb) for xb, _ in batches)
     print(images / (time.perf_counter() - begin), own_memory())
@@ -117,10 +120,11 @@ def compare_large(folder: Path) -> None:
     files = sorted(folder.glob("train/*/*"))
     GROUP.mkdir(exist_ok=True)
     (GROUP / "memory.limit_in_bytes").write_text(str(LIMIT))
+    shutil.rmtree(folder.with_name(f"{folder.name}-kept"), ignore_errors=True)
     begin = time.perf_counter()
     run("fetch-here", folder, "mapped", before=limited)
     pixels = 3 * SIZE**2 * len(files)
-    kept = list(folder.glob("kept/*"))
+    kept = list(folder.parent.glob(f"{folder.name}-kept/*"))
     compressed = sum(path.stat().st_size for path in files)
     print(f"{len(files):,} pictures, {pixels >> 20:,} MiB of pixels, {compressed >> 20:,} MiB of JPEG")
     print(f"memory limit {LIMIT >> 20} MiB; decoding and an epoch below it: {time.perf_counter() - begin:.0f} s")

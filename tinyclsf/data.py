@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import zlib
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -24,13 +24,22 @@ _SHOWN = 16  # images in a notebook
 class Images(TensorDataset):
     """Images and their labels as two tensors in memory; `paths` are the files of the images, if they came from files.
 
-    `x_checksum` is zlib.crc32 of x, if that is known: then nobody has to read all of a large x for it.
+    For an x that is mapped from the disk: `x_checksum` is zlib.crc32 of it, and `ahead` begins to read rows that will be needed
+    soon.
     Shapes: x (n, c, h, w) uint8 or float32; y (n,) int64.
     Raises: DataError if shapes, types or lengths are wrong.
     """
 
     @naming_arguments
-    def __init__(self, x: Tensor, y: Tensor, paths: Sequence[str] | None = None, *, x_checksum: int | None = None) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        paths: Sequence[str] | None = None,
+        *,
+        x_checksum: int | None = None,
+        ahead: Callable[[Iterable[int]], None] | None = None,
+    ) -> None:
         if x.ndim != 4 or x.dtype not in (torch.uint8, torch.float32):
             raise DataError(
                 f"images are {_described(x)}; wanted four dimensions (number, channels, height, width) of uint8 or float32"
@@ -41,6 +50,7 @@ class Images(TensorDataset):
             raise DataError(f"there are {len(x):,} images and {len(y):,} labels; each image needs one label")
         super().__init__(x, y)
         self.paths = paths
+        self.ahead = ahead
         self._known = None if x_checksum is None else (x_checksum, x._version)
 
     @property
@@ -139,6 +149,12 @@ class Splits:
 
 
 Splits.__init__ = naming_arguments(Splits.__init__)  # type: ignore[method-assign]
+
+
+def begin_reading(dataset: Dataset[Any], rows: Iterable[int]) -> None:
+    """Have the system read rows of a large data set that is mapped from the disk, as they will be needed soon."""
+    if (ahead := getattr(dataset, "ahead", None)) is not None:
+        ahead(rows)
 
 
 def train_labels(splits: Splits) -> Tensor | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tinyclsf.augment.geometry import random_affine as random_affine
     from tinyclsf.batches.loaders import loader as loader
-    from tinyclsf.data import Images as Images, Splits as Splits
+    from tinyclsf.data import Images as Images, Splits as Splits, begin_reading as begin_reading
     from tinyclsf.errors import (
         ConfigurationError as ConfigurationError,
         DataError as DataError,
@@ -69,6 +69,7 @@ _HOME = {
     "TrainedRun": "runs.trained_run",
     "Trainer": "trainer",
     "as_source": "registry.scripted",
+    "begin_reading": "data",
     "best_of": "metrics",
     "did_you_mean": "errors",
     "find_run": "runs.listing",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,6 +23,7 @@ from tinyclsf.plugin import (
     KeptPictures,
     Preparation,
     Splits,
+    begin_reading,
     join_names,
     keep_pictures,
     printable,
@@ -103,7 +105,7 @@ def picture_splits(
     train, valid, test = images["train"], images["valid"], images.get("test")
     left_out = {paths[row]: reason for row, reason in sorted(kept.reasons.items())}
     return Splits(
-        train, valid, test, pictures.classes, image_shape, prepare.scaling(_pieces(train.x)), fit=fit, left_out=left_out
+        train, valid, test, pictures.classes, image_shape, prepare.scaling(_pieces(train)), fit=fit, left_out=left_out
     )
 
 
@@ -181,15 +183,21 @@ def _images(kept: KeptPictures, splits: dict[str, Files]) -> dict[str, Images]:
     images = {}
     for (name, split), checksum in zip(splits.items(), kept.checksums, strict=True):
         rows = x[start : start + len(split.paths)]
-        images[name] = Images(rows, torch.tensor(split.labels), split.paths, x_checksum=checksum)
+        ahead = None if kept.ahead is None else functools.partial(_read_ahead, kept.ahead, start)
+        images[name] = Images(rows, torch.tensor(split.labels), split.paths, x_checksum=checksum, ahead=ahead)
         start += len(split.paths)
     return images
 
 
-def _pieces(x: Tensor) -> Iterator[Tensor]:
+def _read_ahead(ahead: Callable[[Iterable[int]], None], start: int, rows: Iterable[int]) -> None:
+    ahead(start + row for row in rows)
+
+
+def _pieces(train: Images) -> Iterator[Tensor]:
     """The training pictures, some at a time."""
     done = 0
-    for piece in torch.split(x, max(1, _MEASURED_BYTES // x[0].numel())):
+    for piece in torch.split(train.x, max(1, _MEASURED_BYTES // train.x[0].numel())):
+        begin_reading(train, range(done, done + len(piece)))
         yield piece
         done += len(piece)
-        tell_progress("measuring pictures", done, len(x))
+        tell_progress("measuring pictures", done, len(train))

@@ -229,6 +229,17 @@ def test_a_full_disk_is_a_warning_and_what_fits_nowhere_an_error(
     assert decoded == [12] * 3
 
 
+def test_rows_of_a_set_that_may_be_too_large_for_the_memory_are_read_ahead(
+    files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert keep(files, tmp_path / "kept").ahead is None
+    monkeypatch.setattr(kept, "free_memory", lambda: 2 * 12 * 3 * 8**2 - 1)
+    found = keep(files, tmp_path / "kept")
+    assert found.ahead is not None
+    found.ahead(range(12))  # of which the last ends within a page
+    np.testing.assert_array_equal(found.pixels, right(files))
+
+
 def test_without_a_home_there_is_a_warning(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TINYCLSF_CACHE")
 

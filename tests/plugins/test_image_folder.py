@@ -425,6 +425,21 @@ def test_what_is_neither_kept_nor_fits_into_half_of_the_free_memory_is_refused(
     assert error_of(photos, size=0) == ("size is 0; wanted at least 1", None)
 
 
+def test_each_split_of_a_large_set_is_read_a_batch_ahead(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = plant(train__a=3, train__b=2, valid__a=4, valid__b=3)
+    asked: list[list[int]] = []
+    monkeypatch.setattr(kept, "free_memory", lambda: 0)
+    monkeypatch.setattr(kept, "_read_ahead", lambda memory, row_bytes, rows: asked.append(list(rows)))
+    splits = read(photos)
+    batches = iter(loader(splits.valid, 3))
+    for wanted in ([[5, 6, 7], [8, 9, 10]], [[11]], []):
+        next(batches)
+        assert asked == wanted
+        asked.clear()
+    read(photos, normalize="stats")
+    assert asked == [[0, 1, 2, 3, 4]]
+
+
 def test_a_run_that_read_its_pictures_batch_by_batch_opens_and_goes_on(plant: Plant, cli: Cli) -> None:
     photos = plant(a=9, b=8)
     fit = ("fit", "linear", "--data", "image-folder", "--data-dir", str(photos), "-d", "size=4", "--batch-size", "4")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +16,12 @@ from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 from tinyclsf.analysis.data_checks import in_memory, labels_of
 from tinyclsf.analysis.model_checks import Finding
 from tinyclsf.analysis.near_copies import SIDE, near_copies, sketch
-from tinyclsf.data import Splits
+from tinyclsf.data import Splits, begin_reading
 
 _MOST, _MOST_FILES = 10_000, 100_000  # pictures that are compared; files took longer to be decoded than this takes
 _FEW = 0.001  # of the pictures of one split: so few copies hardly count
 _AT_ONCE = 1 << 22  # values of pixels
+_READ_AHEAD = 64  # pictures of a large set on the disk
 _LISTED = 5  # pairs in a sentence
 _NAMES = {"train": "training", "valid": "validation", "test": "test"}
 
@@ -137,6 +138,7 @@ def _chosen(sizes: Sequence[int], most: int) -> list[Tensor]:
 
 def _pixels(dataset: Any, rows: Tensor) -> Tensor:
     if isinstance(dataset, TensorDataset):
+        begin_reading(dataset, rows.tolist())
         return dataset.tensors[0][rows]
     return torch.stack([torch.as_tensor(dataset[row][0]) for row in rows.tolist()])
 
@@ -149,7 +151,13 @@ def _digests(dataset: Dataset[Any]) -> NDArray[np.int64]:
         return np.concatenate([_digests(each) for each in dataset.datasets])
     assert isinstance(dataset, TensorDataset)
     pixels = dataset.tensors[0].numpy()
-    return np.fromiter((hash(row.tobytes()) for row in pixels), np.int64, len(pixels))
+
+    def digests() -> Iterator[int]:
+        for start in range(0, len(pixels), _READ_AHEAD):
+            begin_reading(dataset, range(start, min(start + _READ_AHEAD, len(pixels))))
+            yield from (hash(row.tobytes()) for row in pixels[start : start + _READ_AHEAD])
+
+    return np.fromiter(digests(), np.int64, len(pixels))
 
 
 def _place(places: list[tuple[str, Dataset[Any], int]], row: int) -> str:

@@ -13,6 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset,
 
 from tinyclsf.batches.sharing import Share, ShareOfBatches, Shuffled
 from tinyclsf.batches.workers import WorkerLoader
+from tinyclsf.data import begin_reading
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine.randomness import draw_seed
 
@@ -60,7 +61,9 @@ class WholeBatchLoader(DataLoader[Any]):
         order = torch.frombuffer(rows, dtype=torch.int64) if rows else torch.empty(0, dtype=torch.int64)
         # The rows of all batches go to the device at once: each copy there would wait for it.
         orders = [torch.split(order.to(tensor.device), sizes) for tensor in tensors]
-        for indices in zip(*orders, strict=True):
+        for number, indices in enumerate(zip(*orders, strict=True)):
+            for batch in batches[number + (number > 0) : number + 2]:
+                begin_reading(self.dataset, batch)
             yield [tensor.index_select(0, index) for tensor, index in zip(tensors, indices, strict=True)]
 
 

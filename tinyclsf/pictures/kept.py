@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import inspect
 import mmap
@@ -10,9 +11,8 @@ import os
 import sys
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
@@ -50,6 +50,7 @@ class KeptPictures:
     """Decoded pictures: the pixels of those that can be read, digests of all files' bytes, and why the others cannot be.
 
     `reasons` are by the number of the file; `checksums` are of the pixels of each split, as zlib.crc32 gives them.
+    `ahead` begins to read rows that will be needed soon, if there may be too many for the memory.
     Shapes: pixels (readable, channels, size, size); digests (files,), 0 where there is a reason.
     """
 
@@ -57,6 +58,7 @@ class KeptPictures:
     digests: NDArray[np.uint64]
     reasons: dict[int, str]
     checksums: list[int]
+    ahead: Callable[[Iterable[int]], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class _Wanted:
     channels: int
     fit: Fit
 
-    @cached_property
+    @functools.cached_property
     def files(self) -> list[str]:
         return [path for split in self.splits for path in split]
 
@@ -212,7 +214,18 @@ def _mapped(file: IO[bytes], about: About, reasons: dict[int, str]) -> KeptPictu
         memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     pixels = np.frombuffer(memory, np.uint8, about.pixel_bytes).reshape(-1, about.channels, about.size, about.size)
     digests = np.frombuffer(memory, np.uint64, about.files, about.pixel_bytes).copy()
-    return KeptPictures(pixels, digests, reasons, about.checksums)
+    ahead = None
+    if sys.platform == "linux" and pixels.nbytes > free_memory() / 2:
+        memory.madvise(mmap.MADV_RANDOM)  # or it reads megabytes around each row, and drops others for them
+        ahead = functools.partial(_read_ahead, memory, about.channels * about.size**2)
+    return KeptPictures(pixels, digests, reasons, about.checksums, ahead)
+
+
+def _read_ahead(memory: mmap.mmap, row_bytes: int, rows: Iterable[int]) -> None:
+    """Have the system read rows, all at the same time."""
+    for row in rows:
+        start = row * row_bytes // mmap.PAGESIZE * mmap.PAGESIZE
+        memory.madvise(mmap.MADV_WILLNEED, start, (row + 1) * row_bytes - start)
 
 
 def _allocate(file: IO[bytes], length: int) -> None:
