@@ -35,7 +35,7 @@ def read_by_torchvision(folder: Path, size: int) -> int:
 
 
 def read_by_image_folder(folder: Path, size: int, normalize: str) -> int:
-    splits = image_folder(data_dir=folder, size=size, in_memory=True, normalize=normalize)
+    splits = image_folder(data_dir=folder, size=size, cache="off", normalize=normalize)
     return sum(part.x.numel() for part in (splits.train, splits.valid, splits.test))
 
 

@@ -11,9 +11,19 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from tests.support.streams import Stream
 from tinyclsf import Images, WrappedDataLoader
+from tinyclsf.batches import loaders
 from tinyclsf.batches.loaders import WholeBatchLoader, batches_from, loader
 
 CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here"))
+
+
+def test_a_data_set_is_moved_to_a_device_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loaders, "_ROWS_MOVED", 4)
+    asked: list[Any] = []
+    x, y = torch.arange(36, dtype=torch.uint8).reshape(9, 1, 2, 2), torch.arange(9)
+    images = Images(x, y, ahead=asked.append)
+    assert torch.equal(loaders._moved(images, x, torch.device("cpu")), x)
+    assert asked == [range(4), range(4, 8), range(8, 9)]
 
 
 def test_wrapped_loader_passes_every_batch_through_the_function() -> None:

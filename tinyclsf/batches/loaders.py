@@ -17,6 +17,8 @@ from tinyclsf.data import begin_reading
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine.randomness import draw_seed
 
+_ROWS_MOVED = 1024  # to a device at a time
+
 
 class WrappedDataLoader:
     """A data loader that applies a function to each batch, to move or reshape it.
@@ -116,8 +118,18 @@ def on_device(dl: Iterable[Any], device: torch.device) -> Iterable[Any]:
     free, _ = torch.cuda.mem_get_info(device)
     if sum(tensor.nbytes for tensor in tensors) > free / 2:
         return dl
-    moved = TensorDataset(*(tensor.to(device) for tensor in tensors))
+    moved = TensorDataset(*(_moved(dl.dataset, tensor, device) for tensor in tensors))
     return WholeBatchLoader(moved, batch_sampler=dl.batch_sampler, generator=dl.generator)
+
+
+def _moved(dataset: TensorDataset, tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of a data set on a device; some rows at a time, as not all of them may be in memory."""
+    moved = torch.empty_like(tensor, device=device)
+    for start in range(0, len(tensor), _ROWS_MOVED):
+        rows = slice(start, min(start + _ROWS_MOVED, len(tensor)))
+        begin_reading(dataset, range(rows.start, rows.stop))
+        moved[rows] = tensor[rows]
+    return moved
 
 
 def batches_of(dl: Iterable[Any]) -> int | None:
