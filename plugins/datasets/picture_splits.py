@@ -32,6 +32,7 @@ from tinyclsf.plugin import (
 from tinyclsf_plugins.datasets.picture_groups import whole_groups
 
 _MEASURED_BYTES = 1 << 18  # of pixels at a time
+_READ_AHEAD = 64  # pictures of a large set on the disk
 _NAMED = 10  # pictures in a sentence
 
 
@@ -195,9 +196,11 @@ def _read_ahead(ahead: Callable[[Iterable[int]], None], start: int, rows: Iterab
 
 def _pieces(train: Images) -> Iterator[Tensor]:
     """The training pictures, some at a time."""
-    done = 0
+    done = asked = 0
     for piece in torch.split(train.x, max(1, _MEASURED_BYTES // train.x[0].numel())):
-        begin_reading(train, range(done, done + len(piece)))
+        upto = min(len(train), done + len(piece) + _READ_AHEAD)
+        begin_reading(train, range(asked, upto))
+        asked = upto
         yield piece
         done += len(piece)
         tell_progress("measuring pictures", done, len(train))

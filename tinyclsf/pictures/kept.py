@@ -80,14 +80,14 @@ class _Wanted:
         """What tells these pixels from all others: how they are decoded, and of which files, by name, size and time."""
         lines = [inspect.getsource(picture), PIL.__version__, f"{self.size} {self.channels} {self.fit}"]
         lines += [str(len(split)) for split in self.splits]
-        if not all(map(os.path.isabs, self.files)):
-            lines.append(os.getcwd())
+        here = "" if all(map(os.path.isabs, self.files)) else os.getcwd()
         for path in self.files:
+            name = os.path.join(here, path) if here else path
             try:
                 status = os.stat(path)
-                lines.append(f"{path}\0{status.st_size} {status.st_mtime_ns}")
+                lines.append(f"{name}\0{status.st_size} {status.st_mtime_ns}")
             except (OSError, ValueError):  # which decoding will tell of
-                lines.append(path)
+                lines.append(name)
         return hashlib.blake2b(os.fsencode("\0".join(lines)), digest_size=16).hexdigest()
 
 
