@@ -184,10 +184,7 @@ def fingerprint(splits: Splits) -> dict[str, Any]:
         **{name: len(each) if isinstance(each, Sized) else None for name, each in datasets.items()},
         "classes": list(splits.classes),
         "image_shape": list(splits.image_shape),
-        **{
-            f"{name}_checksum": f"{each.checksum():08x}" if isinstance(each, Images) else None
-            for name, each in datasets.items()
-        },
+        **{f"{name}_checksum": _checksum(each) for name, each in datasets.items()},
         **{f"{name}_files": _files_checksum(files) for name, files in paths.items() if files},
     }
 

@@ -17,7 +17,7 @@ KINDS: tuple[Kind, ...] = ("dataset", "model", "callback", "command")
 # The commands of tinyclsf itself: no package can have their names.
 OWN_COMMANDS = (
     *("fit", "runs", "evaluate", "report", "compare", "summary", "predict", "export", "script"),
-    *("show", "check", "list", "info", "new"),
+    *("show", "check", "cache", "list", "info", "new"),
 )
 # How names begin that torchvision has for its models: its import, which would tell all of them, takes seconds.
 _ARCHITECTURES = (

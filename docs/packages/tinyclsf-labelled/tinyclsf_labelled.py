@@ -3,10 +3,9 @@
 import csv
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from tinyclsf.plugin import DataError, Fit, Images, Preparation, Splits, decode_pictures, prepared
+from tinyclsf.plugin import DataError, Fit, Images, Preparation, Splits, keep_pictures, prepared
 
 
 @prepared
@@ -18,12 +17,12 @@ def labelled(prepare: Preparation, *, table: Path, size: int = 64, fit: Fit = "c
     """
     rows = _rows(table)
     files = [str(table.parent / row["file"]) for row in rows]
-    pixels = np.empty((len(files), 3, size, size), np.uint8)
-    for row, reason in decode_pictures(files, size, 3, pixels, fit=fit).reasons.items():
+    kept = keep_pictures([files], size, 3, fit=fit)
+    for row, reason in kept.reasons.items():
         raise DataError(f"{files[row]} in line {row + 2} of {table} cannot be read: {reason}; mend it, or take the line out")
     classes = tuple(sorted({row["label"] for row in rows}))
     y = torch.tensor([classes.index(row["label"]) for row in rows])
-    return prepare.splits(Images(torch.from_numpy(pixels), y, paths=files), None, classes, fit=fit)
+    return prepare.splits(Images(torch.from_numpy(kept.pixels), y, paths=files), None, classes, fit=fit)
 
 
 def _rows(table: Path) -> list[dict[str, str]]:
