@@ -81,6 +81,11 @@ def data(course_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TINYCLSF_DATA", "data")
 
 
+def as_tested(value: object, page: Path, number: str) -> Any:
+    """A parameter of a test; what is on other pages than the README takes too long for the ordinary tests."""
+    return pytest.param(value, id=page.stem + number, marks=[] if page.stem == "README" else [pytest.mark.stress])
+
+
 def assert_runs_are_good_in(folder: Path = Path()) -> None:
     for path in folder.glob("runs/*/state.json"):
         if json.loads(path.with_name("config.json").read_text())["data"]["name"] == "cifar10":
@@ -89,7 +94,7 @@ def assert_runs_are_good_in(folder: Path = Path()) -> None:
         assert accuracy > (0.75 if path.parent.name in SHOWN_AS_BAD else 0.88), path
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "sh")], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [as_tested(page, page, "") for page in PAGES if blocks(page, "sh")])
 @pytest.mark.usefixtures("photos", "data")
 def test_the_commands_of_a_page_run_and_end_with_what_it_shows(page: Path, cli: Any) -> None:
     out = ""
@@ -109,9 +114,7 @@ def test_no_two_pages_name_a_run_alike() -> None:
     assert {name for name, count in names.items() if count > 1} == set()
 
 
-SNIPPETS = [
-    pytest.param(text, id=f"{page.stem}-{number}") for page in PAGES for number, text in enumerate(blocks(page, "python"))
-]
+SNIPPETS = [as_tested(text, page, f"-{number}") for page in PAGES for number, text in enumerate(blocks(page, "python"))]
 
 
 @pytest.mark.parametrize("text", SNIPPETS)

@@ -68,6 +68,7 @@ def test_a_page_shows_its_package_as_it_is(page: Path) -> None:
             assert text == (ROOT / "docs" / "packages" / info.split("file=")[1]).read_text()
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_commands_of_a_page_run(page: Path, call: Callable[..., str]) -> None:
     commands = commands_of(page)

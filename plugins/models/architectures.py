@@ -13,7 +13,14 @@ from tinyclsf.plugin import ConfigurationError, did_you_mean, read_state_dict
 from tinyclsf_plugins.models.sizes import shown
 
 # Found on photographs and on CIFAR-10; docs/reproductions.md has what was tried.
-_FROM_NOTHING: dict[str, Any] = {"epochs": 5, "batch_size": 64, "optimizer": "adam", "lr": 0.0003}
+_FROM_NOTHING: dict[str, Any] = {
+    "epochs": 15,
+    "batch_size": 64,
+    "optimizer": "adamw",
+    "lr": 0.001,
+    "schedule": "one-cycle",
+    "augment": "crop",
+}
 _FINE_TUNED: dict[str, Any] = {
     "epochs": 8,
     "batch_size": 16,

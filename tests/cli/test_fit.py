@@ -309,7 +309,7 @@ CASES = [
     (
         ("fti", "mnist-cnn"),
         "there is no command 'fti'; choose one of fit, runs, evaluate, report, compare, summary, predict, export, script, "
-        "show, check, list, info, new",
+        "show, check, cache, list, info, new",
         "did you mean 'fit'?",
     ),
     (("fit",), "missing argument 'MODEL'", None),

@@ -86,7 +86,7 @@ def test_what_a_plugin_writes_stays_off_stdout(site: Path, tmp_path: Path) -> No
         assert found.stdout.startswith('{"version": 1, "command": "info"' if json_flag else "model talks (theirs:talks, ")
 
 
-@pytest.mark.parametrize("halt", [None, pytest.param("SIGINT", marks=pytest.mark.stress), "SIGTERM"])
+@pytest.mark.parametrize("halt", [*(pytest.param(each, marks=pytest.mark.stress) for each in (None, "SIGINT")), "SIGTERM"])
 def test_training_outlasts_its_reader(forks: Forks, site: Path, tmp_path: Path, halt: str | None) -> None:
     halted = {} if halt is None else {"HALT": halt}
     found = run(forks, tmp_path, site, *FIT, "--callback", "leaves", streams=PIPE, **halted)
