@@ -68,21 +68,7 @@ RUNS: dict[str, tuple[str, ...]] = {
         *("--augment", "resized-crop,jitter,grey,rotate,erase,blur,trivialaugment,randaugment"),
     ),
 }
-LONG = (
-    "resnet",
-    "mnist",
-    "cnn",
-    "step",
-    "half",
-    "parts",
-    "padded",
-    "last-of-one",
-    "weighed",
-    "single-step",
-    "stretched",
-    "mixed",
-    "fraction",
-)
+LONG = ("resnet", "mnist", "cnn", "step", "half", "parts", "padded", "last-of-one", "weighed", "single-step", "stretched")
 MNIST = ("mnist-logistic", "--data", "mnist", "--epochs", "1", "--batch-size", "5000")
 # Runs each script as a program of its own, where tinyclsf cannot be imported.
 DRIVER = """
