@@ -110,6 +110,7 @@ def run(cli: Cli) -> Path:
     return Path("runs/first").absolute()
 
 
+@pytest.mark.stress
 def test_an_argument_of_another_type_is_named(run: Path) -> None:
     faults = []
     for name, (call, given) in calls(run).items():

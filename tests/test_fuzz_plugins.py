@@ -175,6 +175,7 @@ RUNS = [
 ]
 
 
+@pytest.mark.stress
 @pytest.mark.usefixtures("plugins")
 def test_no_odd_plugin_is_taken_for_a_bug_of_tinyclsf(cli: Cli) -> None:
     faults = []

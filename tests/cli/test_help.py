@@ -76,7 +76,14 @@ def test_every_command_has_its_line_by_what_it_is_for() -> None:
 
 
 # These take seconds, and have tests of their own.
-SLOW = dict.fromkeys(("tinyclsf export overnight", "tinyclsf list --check"), pytest.mark.stress)
+SLOW = dict.fromkeys(
+    (
+        *("tinyclsf export overnight", "tinyclsf export overnight --to pt2 --out digits.pt2", "tinyclsf list --check"),
+        *("tinyclsf summary vgg --image-shape 3,32,32 --classes 100", "tinyclsf check mnist-cnn"),
+        "tinyclsf fit mnist-logistic --data mnist --optimizer adam --lr 0.001",
+    ),
+    pytest.mark.stress,
+)
 
 
 @pytest.mark.parametrize("example", [pytest.param(each, marks=SLOW.get(each, ())) for each in examples()])

@@ -76,6 +76,7 @@ def state(folder: Path) -> Any:
     return json.loads((folder / "runs" / "r" / "state.json").read_text())
 
 
+@pytest.mark.stress
 def test_what_a_plugin_writes_stays_off_stdout(site: Path, tmp_path: Path) -> None:
     written = {"import", "descriptor 1", "in a buffer of the C library", "another process", "at exit"}
     for json_flag in ((), ("--json",)):

@@ -223,9 +223,10 @@ def _mapped(file: IO[bytes], about: About, reasons: dict[int, str]) -> KeptPictu
 
 def _read_ahead(memory: mmap.mmap, row_bytes: int, rows: Iterable[int]) -> None:
     """Have the system read rows, all at the same time."""
-    for row in rows:
-        start = row * row_bytes // mmap.PAGESIZE * mmap.PAGESIZE
-        memory.madvise(mmap.MADV_WILLNEED, start, (row + 1) * row_bytes - start)
+    if sys.platform == "linux":  # said, so that types are checked for each system
+        for row in rows:
+            start = row * row_bytes // mmap.PAGESIZE * mmap.PAGESIZE
+            memory.madvise(mmap.MADV_WILLNEED, start, (row + 1) * row_bytes - start)
 
 
 def _allocate(file: IO[bytes], length: int) -> None:
