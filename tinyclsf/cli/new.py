@@ -12,7 +12,7 @@ from tinyclsf.registry.plugins import KINDS
 
 
 @click.command(short_help="Begin a plugin package of your own.")
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", metavar="KIND", type=click.Choice(KINDS))
 @click.argument("name")
 @option("--out", help="The folder to make. [tinyclsf-NAME]", **DIRECTORY)
 @common_options
