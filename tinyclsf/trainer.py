@@ -112,6 +112,7 @@ class Trainer:
         # Parameters are moved in place, so the optimizer goes on holding the right ones.
         self.model = model
         place(model, self.device, self.memory_format)
+        distributed.take_from_first([*model.parameters(), *model.buffers()])
         self.averaged = None if ema_decay is None else MovingAverage(model, ema_decay)
         self.loss_func = loss_func
         self.opt = opt
@@ -127,8 +128,7 @@ class Trainer:
         self._steps = Steps(opt, self.device, self.precision, accumulate, clip_norm, lambda: self.stopping)
         self._images = 0  # in the last batch
         self._computing = computing_in(self.precision, self.device)
-        forward = distributed.shared(model, self.device)
-        self._forward = torch.compile(forward) if compile else forward
+        self._forward: Callable[[Tensor], Tensor] = torch.compile(model) if compile else model
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -280,7 +280,8 @@ class Trainer:
         if distributed.any_of(self.stopping):
             return None
         train_loss = self._position.train_loss.mean()
-        distributed.make_buffers_equal(self.model, self.evaluated_model)
+        # Such as the statistics of batch norm; the model that is saved is that of the first process.
+        distributed.take_from_first([*self.model.buffers(), *self.evaluated_model.buffers()])
         random_before = self._position.random_state()
         valid = self.evaluate(until(self._stops_alone, valid_dl))
         if self._stops_alone():  # and no random number counts as drawn since

@@ -42,9 +42,12 @@ import os
 import sys
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
+from tinyclsf import Trainer
+from tinyclsf.callbacks import Unfreeze
 from tinyclsf.machine import distributed
 from tinyclsf.cli.app import main
 from tinyclsf.loop.evaluation import evaluate
@@ -65,6 +68,38 @@ one = evaluate(Lambda(lambda xb: xb), F.cross_entropy, loader(TensorDataset(x[:1
 assert one.samples == 1  # process 1 has none of it
 assert distributed.gathered(rank) == [0, 1] and distributed.from_first(rank) == 0
 assert distributed.any_of(rank == 1) and not distributed.any_of(False)
+
+class Net(nn.Module):
+    # Only the first three images of a batch, which are those of process 0, pass through `extra`.
+    def __init__(self):
+        super().__init__()
+        self.backbone, self.extra, self.fc = nn.Linear(5, 4), nn.Linear(4, 4), nn.Linear(4, 5)
+    def forward(self, x, whole=False):
+        x = self.backbone(x).tanh()
+        first = x[:3] if whole else x[: 3 * (rank == 0)]
+        return self.fc(torch.cat([first + self.extra(first), x[len(first) :]]) if len(first) else x)
+
+def begin(seed):
+    torch.manual_seed(seed)
+    net = Net()
+    net.backbone.requires_grad_(False)
+    return net, torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
+
+net, opt = begin(rank)
+batches = list(zip(x[:15].split(5), y[:15].split(5)))
+mine = [(xb[3:], yb[3:]) if rank else (xb[:3], yb[:3]) for xb, yb in batches]
+unfreeze = Unfreeze(net.backbone.parameters(), after=1)
+Trainer(net, F.cross_entropy, opt, device="cpu", accumulate=2, clip_norm=0.5, callbacks=[unfreeze]).fit(2, mine, mine)
+wanted, opt = begin(0)
+for epoch in range(2):
+    wanted.backbone.requires_grad_(epoch == 1)
+    for step in (batches[:2], batches[2:]):
+        opt.zero_grad()
+        out = torch.cat([wanted(xb, whole=True) for xb, _ in step])
+        F.cross_entropy(out, torch.cat([yb for _, yb in step])).backward()
+        nn.utils.clip_grad_norm_(wanted.parameters(), 0.5)
+        opt.step()
+torch.testing.assert_close(net.state_dict(), wanted.state_dict())
 if rank == 0:
     print("the points hold", file=sys.stderr, flush=True)
 distributed.gathered(None)  # torchrun ends the others once the first has ended
@@ -319,7 +354,7 @@ def test_a_process_that_is_killed_ends_all(forks: Forks, tmp_path: Path) -> None
     assert "this is a bug of tinyclsf" not in err
 
 
-def test_other_data_is_refused_and_evaluation_counts_each_image_once(forks: Forks, tmp_path: Path) -> None:
+def test_other_data_is_refused_and_training_and_evaluation_are_those_of_one_process(forks: Forks, tmp_path: Path) -> None:
     code, out, err = finish(forks, tmp_path, code=POINTS)
     assert code != 0
     assert "the points hold\n" in err

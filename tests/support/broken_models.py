@@ -92,20 +92,6 @@ class Auxiliary(Sound):
         return (super().forward(x), 0) if self.training else super().forward(x)
 
 
-class NowAndThen(Sound):
-    """A network with a layer that every other step leaves out."""
-
-    def __init__(self, image_shape: Shape, num_classes: int) -> None:
-        super().__init__(image_shape, num_classes)
-        self.more, self.calls = nn.Linear(num_classes, num_classes), 0
-        nn.init.zeros_(self.more.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits = super().forward(x)
-        self.calls += self.training
-        return logits if self.training and self.calls % 2 == 0 else logits + self.more(logits)
-
-
 def no_words(image_shape: Shape, num_classes: int) -> nn.Module:
     return Sound(image_shape, num_classes)
 
@@ -214,13 +200,7 @@ GALLERY: dict[str, tuple[Any, dict[str, str]]] = {
         ending(lambda network, y: y + F.relu(network.dead(y) - 1e6), begin=dead_layer),
         {"gradients": "the gradient is exactly zero for network.dead.weight and network.dead.bias"},
     ),
-    "unused layer": (
-        built(dead_layer),
-        {
-            "gradients": "the loss does not depend on network.dead.weight and network.dead.bias",
-            "several-processes": "wanted no error: use each parameter at every step, or set requires_grad of it to False",
-        },
-    ),
+    "unused layer": (built(dead_layer), {"gradients": "the loss does not depend on network.dead.weight and network.dead.bias"}),
     "wrong sign": (
         ending(lambda _, y: WrongSign.apply(y)),
         {"one-step": "look for a backward of its own that is wrong, or weights that forward changes"},
@@ -275,7 +255,6 @@ GALLERY: dict[str, tuple[Any, dict[str, str]]] = {
         {"bfloat16": "wanted no error: take the type of what comes in, as in torch.zeros(..., dtype=x.dtype)"},
     ),
     "view": (Viewing, {"channels-last": "wanted no error: use flatten or reshape in place of view"}),
-    "now and then": (NowAndThen, {"several-processes": "use each parameter at every step"}),
     "printing": (
         printing,
         {

@@ -75,7 +75,7 @@ def test_the_error_lists_each_check_that_failed() -> None:
     with pytest.raises(ChecksFailed) as failed:
         check_model(nothing_taken)
     first, second = str(failed.value).splitlines()
-    assert first == "model nothing_taken fails 1 of 22 checks"
+    assert first == "model nothing_taken fails 1 of 21 checks"
     assert second.startswith("- logits: it takes none of 1x28x28")
 
 

@@ -98,10 +98,8 @@ def _frozen(model: Classifier, settings: Settings) -> list[torch.nn.Parameter]:
 
     Raises: ConfigurationError if the settings do not go together, or the model has no head and backbone.
     """
-    after, size = settings["unfreeze_after"].value, distributed.size()
-    if after is not None and (settings["freeze"].value == "none" or size > 1):
-        found = "needs --freeze backbone" if size == 1 else f"does not work with {size} processes"
-        raise ConfigurationError(f"--unfreeze-after {found}; leave it out")
+    if settings["unfreeze_after"].value is not None and settings["freeze"].value == "none":
+        raise ConfigurationError("--unfreeze-after needs --freeze backbone; leave it out")
     return freeze_backbone(model.network) if settings["freeze"].value == "backbone" else []
 
 

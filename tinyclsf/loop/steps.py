@@ -76,10 +76,10 @@ class Steps:
         """Step with what has been gathered; False if that is nothing, or more than float16 can hold, so that it is dropped."""
         if self.pending == 0:
             return False
+        if self._by_samples:
+            self._average()
         if self.scaler is not None:
             self.scaler.unscale_(self.opt)
-        if self._by_samples:
-            self._divide()
         if self.clip_norm is not None:
             clip_grad_norm_(self._parameters(), self.clip_norm)
         if self.scaler is None:
@@ -109,12 +109,12 @@ class Steps:
         self._unit = 2.0 ** math.ceil(math.log2(samples))
         return self._unit
 
-    def _divide(self) -> None:
-        """Make of the gradient of a sum over samples that of their mean; PyTorch has averaged the sums of all processes."""
-        count, stopping = distributed.summed([self._count, self._stopping()])  # in one message, as a message takes its time
+    def _average(self) -> None:
+        """Make of the gradient of a sum over samples that of the mean over the samples of all processes."""
+        parameters = self._parameters()
+        count, stopping = distributed.sum_gradients(parameters, [self._count, self._stopping()])
         self._any_stops = stopping > 0
-        gradients = [parameter.grad for parameter in self._parameters() if parameter.grad is not None]
-        torch._foreach_div_(gradients, count / self._unit / distributed.size())
+        torch._foreach_div_([parameter.grad for parameter in parameters if parameter.grad is not None], count / self._unit)
 
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.opt.param_groups for parameter in group["params"]]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from tinyclsf.errors import ConfigurationError, TinyclsfError, TrainingError
 from tinyclsf.machine import launch
@@ -55,19 +54,36 @@ def gathered(value: Value) -> list[Value]:
     return values  # type: ignore[return-value]  # each is filled in
 
 
-def shared(model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """The model, or where there are several processes one that averages its gradients over them."""
-    if size() == 1:
-        return model
-    return DistributedDataParallel(model, device_ids=[device] if device.type == "cuda" else None)
-
-
-def make_buffers_equal(*models: nn.Module) -> None:
-    """Take every buffer, such as the statistics of batch norm, from process 0, whose model it is that is saved."""
+def take_from_first(tensors: Iterable[Tensor]) -> None:
+    """Copy the values that process 0 has into the tensors of the others."""
+    _meet()
     if size() > 1:
-        for model in models:
-            for buffer in model.buffers():
-                dist.broadcast(buffer, 0)
+        for tensor in tensors:
+            values = tensor.detach().contiguous()  # another layout cannot be sent
+            dist.broadcast(values, 0)
+            tensor.data.copy_(values)
+
+
+def sum_gradients(parameters: Sequence[Tensor], values: Sequence[float]) -> list[float]:
+    """Sum the gradients over all processes in place, and return the sums of some numbers that travel with them.
+
+    A parameter without a gradient in some of the processes counts as zero in those.
+    """
+    found = [parameter.grad is not None for parameter in parameters]
+    totals = summed([*values, *found])
+    if size() > 1:
+        by_type: dict[torch.dtype, list[Tensor]] = {}
+        for parameter, count in zip(parameters, totals[len(values) :], strict=True):
+            if count:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                by_type.setdefault(parameter.dtype, []).append(parameter.grad)
+        for gradients in by_type.values():  # all of a type in one message, as each message takes its time
+            together = torch.cat([gradient.reshape(-1) for gradient in gradients])
+            dist.all_reduce(together)
+            pieces = torch.split(together, [gradient.numel() for gradient in gradients])
+            torch._foreach_copy_(gradients, [each.view(own.shape) for each, own in zip(pieces, gradients, strict=True)])
+    return totals[: len(values)]
 
 
 @contextmanager
@@ -135,13 +151,7 @@ def diagnosed() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        text = str(error)
-        if size() > 1 and "parameters that were not used in producing loss" in text:
-            raise TrainingError(
-                "the loss does not depend on all parameters of the model, which several processes cannot train; "
-                "train with one, or set requires_grad of those that it does not need to False"
-            ) from error
-        if size() > 1 and (isinstance(error, dist.DistError) or "gloo" in text):
+        if size() > 1 and (isinstance(error, dist.DistError) or "gloo" in str(error)):
             raise TrainingError("another process of this training has ended; its own error says why") from error
         raise
 

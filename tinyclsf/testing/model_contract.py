@@ -28,7 +28,6 @@ from tinyclsf.testing.model_uses import (
     pt2_export,
     saved_state,
     saved_weights,
-    several_processes,
 )
 from tinyclsf.testing.option_contract import description, imports, options, silent
 
@@ -155,7 +154,7 @@ check_model = Checks(
     (
         *(imports, description, options, logits, image_shapes, class_counts, unclipped_logits, evaluation_mode, training),
         *(gradients, one_step, same_seed, global_state, saved_state, saved_weights, other_devices, bfloat16, channels_last),
-        *(several_processes, onnx_export, pt2_export, stdout),
+        *(onnx_export, pt2_export, stdout),
     ),
     quick=(imports, description, options, logits),
 )

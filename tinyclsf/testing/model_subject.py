@@ -159,9 +159,7 @@ class ModelSubject(Subject):
         with without_trace():
             return logits_of(model, self.sample.x, _IMAGES)
 
-    def gradients(
-        self, model: Classifier, *, precision: str = "float32", forward: Callable[[Tensor], Tensor] | None = None
-    ) -> Gradients:
+    def gradients(self, model: Classifier, *, precision: str = "float32") -> Gradients:
         """Loss and gradients of the sample in training mode, from the same random numbers at each call."""
         put_in_training(model)
         named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -169,7 +167,7 @@ class ModelSubject(Subject):
         with without_trace():
             seed_all(0)
             with computing_in(precision, CPU):
-                loss = F.cross_entropy((forward or model)(self.sample.x.clone()), self.sample.y)
+                loss = F.cross_entropy(model(self.sample.x.clone()), self.sample.y)
             loss.backward()  # type: ignore[no-untyped-call]
         return Gradients(loss.item(), {name: each.grad for name, each in named.items() if each.grad is not None})
 

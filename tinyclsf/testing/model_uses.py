@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn.parallel import DistributedDataParallel
 
 from tinyclsf.analysis.model_checks import trial_of
 from tinyclsf.deployment.export import FILES, versions_for, write_checked
@@ -25,7 +23,6 @@ from tinyclsf.testing.checking import Broken, CannotRun
 from tinyclsf.testing.model_subject import CPU, NAMED, ModelSubject, told
 
 _TOLERANCE = 1e-3  # of the largest output; sums in another order differ by 1e-6 of it or so
-_STEPS = 4  # in which a part that is used only now and then shows
 
 
 def saved_state(subject: ModelSubject) -> None:
@@ -115,21 +112,6 @@ def channels_last(subject: ModelSubject) -> None:
             f"with weights in the memory format channels_last its outputs differ by up to {distance:.2g}; "
             "wanted the same: nothing that reads memory in its order, such as as_strided"
         )
-
-
-def several_processes(subject: ModelSubject) -> None:
-    """It trains as one of several processes, each parameter at every step."""
-    if not dist.is_available() or dist.is_initialized():
-        raise CannotRun("torch.distributed is missing, or in use by another group of processes")
-    trial = subject.trial()
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
-    try:
-        with _working("in DistributedDataParallel", "use each parameter at every step, or set requires_grad of it to False"):
-            forward = DistributedDataParallel(trial)
-            for _ in range(_STEPS):
-                subject.gradients(trial, forward=forward)
-    finally:
-        dist.destroy_process_group()
 
 
 def onnx_export(subject: ModelSubject) -> None:
