@@ -21,6 +21,7 @@ from tests.support.streams import Stream
 from tests.support.training import begin, images, regularised
 from tinyclsf import Epoch, Lambda, Trainer, fit, get_data
 from tinyclsf.errors import ConfigurationError, ModelFileError, TrainingError
+from tinyclsf.recipes import AUGMENTATIONS, make_augment
 from tinyclsf.trainer import Callback
 from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN
 from tinyclsf_plugins.models.mnist_logistic import Mnist_Logistic
@@ -386,3 +387,27 @@ def test_cuda_trains_to_the_figures_of_the_cpu() -> None:
         assert trainer.predict(loaders[1]).logits.device.type == "cpu"
     assert rows[0].train_loss == pytest.approx(rows[1].train_loss, rel=1e-3)
     assert rows[0].valid_loss == pytest.approx(rows[1].valid_loss, rel=1e-3)
+
+
+class WaitingIsAnError(Callback):
+    """From the end of the first step to the begin of the last one, PyTorch raises where the program waits for the GPU."""
+
+    def on_batch_end(self, trainer: Trainer) -> None:
+        torch.cuda.set_sync_debug_mode("error" if trainer.batch < (trainer.batches or 0) - 1 else "default")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("augment", ["none", *AUGMENTATIONS])
+def test_no_step_waits_for_the_gpu(augment: str) -> None:
+    data = TensorDataset(torch.randint(256, (640, 3, 28, 28), dtype=torch.uint8), torch.randint(10, (640,)))
+    model, opt = begin(lambda: nn.Sequential(Lambda(lambda x: x.float() / 255), nn.Conv2d(3, 1, 1), Mnist_CNN()), lr=0.01)
+    trainer = Trainer(
+        *(model, F.cross_entropy, opt),
+        device="cuda",
+        augment=make_augment(augment, 10),
+        clip_norm=1.0,
+        ema_decay=0.9,
+        callbacks=[WaitingIsAnError()],
+    )
+    assert len(trainer.fit(1, *get_data(data, data, 64), progress=False)) == 1
+    assert torch.cuda.get_sync_debug_mode() == 0

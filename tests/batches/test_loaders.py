@@ -22,7 +22,7 @@ def test_a_data_set_is_moved_to_a_device_some_rows_at_a_time(monkeypatch: pytest
     asked: list[Any] = []
     x, y = torch.arange(36, dtype=torch.uint8).reshape(9, 1, 2, 2), torch.arange(9)
     images = Images(x, y, ahead=asked.append)
-    assert torch.equal(loaders._moved(images, x, torch.device("cpu")), x)
+    assert torch.equal(loaders._copied(images, x, torch.device("cpu")), x)
     assert asked == [range(4), range(4, 8), range(8, 9)]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tinyclsf.augment.whole_batch import Change, change_some, in_pieces, uniform_each
+from tinyclsf.machine.devices import moved
 
 _NEARLY = 0.01  # a byte that is stored as a float of 0 to 1 is not quite whole
 
@@ -65,7 +66,7 @@ def random_blur(x: Tensor, *, sigma: tuple[float, float], share: float, generato
     blurred = x.clone()
     for radius in range(1, int(radii.max()) + 1):  # most are narrower than the widest
         weights = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / widths).square())
-        weights = (weights / weights.sum(dim=1, keepdim=True)).to(x.device)
+        weights = moved(weights / weights.sum(dim=1, keepdim=True), x.device)
         change_some(blurred, chosen & (radii == radius), partial(in_pieces, blur), weights)
     return blurred
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tinyclsf.augment.whole_batch import in_pieces, uniform_each
+from tinyclsf.machine.devices import moved
 
 _ATTEMPTS = 10  # at a rectangle that fits
 
@@ -19,7 +20,7 @@ def random_flip(x: Tensor, *, generator: torch.Generator | None = None) -> Tenso
     Shapes: x (n, c, h, w) of any number type, and so the result.
     """
     flipped = torch.rand(len(x), generator=generator) < 0.5
-    return torch.where(flipped.to(x.device).view(-1, 1, 1, 1), x.flip(3), x)
+    return torch.where(moved(flipped, x.device).view(-1, 1, 1, 1), x.flip(3), x)
 
 
 def random_crop(x: Tensor, *, padding: int, generator: torch.Generator | None = None) -> Tensor:
@@ -30,7 +31,7 @@ def random_crop(x: Tensor, *, padding: int, generator: torch.Generator | None = 
     """
     n, _, height, width = x.shape
     windows = F.pad(x, (padding, padding, padding, padding)).unfold(2, height, 1).unfold(3, width, 1)  # a view of all crops
-    top, left = torch.randint(2 * padding + 1, (2, n), generator=generator).to(x.device)
+    top, left = moved(torch.randint(2 * padding + 1, (2, n), generator=generator), x.device)
     return windows[torch.arange(n, device=x.device), :, top, left]
 
 
@@ -46,7 +47,7 @@ def cutout(x: Tensor, *, size: int, generator: torch.Generator | None = None) ->
         """Where along one axis the square lies: (n, length)."""
         start = torch.randint(length, (n, 1), generator=generator) - size // 2
         at = torch.arange(length)
-        return ((at >= start) & (at < start + size)).to(x.device)
+        return moved((at >= start) & (at < start + size), x.device)
 
     square = covered(height).view(n, 1, height, 1) & covered(width).view(n, 1, 1, width)
     colour = x.float().mean(dim=(2, 3), keepdim=True)
@@ -65,7 +66,7 @@ def random_affine(
     n, height, width = len(x), x.shape[2], x.shape[3]
 
     def uniform(largest: float) -> Tensor:
-        return (torch.rand(n, generator=generator) * 2 - 1).to(x.device) * largest
+        return moved(torch.rand(n, generator=generator) * 2 - 1, x.device) * largest
 
     angle, slant = uniform(math.radians(degrees)), torch.tan(uniform(math.radians(shear)))
     size = 1 + uniform(scale)
@@ -79,8 +80,8 @@ def random_affine(
         dim=1,
     )
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-    moved = F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return moved.round_().clamp_(0, 255).to(torch.uint8) if x.dtype == torch.uint8 else moved
+    turned = F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return turned.round_().clamp_(0, 255).to(torch.uint8) if x.dtype == torch.uint8 else turned
 
 
 def random_resized_crop(
@@ -137,9 +138,9 @@ def random_erasing(
     height, width = x.shape[2:]
     chosen = torch.rand(len(x), generator=generator) < share
     top, left, rows, columns = (side.view(-1, 1, 1, 1) for side in _rectangles(x, scale, ratio, generator))
-    rows = rows * chosen.to(x.device).view(-1, 1, 1, 1)
+    rows = rows * moved(chosen, x.device).view(-1, 1, 1, 1)
     white = 255 if x.dtype == torch.uint8 else x.amax()
-    colour = (torch.rand(len(x), x.shape[1], 1, 1, generator=generator).to(x.device) * white).to(x.dtype)
+    colour = (moved(torch.rand(len(x), x.shape[1], 1, 1, generator=generator), x.device) * white).to(x.dtype)
     down, right = torch.arange(height, device=x.device).view(-1, 1), torch.arange(width, device=x.device)
     covered_rows, covered_columns = (down >= top) & (down < top + rows), (right >= left) & (right < left + columns)
     # Numbers of the images' type: `where` and products with bool take several times as long on uint8.
@@ -191,4 +192,5 @@ def _rectangles(
     rows, columns = rows.gather(0, first).clamp(max=height), columns.gather(0, first).clamp(max=width)
     top = (vertical[:1] * (height + 1 - rows)).floor()
     left = (horizontal[:1] * (width + 1 - columns)).floor()
-    return tuple(side[0].to(x.device) for side in (top, left, rows, columns))
+    top, left, rows, columns = (moved(side[0], x.device) for side in (top, left, rows, columns))
+    return top, left, rows, columns

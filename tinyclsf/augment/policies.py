@@ -22,6 +22,7 @@ from tinyclsf.augment.colour import (
 )
 from tinyclsf.augment.geometry import as_maps, warped
 from tinyclsf.augment.whole_batch import change_some, in_pieces
+from tinyclsf.machine.devices import moved
 
 _STRENGTHS = 31  # from none to the most that there is of a change
 _KINDS = 14  # of which the first leaves the image as it is, and these move pixels
@@ -90,7 +91,7 @@ def _changed(
         (cos, right - sin * (height / width), right - 2 * shift_right / width),
         (down + sin * (width / height), cos, down - 2 * shift_down / height),
     )
-    changed = change_some(x.clone(), (kinds > 0) & (kinds < _FIRST_COLOUR), warped, maps.to(x.device))
+    changed = change_some(x.clone(), (kinds > 0) & (kinds < _FIRST_COLOUR), warped, moved(maps, x.device))
     factors = 1 + factor * signed
     colours: tuple[tuple[Any, ...], ...] = (
         (with_brightness, factors),
@@ -103,5 +104,5 @@ def _changed(
         (equalized,),
     )
     for kind, (change, *amounts) in enumerate(colours, start=_FIRST_COLOUR):
-        change_some(changed, kinds == kind, partial(in_pieces, change), *(amount.to(x.device) for amount in amounts))
+        change_some(changed, kinds == kind, partial(in_pieces, change), *(moved(amount, x.device) for amount in amounts))
     return changed

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from tinyclsf.machine.devices import moved
+
 Change = Callable[..., Tensor]  # of (images, *amounts), each image with amounts of its own
 
 _NUMBERS_AT_ONCE = 320_000  # two images of 3 x 224 x 224
@@ -17,7 +19,7 @@ def uniform_each(x: Tensor, low: float, high: float, *, generator: torch.Generat
 
     Shapes: x (n, c, h, w), to (n,) float32.
     """
-    return (torch.rand(len(x), generator=generator) * (high - low) + low).to(x.device)
+    return moved(torch.rand(len(x), generator=generator) * (high - low) + low, x.device)
 
 
 def change_some(x: Tensor, chosen: Tensor, change: Change, *amounts: Tensor) -> Tensor:
@@ -26,7 +28,7 @@ def change_some(x: Tensor, chosen: Tensor, change: Change, *amounts: Tensor) -> 
     Shapes: x (n, c, h, w), written into; chosen (n,) bool, on the CPU; each of amounts (n, ...), of which `change` gets the
     same rows.
     """
-    rows = chosen.nonzero().squeeze(1).to(x.device)
+    rows = moved(chosen.nonzero().squeeze(1), x.device)
     if len(rows) > 0:
         x.index_copy_(0, rows, change(x[rows], *(amount[rows] for amount in amounts)))
     return x

@@ -15,6 +15,7 @@ from tinyclsf.batches.sharing import Share, ShareOfBatches, Shuffled
 from tinyclsf.batches.workers import WorkerLoader
 from tinyclsf.data import begin_reading
 from tinyclsf.errors import ConfigurationError
+from tinyclsf.machine.devices import moved
 from tinyclsf.machine.randomness import draw_seed
 
 _ROWS_MOVED = 1024  # to a device at a time
@@ -62,7 +63,7 @@ class WholeBatchLoader(DataLoader[Any]):
         rows = array("q", chain.from_iterable(batches))
         order = torch.frombuffer(rows, dtype=torch.int64) if rows else torch.empty(0, dtype=torch.int64)
         # The rows of all batches go to the device at once: each copy there would wait for it.
-        orders = [torch.split(order.to(tensor.device), sizes) for tensor in tensors]
+        orders = [torch.split(moved(order, tensor.device), sizes) for tensor in tensors]
         for number, indices in enumerate(zip(*orders, strict=True)):
             for batch in batches[number + (number > 0) : number + 2]:
                 begin_reading(self.dataset, batch)
@@ -118,18 +119,18 @@ def on_device(dl: Iterable[Any], device: torch.device) -> Iterable[Any]:
     free, _ = torch.cuda.mem_get_info(device)
     if sum(tensor.nbytes for tensor in tensors) > free / 2:
         return dl
-    moved = TensorDataset(*(_moved(dl.dataset, tensor, device) for tensor in tensors))
-    return WholeBatchLoader(moved, batch_sampler=dl.batch_sampler, generator=dl.generator)
+    there = TensorDataset(*(_copied(dl.dataset, tensor, device) for tensor in tensors))
+    return WholeBatchLoader(there, batch_sampler=dl.batch_sampler, generator=dl.generator)
 
 
-def _moved(dataset: TensorDataset, tensor: Tensor, device: torch.device) -> Tensor:
+def _copied(dataset: TensorDataset, tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor of a data set on a device; some rows at a time, as not all of them may be in memory."""
-    moved = torch.empty_like(tensor, device=device)
+    copied = torch.empty_like(tensor, device=device)
     for start in range(0, len(tensor), _ROWS_MOVED):
         rows = slice(start, min(start + _ROWS_MOVED, len(tensor)))
         begin_reading(dataset, range(rows.start, rows.stop))
-        moved[rows] = tensor[rows]
-    return moved
+        copied[rows] = tensor[rows]
+    return copied
 
 
 def batches_of(dl: Iterable[Any]) -> int | None:

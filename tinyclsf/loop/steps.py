@@ -45,6 +45,7 @@ class Steps:
         self.device = device
         # Small gradients vanish in float16: they are computed of a loss that is scaled up.
         self.scaler = torch.amp.GradScaler(device.type) if precision == "float16" else None
+        self._scale: float | None = None  # after the last step of this run, as to ask for it waits for the device
         self.made = 0
         self.pending = 0  # batches whose gradients wait for a step
         self._count = 0  # of their samples
@@ -61,7 +62,7 @@ class Steps:
         if self.scaler is not None:
             state, self.scaler = self.scaler.state_dict(), torch.amp.GradScaler(self.device.type)
             self.scaler.load_state_dict(state)
-            self._unit = 0.0
+            self._scale, self._unit = None, 0.0
 
     def add(self, loss: Tensor, count: int) -> bool:
         """Take in a batch's mean loss over so many samples; True if the optimizer made its step."""
@@ -86,10 +87,11 @@ class Steps:
             self.opt.step()
             stepped = True
         else:
-            scale = self.scaler.get_scale()
+            before = self.scaler.get_scale() if self._scale is None else self._scale
             self.scaler.step(self.opt)  # not where a gradient is infinite; the scale falls then, and never else
             self.scaler.update()
-            stepped = self.scaler.get_scale() >= scale
+            self._scale = self.scaler.get_scale()
+            stepped = self._scale >= before
         self.opt.zero_grad()
         self.pending = self._count = 0
         self.made += stepped
