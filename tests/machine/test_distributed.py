@@ -426,3 +426,39 @@ def test_torchrun_starts_programs_of_its_own(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["run"] == "runs/two"
     assert len(rows_of(tmp_path / "runs" / "two")) == 2
+
+
+@pytest.mark.stress
+def test_of_two_machines_one_is_lost_and_both_go_on(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    rendezvous = ("--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}")
+    command = [sys.executable, "-m", "torch.distributed.run", *rendezvous, "-m", "--", "tinyclsf", "fit"]
+
+    def start(*args: str) -> list[subprocess.Popen[str]]:
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+        return [subprocess.Popen([*command, *args, "--progress", "none"], cwd=tmp_path, **pipes) for _ in range(2)]
+
+    run, machines = tmp_path / "runs" / "two", start(*RUN[1:], "--epochs", "100000", "--run", "two")
+    try:
+        deadline = time.monotonic() + 100
+        while not (run / "metrics.jsonl").exists() or len(rows_of(run)) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        for pid in (*workers(machines[1].pid), machines[1].pid):
+            os.kill(pid, signal.SIGKILL)
+        (_, err), _ = (machine.communicate(timeout=60) for machine in machines)
+        assert machines[0].returncode != 0
+        assert "another process of this training has ended; its own error says why\n" in err
+        assert json.loads((run / "state.json").read_text())["state"] == "failed"
+        done = len(rows_of(run))
+        machines = start("--resume", "two", "--epochs", str(done + 1))
+        outputs = [machine.communicate(timeout=100) for machine in machines]
+        assert [machine.returncode for machine in machines] == [0, 0], outputs
+        assert [row["epoch"] for row in rows_of(run)] == list(range(1, done + 2))
+    finally:
+        for machine in machines:
+            for pid in (*workers(machine.pid), machine.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)

@@ -36,7 +36,7 @@ def command() -> str:
         return "tinyclsf"
     import shlex  # which --help need not wait for
 
-    return f"{shlex.join(_agent() or _alike())} -m -- tinyclsf"
+    return f"{shlex.join(_AGENT or _alike())} -m -- tinyclsf"
 
 
 def _agent() -> list[str]:
@@ -53,6 +53,9 @@ def _agent() -> list[str]:
         return ["torchrun", *options]
     by_module = started[1:3] == ["-m", "torch.distributed.run"]
     return ["torchrun", *options[1:]] if by_module else []
+
+
+_AGENT = _agent() if processes() > 1 else []  # asked at the start, as it may have ended when its command is wanted
 
 
 def _alike() -> list[str]:
