@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from tinyclsf.machine.names_when_used import names_when_used
 
 if TYPE_CHECKING:
     from tinyclsf.analysis.assessment import assess as assess
@@ -31,52 +32,32 @@ if TYPE_CHECKING:
     from tinyclsf.trainer import Trainer as Trainer
     from tinyclsf.training import fit as fit, get_data as get_data, loss_batch as loss_batch
 
-_HOME = {
-    "Classifier": "modules",
-    "DurationTime": "machine.duration",
-    "Epoch": "metrics",
-    "Experiment": "experiments.experiment",
-    "Images": "data",
-    "Lambda": "modules",
-    "Preprocess": "modules",
-    "Progress": "progress.display",
-    "Splits": "data",
-    "TorchClassifier": "estimator",
-    "Trainer": "trainer",
-    "WrappedDataLoader": "batches.loaders",
-    "accuracy": "metrics",
-    "assess": "analysis.assessment",
-    "check": "analysis.checks",
-    "compare": "analysis.comparison",
-    "export_model": "deployment.export",
-    "fit": "training",
-    "get_data": "training",
-    "load_exported": "deployment.exported_files",
-    "load_model": "runs.models",
-    "load_run": "runs.trained_run",
-    "load_splits": "runs.trained_run",
-    "loss_batch": "training",
-    "plot": "analysis.curves",
-    "predict_files": "deployment.prediction",
-    "save_model": "runs.models",
-    "show_samples": "drawing.samples",
-    "summarize": "analysis.summary",
-    "train": "experiments.train",
-    "write_report": "analysis.report",
-    "write_script": "scripting.script",
-}
-
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> object:
-    # Importing torch takes seconds; a name is fetched from its module on first use, so that `tinyclsf --help` need not wait.
-    if name not in _HOME:
-        raise AttributeError(f"module 'tinyclsf' has no attribute '{name}'")
-    value = getattr(importlib.import_module(f"tinyclsf.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(_HOME))
+__getattr__, __dir__, __all__ = names_when_used(
+    __name__,
+    {
+        "analysis.assessment": "assess",
+        "analysis.checks": "check",
+        "analysis.comparison": "compare",
+        "analysis.curves": "plot",
+        "analysis.report": "write_report",
+        "analysis.summary": "summarize",
+        "batches.loaders": "WrappedDataLoader",
+        "data": "Images Splits",
+        "deployment.export": "export_model",
+        "deployment.exported_files": "load_exported",
+        "deployment.prediction": "predict_files",
+        "drawing.samples": "show_samples",
+        "estimator": "TorchClassifier",
+        "experiments.experiment": "Experiment",
+        "experiments.train": "train",
+        "machine.duration": "DurationTime",
+        "metrics": "Epoch accuracy",
+        "modules": "Classifier Lambda Preprocess",
+        "progress.display": "Progress",
+        "runs.models": "load_model save_model",
+        "runs.trained_run": "load_run load_splits",
+        "scripting.script": "write_script",
+        "trainer": "Trainer",
+        "training": "fit get_data loss_batch",
+    },
+)

@@ -7,8 +7,9 @@ callable `(folder, model_name, **options)` that returns a `Callback`. A command 
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from tinyclsf.machine.names_when_used import names_when_used
 
 if TYPE_CHECKING:
     from tinyclsf.augment.geometry import random_affine as random_affine
@@ -47,67 +48,29 @@ if TYPE_CHECKING:
     from tinyclsf.runs.trained_run import TrainedRun as TrainedRun, load_run as load_run, load_splits as load_splits
     from tinyclsf.trainer import Callback as Callback, Trainer as Trainer
 
-_HOME = {
-    "Callback": "trainer",
-    "ConfigurationError": "errors",
-    "DataError": "errors",
-    "DataWarning": "errors",
-    "Epoch": "metrics",
-    "Fit": "modules",
-    "FolderContent": "pictures.folders",
-    "Images": "data",
-    "KeptPictures": "pictures.kept",
-    "Lambda": "modules",
-    "LineEachEpoch": "runs.lines",
-    "ModelFileError": "errors",
-    "PictureError": "pictures.picture",
-    "Preparation": "preparation",
-    "Preprocess": "modules",
-    "RunSummary": "runs.listing",
-    "ScriptReader": "registry.scripted",
-    "Splits": "data",
-    "TrainedRun": "runs.trained_run",
-    "Trainer": "trainer",
-    "as_source": "registry.scripted",
-    "begin_reading": "data",
-    "best_of": "metrics",
-    "did_you_mean": "errors",
-    "find_run": "runs.listing",
-    "is_named_as_picture": "pictures.folders",
-    "join_names": "errors",
-    "keep_pictures": "pictures.kept",
-    "list_runs": "runs.listing",
-    "load_run": "runs.trained_run",
-    "load_splits": "runs.trained_run",
-    "load_weights": "runs.state_dicts",
-    "loader": "batches.loaders",
-    "picture_source": "pictures.picture_source",
-    "pictures_in": "pictures.folders",
-    "prepared": "preparation",
-    "printable": "errors",
-    "random_affine": "augment.geometry",
-    "read_folder": "pictures.folders",
-    "read_picture": "pictures.picture",
-    "read_run_config": "runs.config_file",
-    "read_state_dict": "runs.state_dicts",
-    "recipe": "recipes",
-    "scripted": "registry.scripted",
-    "shape_as_text": "errors",
-    "storing": "machine.storage",
-    "stratified": "preparation",
-    "tell_progress": "progress.telling",
-}
-
-__all__ = list(_HOME)
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'tinyclsf.plugin' has no attribute '{name}'")
-    value = getattr(importlib.import_module(f"tinyclsf.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(_HOME))
+__getattr__, __dir__, __all__ = names_when_used(
+    __name__,
+    {
+        "augment.geometry": "random_affine",
+        "batches.loaders": "loader",
+        "data": "Images Splits begin_reading",
+        "errors": "ConfigurationError DataError DataWarning ModelFileError did_you_mean join_names printable shape_as_text",
+        "machine.storage": "storing",
+        "metrics": "Epoch best_of",
+        "modules": "Fit Lambda Preprocess",
+        "pictures.folders": "FolderContent is_named_as_picture pictures_in read_folder",
+        "pictures.kept": "KeptPictures keep_pictures",
+        "pictures.picture": "PictureError read_picture",
+        "pictures.picture_source": "picture_source",
+        "preparation": "Preparation prepared stratified",
+        "progress.telling": "tell_progress",
+        "recipes": "recipe",
+        "registry.scripted": "ScriptReader as_source scripted",
+        "runs.config_file": "read_run_config",
+        "runs.lines": "LineEachEpoch",
+        "runs.listing": "RunSummary find_run list_runs",
+        "runs.state_dicts": "load_weights read_state_dict",
+        "runs.trained_run": "TrainedRun load_run load_splits",
+        "trainer": "Callback Trainer",
+    },
+)
