@@ -36,7 +36,7 @@ def main() -> None:
         document = json.loads(done.stdout)
         found.append(document["held_out"]["accuracy"])
         training = sum(row["seconds"] for row in document["history"])
-        print(f"seed {seed}: {found[-1]:.2%}, {seconds[-1]:.1f} s, of which training and validation {training:.1f} s", flush=True)
+        print(f"seed {seed}: {found[-1]:.2%}, {seconds[-1]:.1f} s, of which training {training:.1f} s", flush=True)
     print(f"mean {statistics.mean(found):.3%}, standard deviation {statistics.pstdev(found):.3%}, lowest {min(found):.2%}")
     print(f"median {statistics.median(seconds):.1f} s ({min(seconds):.1f} to {max(seconds):.1f})")
 

@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch.nn import functional as F
-
-from tinyclsf.pictures.jpeg import decoded_jpeg
 
 if TYPE_CHECKING:
     from tinyclsf.modules import Fit
@@ -60,7 +58,7 @@ def read_bytes(data: bytes, size: int, channels: int, fit: Fit) -> NDArray[np.ui
         raise PictureError("empty file")
     try:
         with _opened(data) as image:
-            return _pixels(image, data, size, channels, fit)
+            return _pixels(image, size, channels, fit)
     except PictureError:
         raise
     except UnidentifiedImageError:
@@ -108,21 +106,15 @@ def _opened(data: bytes) -> ImageFile.ImageFile:
         return Image.open(BytesIO(data), formats=_formats())
 
 
-def _pixels(image: ImageFile.ImageFile, data: bytes, size: int, channels: int, fit: Fit) -> NDArray[np.uint8]:
+def _pixels(image: ImageFile.ImageFile, size: int, channels: int, fit: Fit) -> NDArray[np.uint8]:
     width, height = image.size
     if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
         raise PictureError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels")
     # A large JPEG is decoded at a half, a quarter or an eighth: each of its pixels is then a mean of those it stands for.
     image.draft(None, (3 * size // 2, 3 * size // 2))
-    mode = "RGB" if channels == 3 else "L"
-    pixels = None
-    if (image.format, image.mode, image.size) == ("JPEG", mode, (width, height)) and not _is_turned(image):
-        pixels = decoded_jpeg(data)
-    if pixels is None:
-        image.load()
-        if _is_turned(image):
-            ImageOps.exif_transpose(image, in_place=True)
-        pixels = np.asarray(_as_8_bit(image, mode))
+    image.load()
+    _turn_upright(image)
+    pixels = np.asarray(_as_8_bit(image, "RGB" if channels == 3 else "L"))
     square = SQUARES[fit](pixels.reshape(*pixels.shape[:2], channels), size)
     return square.transpose(2, 0, 1).copy()
 
@@ -134,11 +126,9 @@ def _reason(error: Exception) -> str:
     return text if text and text.isprintable() else f"broken: {type(error).__name__}"
 
 
-def _is_turned(image: Image.Image) -> bool:
-    try:
-        return bool(image.getexif().get(ExifTags.Base.Orientation, 1) != 1)
-    except Exception:  # metadata that make no sense do not make the pixels worse
-        return False
+def _turn_upright(image: Image.Image) -> None:
+    with contextlib.suppress(Exception):  # metadata that make no sense do not make the pixels worse
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _as_8_bit(image: Image.Image, mode: str) -> Image.Image:

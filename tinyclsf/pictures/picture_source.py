@@ -1,30 +1,23 @@
-"""How a picture file becomes pixels, as source that needs NumPy, Pillow and, to give the very same pixels, PyTorch."""
+"""How a picture file becomes pixels, as source that needs NumPy and Pillow; with PyTorch it takes less time."""
 
 from __future__ import annotations
 
 import inspect
 from typing import TYPE_CHECKING
 
+from tinyclsf.pictures import scaling_by_numpy
 from tinyclsf.pictures.picture import SQUARES, scaled
 
 if TYPE_CHECKING:
     from tinyclsf.modules import Fit
 
-_SCALED_BY_PILLOW = '''def scaled(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """A picture, (h, w, c), at another size: as PyTorch scales it, up to 1 of 255 by rounding."""
-    image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
-    return np.array(image.resize((width, height), Image.Resampling.BILINEAR)).reshape(height, width, -1)
-'''
-
 
 def picture_source(size: int, channels: int, fit: Fit, *, with_torch: bool = True) -> str:
-    """Python with a function `read_picture(path)`, which does what ours does to pictures of 8 bits.
-
-    Without PyTorch a pixel that is scaled can differ by 1 of 255.
-    """
+    """Python with a function `read_picture(path)`, which does what ours does to pictures of 8 bits."""
     square = SQUARES[fit]
     mode, colour = ("RGB", "in colour") if channels == 3 else ("L", "in grey")
-    scaling = inspect.getsource(scaled) if with_torch else _SCALED_BY_PILLOW
+    functions = [scaled] if with_torch else [scaling_by_numpy.weighted_sums, scaling_by_numpy.scaled]
+    sources = "\n\n".join(map(inspect.getsource, [*functions, square]))
     imports = ("import torch\n", "from torch.nn import functional as F\n") if with_torch else ("", "")
     return f'''from pathlib import Path
 
@@ -35,9 +28,7 @@ from PIL import Image, ImageOps
 SIZE = {size}  # pixels
 
 
-{scaling}
-
-{inspect.getsource(square)}
+{sources}
 
 def read_picture(path: str | Path) -> NDArray[np.uint8]:
     """A picture as a square, {colour}: ({channels}, SIZE, SIZE)."""
