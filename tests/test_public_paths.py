@@ -74,7 +74,7 @@ CALLS: dict[str, Callable[[str], Any]] = {
     "write_script": lambda path: tinyclsf.write_script(f"{path}/small", f"{path}/train.py"),
     "check_target": lambda path: check_target(f"{path}/new"),
     "load_checkpoint": lambda path: load_checkpoint(f"{path}/small"),
-    "save_figure": lambda path: save_figure(draw_confusion([[1]], ["a"]), f"{path}/confusion.svg"),
+    "save_figure": lambda path: save_figure(draw_confusion([(0, 0, 1)], ["a"]), f"{path}/confusion.svg"),
     "BestModel": lambda path: BestModel(f"{path}/best.safetensors").path / "",
     "Checkpoints": lambda path: Checkpoints(f"{path}/small").folder / "",
 }

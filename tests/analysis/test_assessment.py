@@ -6,6 +6,7 @@ import csv
 import math
 import os
 import time
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -27,7 +28,8 @@ from torch.utils.data import TensorDataset
 
 from tests.support.notebooks import ODD, charts, pictures, rows_of_table
 from tests.support.streams import Stream
-from tinyclsf.analysis.assessment import Assessment, Mistake, assess, mistakes, write_mistakes
+from tinyclsf.analysis import assessment, by_class
+from tinyclsf.analysis.assessment import Assessment, Mistake, assess, write_mistakes
 from tinyclsf.analysis.by_class import ClassFigures
 from tinyclsf.data import Images
 from tinyclsf.errors import DataError, StorageError
@@ -64,7 +66,8 @@ def test_figures_are_those_of_sklearn(n: int, classes: int, missing: int | None)
     assert found.loss == pytest.approx(log_loss(y, F.softmax(torch.tensor(out), 1).numpy(), labels=every), abs=1e-6)
     assert found.top5 == top_k_accuracy_score(y, out, k=5, labels=every)
     matrix = confusion_matrix(y, predicted, labels=every)
-    assert found.confusion == matrix.tolist()
+    assert found.confusion_matrix.tolist() == matrix.tolist()
+    assert found.confusion == tuple((true, guess, matrix[true, guess]) for true, guess in np.argwhere(matrix).tolist())
     each_class = precision_recall_fscore_support(y, predicted, labels=every, zero_division=np.nan)
     for column, name in enumerate(("precision", "recall", "f1", "images")):
         shares = [math.nan if getattr(each, name) is None else getattr(each, name) for each in found.classes]
@@ -91,7 +94,7 @@ def test_one_image_of_a_single_class() -> None:
     found = assess(of([[-4.0]], [0]), ["only"])
     interval = wilson_interval(1, 1)
     only = ClassFigures("only", 1, 1, 1, 1.0, 1.0, interval, 1.0)
-    assert found[:12] == (1, 0.0, 1.0, interval, None, 1.0, interval, 1.0, None, (only,), [[1]], 0.0)
+    assert found[:12] == (1, 0.0, 1.0, interval, None, 1.0, interval, 1.0, None, (only,), ((0, 0, 1),), 0.0)
     assert found.reliability[-1] == Bin(14 / 15, 1.0, 1, 1.0, 1.0)
 
 
@@ -100,7 +103,7 @@ def test_of_equal_outputs_the_first_is_the_larger() -> None:
     found = assess(predictions, names(40))
     assert (found.accuracy, found.top5) == (1 / 40, 5 / 40)
     assert [each.predicted for each in found.classes] == [40] + [0] * 39
-    assert [each.index for each in mistakes(predictions)] == list(range(1, 40))
+    assert [each.index for each in found.mistakes] == list(range(1, 40))
     assert assess(Predictions(torch.zeros(5, 40), torch.arange(5)), names(40)).top5 == 1.0
 
 
@@ -130,7 +133,8 @@ def test_the_loss_is_the_given_one() -> None:
 
 def test_mistakes_come_worst_first() -> None:
     predictions = drawn(300, 6)
-    found = mistakes(predictions, [f"{row}.png" for row in range(300)])
+    files = Images(torch.zeros(300, 1, 1, 1), predictions.labels, [f"{row}.png" for row in range(300)])
+    found = assess(predictions, names(6), dataset=files).mistakes
     probabilities = predictions.logits.double().softmax(1).numpy()
     y = predictions.labels.numpy()
     wrong = set(np.flatnonzero(probabilities.argmax(1) != y).tolist())
@@ -148,15 +152,16 @@ def test_mistakes_come_worst_first() -> None:
 
 def test_huge_outputs_have_figures() -> None:
     predictions = of([[1e4, -1e4], [88.0, 70.0]], [1, 1])
-    assert assess(predictions, ["a", "b"]).loss == (2e4 + 18) / 2
-    sure, less = mistakes(predictions)
+    found = assess(predictions, ["a", "b"])
+    assert found.loss == (2e4 + 18) / 2
+    sure, less = found.mistakes
     assert sure == Mistake(0, None, 1, 0, 1.0, 2e4)
     assert less.confidence == pytest.approx(1 - math.exp(-18), abs=1e-12)
     assert less.confidence < 1  # it would be 1 in float32
 
 
 def test_no_mistakes() -> None:
-    assert mistakes(of([[1, 0], [0, 1]], [0, 1])) == []
+    assert assess(of([[1, 0], [0, 1]], [0, 1]), ["a", "b"]).mistakes == ()
 
 
 @pytest.mark.parametrize(
@@ -222,9 +227,9 @@ def test_no_mistakes_are_a_header_alone(tmp_path: Path) -> None:
 def test_figures_are_plain_numbers() -> None:
     found = assess(drawn(50, 6), names(6))
     assert isinstance(found, Assessment)
-    assert all(type(count) is int for row in found.confusion for count in row)
+    assert {type(number) for cell in found.confusion for number in cell} == {int}
     assert {type(each) for each in (found.loss, found.accuracy, found.top5, found.calibration_error)} == {float}
-    assert {type(number) for each in mistakes(drawn(50, 6)) for number in each[2:]} == {int, float}
+    assert {type(number) for each in found.mistakes for number in each[2:]} == {int, float}
 
 
 def test_an_assessment_says_its_figures() -> None:
@@ -256,6 +261,24 @@ def test_a_notebook_shows_figures_classes_confusions_and_the_worst_mistakes() ->
     files = Images(x, predictions.labels, [f"photos/{number}.png" for number in range(4)])
     assert [lines[3] for _, lines in pictures(assess(predictions, ["a", "b"], dataset=files))] == ["3.png", "2.png"]
     assert [lines[3] for _, lines in pictures(assess(predictions, ["a", "b"], dataset=Stream(files)))] == ["image 3", "image 2"]
+
+
+def test_predictions_that_are_judged_in_pieces_have_the_same_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = assess(drawn(300, 7), names(7))
+    for module in (assessment, by_class):
+        monkeypatch.setattr(module, "_AT_ONCE", 100)
+    assert assess(drawn(300, 7), names(7)) == found
+
+
+def test_what_is_kept_of_many_classes_grows_with_the_images_and_not_with_the_pairs() -> None:
+    predictions = drawn(500, 5_000)
+    tracemalloc.start()
+    found = assess(predictions, names(5_000))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 50e6  # a matrix of all pairs takes 200
+    assert sum(cell.images for cell in found.confusion) == 500
+    assert [each.images for each in found.classes] == predictions.labels.bincount(minlength=5_000).tolist()
 
 
 @pytest.mark.parametrize("classes", [50, 1000])

@@ -147,7 +147,7 @@ def test_the_document_has_everything(cli: Any) -> None:
         {"epoch": 2, "train_loss": 1.0, "valid_loss": 0.75, "valid_accuracy": 0.95, "seconds": 1000.0},
     ]
     held_out = {"split": "test", "images": 100, "loss": 0.125, "accuracy": 0.95, "interval": list(wilson_interval(95, 100))}
-    figures = by_class(torch.tensor([[47, 3], [2, 48]]), ["cat", "dog"])
+    figures = by_class([(0, 0, 47), (0, 1, 3), (1, 0, 2), (1, 1, 48)], ["cat", "dog"])
     assert b.pop("by_class") == as_json(figures)
     assert b == {
         "name": "b",

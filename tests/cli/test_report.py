@@ -57,7 +57,7 @@ def test_figures_remarks_and_the_page_are_told(cli: Cli) -> None:
     assert (scored["split"], scored["images"], scored["accuracy"], scored["mistakes"]) == ("test", 40, 0.8, 8)
     assert scored["interval"] == [low, high]
     assert (scored["balanced_accuracy"], scored["macro_f1"]) == pytest.approx((0.8, 0.8))
-    found_by_class = by_class(torch.tensor([[16, 4], [4, 16]]), ["cat", "dog"])
+    found_by_class = by_class([(0, 0, 16), (0, 1, 4), (1, 0, 4), (1, 1, 16)], ["cat", "dog"])
     assert scored["balanced_accuracy_interval"] == list(found_by_class.balanced_accuracy_interval)
     assert scored["macro_f1_interval"] == list(found_by_class.macro_f1_interval or ())
     assert scored["classes"][1] == {

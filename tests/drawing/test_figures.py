@@ -88,7 +88,7 @@ def test_curves_without_accuracy_or_finite_numbers() -> None:
 
 
 def test_a_confusion_matrix_has_numbers_and_colours_by_the_share_of_the_row() -> None:
-    figure = draw_confusion([[3, 1, 0], [0, 0, 0], [0, 8, 8]], ["$cat_", "dog", "cow"])
+    figure = draw_confusion([(0, 0, 3), (0, 1, 1), (2, 1, 8), (2, 2, 8)], ["$cat_", "dog", "cow"])
     ax = figure.axes[0]
     numbers = {text.get_position(): text.get_text() for text in ax.texts}
     assert numbers == {(0, 0): "3", (1, 0): "1", (1, 2): "8", (2, 2): "8"}  # (column, row)
@@ -105,7 +105,7 @@ def test_a_confusion_matrix_has_numbers_and_colours_by_the_share_of_the_row() ->
 
 @pytest.mark.parametrize("number", [2, 15, 16, pytest.param(101, marks=pytest.mark.stress)])
 def test_a_confusion_matrix_of_any_size_can_be_read(number: int) -> None:
-    figure = draw_confusion(np.eye(number, dtype=int).tolist(), [f"{at} {LONG}" for at in range(number)])
+    figure = draw_confusion([(at, at, 1) for at in range(number)], [f"{at} {LONG}" for at in range(number)])
     ax = figure.axes[0]
     assert len(ax.texts) == (number if number <= 15 else 0)
     assert_whole(figure)
@@ -115,6 +115,18 @@ def test_a_confusion_matrix_of_any_size_can_be_read(number: int) -> None:
         ends = [getattr(label.get_window_extent(), f"{side}1") for label in labels]
         pairs = zip(ends, starts[1:], strict=False) if side == "x" else zip(ends[1:], starts, strict=False)
         assert all(end <= start for end, start in pairs)  # neighbours do not overlap
+
+
+def test_where_there_are_very_many_classes_several_share_a_cell() -> None:
+    confusion = [(0, 0, 3), (1, 2, 1), (2, 1_000, 2), (2_000, 2_000, 4), (2_000, 0, 1)]  # three to a cell
+    ax = draw_confusion(confusion, [str(at) for at in range(2_001)]).axes[0]
+    (image,) = ax.images
+    shares = np.zeros((667, 667))
+    shares[0, 0], shares[0, 333], shares[666, 666], shares[666, 0] = 3 / 6, 2 / 6, 4 / 5, 1 / 5
+    np.testing.assert_allclose(np.asarray(image.get_array())[..., 3], 0.75 * shares**0.4)
+    assert tuple(image.get_extent()) == (-0.5, 2_000.5, 2_000.5, -0.5)  # ticks go by class
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("predicted class, 3 to a cell", "true class, 3 to a cell")
+    assert [label.get_text() for label in ax.get_yticklabels()] == [str(at) for at in range(0, 2_001, 21)]
 
 
 def test_reliability_shows_accuracy_confidence_and_the_number_of_images() -> None:
@@ -155,7 +167,7 @@ def test_charts_are_drawn_into_axes_that_are_given() -> None:
     assert draw_curves(runs, axes=axes[0]) is figure
     assert [ax.get_title() for ax in axes[0]] == ["train loss", "validation loss", "validation accuracy"]
     assert [text.get_text() for text in axes[0][2].get_legend().get_texts()] == ["a", "_b"]
-    assert draw_confusion([[1]], ["a"], ax=axes[1][0]) is figure
+    assert draw_confusion([(0, 0, 1)], ["a"], ax=axes[1][0]) is figure
     assert axes[1][0].get_xlabel() == "predicted class"
     assert draw_reliability([Bin(0.5, 1.0, 1, 0.75, 0.5)], axes=axes[1][1:]) is figure
     assert [ax.get_ylabel() for ax in axes[1][1:]] == ["accuracy", "images"]
@@ -196,7 +208,9 @@ def test_losses_that_hardly_differ_are_written_whole() -> None:
         assert {label.get_text()[:4] for label in ax.get_yticklabels()} == {"5.01"}
 
 
-@pytest.mark.parametrize("figure", [draw_confusion([[3]], ["a"]), draw_samples(np.zeros((1, 4, 4)), ["3\nis 5"], columns=1)])
+@pytest.mark.parametrize(
+    "figure", [draw_confusion([(0, 0, 3)], ["a"]), draw_samples(np.zeros((1, 4, 4)), ["3\nis 5"], columns=1)]
+)
 def test_a_title_is_put_above_all_and_moves_nothing(figure: Figure) -> None:
     def inches() -> list[Any]:
         return [ax.get_position().bounds * np.tile(figure.get_size_inches(), 2) for ax in figure.axes]
@@ -212,7 +226,7 @@ def test_a_title_is_put_above_all_and_moves_nothing(figure: Figure) -> None:
 
 def test_a_figure_is_the_same_whenever_it_is_drawn() -> None:
     reliability = draw_reliability([Bin(0.5, 1.0, 1, 0.75, 0.5)])
-    for figure in (draw_curves({"a": history(0.5, 0.75), "b": history(0.5)}), draw_confusion([[1]], ["a"]), reliability):
+    for figure in (draw_curves({"a": history(0.5, 0.75), "b": history(0.5)}), draw_confusion([(0, 0, 1)], ["a"]), reliability):
         assert as_svg(figure) == as_svg(figure)
 
 

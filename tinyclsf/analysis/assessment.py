@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset, IterableDataset
 
-from tinyclsf.analysis.by_class import ClassFigures, by_class, confusion_of
+from tinyclsf.analysis.by_class import Cell, ClassFigures, by_class, confusion_of
 from tinyclsf.drawing.samples import as_pictures
 from tinyclsf.errors import DataError, join_names, printable
 from tinyclsf.loop.evaluation import Predictions, Tta
@@ -34,6 +34,7 @@ MOST_SHOWN = 20  # classes of which a table or page shows each one
 _WORST = 10  # that it shows first of more
 _MOST_DRAWN = 50  # classes whose confusion matrix a notebook has room for
 _PICTURES = 12  # mistakes that it shows
+_AT_ONCE = 1 << 22  # outputs that become float64 together
 _LARGEST = 1e30  # beyond it a loss leaves float32
 
 
@@ -41,8 +42,8 @@ class Assessment(NamedTuple):
     """Figures of predictions; `interval` is the 95 % Wilson interval, and `top5` is None for five classes or fewer.
 
     The fields from `balanced_accuracy` to `classes` are those of `ByClass`. `mistakes` are the wrong predictions, highest loss
-    first; `pictures` show the first of them, if `assess` was given the images.
-    Shapes: `confusion` counts images: a row for each true class, a column for each predicted class.
+    first; `pictures` show the first of them, if `assess` was given the images. `confusion` has the cells of the confusion
+    matrix that are not 0, row by row.
     """
 
     images: int
@@ -55,11 +56,19 @@ class Assessment(NamedTuple):
     macro_f1: float
     macro_f1_interval: tuple[float, float] | None
     classes: tuple[ClassFigures, ...]
-    confusion: list[list[int]]
+    confusion: tuple[Cell, ...]
     calibration_error: float
     reliability: tuple[Bin, ...]
     mistakes: tuple[Mistake, ...]
     pictures: tuple[NDArray[np.uint8], ...]
+
+    @property
+    def confusion_matrix(self) -> NDArray[np.int64]:
+        """The number of images by true class (row) and predicted class (column), zeros too: (classes, classes)."""
+        matrix = np.zeros((len(self.classes), len(self.classes)), np.int64)
+        for cell in self.confusion:
+            matrix[cell.true, cell.predicted] = cell.images
+        return matrix
 
     def plot_confusion(self, ax: Axes | None = None) -> Figure:
         """Draw the confusion matrix, as `draw_confusion` does, and return the figure.
@@ -166,20 +175,22 @@ def assess(
     check_type("classes", classes, list, tuple, wanted="a list of names")
     logits, labels = predictions
     _check(logits, labels, classes)
-    found = confusion_of(predictions, len(classes))
-    wrong = mistakes(predictions, None if dataset is None else paths_of(dataset))
+    confusion = confusion_of(predictions)
+    judged = _judged(predictions)
+    wrong = _mistakes(judged, labels, None if dataset is None else paths_of(dataset))
     again = None if isinstance(dataset, IterableDataset) else dataset  # a stream gives no image a second time
     seen = [] if again is None else [again[each.index][0] for each in wrong[:_PICTURES]]
-    images, correct = len(labels), int(found.trace())
-    calibration_error, reliability = _calibration(predictions)
+    right = judged.predicted == labels
+    images, correct = len(labels), int(right.sum())
+    calibration_error, reliability = _calibration(judged.confidence, right)
     return Assessment(
         images=images,
         loss=loss_func(logits, labels).item(),
         accuracy=correct / images,
         interval=wilson_interval(correct, images),
-        top5=_top5(predictions) if len(classes) > 5 else None,
-        **by_class(found, classes)._asdict(),
-        confusion=found.tolist(),
+        top5=int((judged.ahead < 5).sum()) / images if len(classes) > 5 else None,
+        **by_class(confusion, classes)._asdict(),
+        confusion=confusion,
         calibration_error=calibration_error,
         reliability=reliability,
         mistakes=tuple(wrong),
@@ -191,16 +202,34 @@ def _ends(interval: tuple[float, float] | None) -> str:
     return "-" if interval is None else " to ".join(map(percent, interval))
 
 
-def mistakes(predictions: Predictions, paths: Sequence[str] | None = None) -> list[Mistake]:
-    """The wrong predictions, highest loss first.
-
-    Shapes: `paths` are the files of the images, in the order of the predictions.
+class _Judged(NamedTuple):
+    """Of each image the predicted class, its probability, the cross-entropy in nats, and how many classes are more likely than
+    the true one; of equal outputs the first counts as larger, as in the accuracy.
     """
-    predicted, confidence = _confidence(predictions)
-    losses = F.cross_entropy(predictions.logits.double(), predictions.labels, reduction="none")
-    wrong = (predicted != predictions.labels).nonzero().flatten()
-    worst_first = wrong[losses[wrong].argsort(descending=True, stable=True)]
-    columns = [each[worst_first].tolist() for each in (predictions.labels, predicted, confidence, losses)]
+
+    predicted: Tensor
+    confidence: Tensor
+    losses: Tensor
+    ahead: Tensor
+
+
+def _judged(predictions: Predictions) -> _Judged:
+    found = []
+    rows = max(1, _AT_ONCE // predictions.logits.shape[1])
+    for logits, labels in zip(*(torch.split(each, rows) for each in predictions), strict=True):
+        # In float32 a model that is sure gives a probability of exactly 1.
+        predicted, exact = logits.argmax(dim=1), logits.double()
+        confidence = exact.softmax(dim=1).gather(1, predicted[:, None]).flatten()
+        own = logits.gather(1, labels[:, None])
+        ahead = (logits > own) | ((logits == own) & (torch.arange(logits.shape[1]) < labels[:, None]))
+        found.append((predicted, confidence, F.cross_entropy(exact, labels, reduction="none"), ahead.sum(dim=1)))
+    return _Judged(*map(torch.cat, zip(*found, strict=True)))
+
+
+def _mistakes(judged: _Judged, labels: Tensor, paths: Sequence[str] | None) -> list[Mistake]:
+    wrong = (judged.predicted != labels).nonzero().flatten()
+    worst_first = wrong[judged.losses[wrong].argsort(descending=True, stable=True)]
+    columns = [each[worst_first].tolist() for each in (labels, *judged[:3])]
     return [
         Mistake(index, None if paths is None else paths[index], *row)
         for index, *row in zip(worst_first.tolist(), *columns, strict=True)
@@ -244,26 +273,11 @@ def _check(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
         )
 
 
-def _top5(predictions: Predictions) -> float:
-    """How many labels are among the five largest outputs; of equal ones the first counts as larger, as in the accuracy."""
-    five = predictions.logits.sort(dim=1, descending=True, stable=True).indices[:, :5]
-    return int((five == predictions.labels[:, None]).sum()) / len(five)
-
-
-def _confidence(predictions: Predictions) -> tuple[Tensor, Tensor]:
-    predicted = predictions.logits.argmax(dim=1)
-    # In float32 a model that is sure gives a probability of exactly 1.
-    probabilities = predictions.logits.double().softmax(dim=1)
-    return predicted, probabilities.gather(1, predicted[:, None]).flatten()
-
-
-def _calibration(predictions: Predictions) -> tuple[float, tuple[Bin, ...]]:
+def _calibration(confidence: Tensor, right: Tensor) -> tuple[float, tuple[Bin, ...]]:
     """The expected calibration error over equally wide bins of the confidence, and the bins.
 
     Source: Guo et al. 2017, "On calibration of modern neural networks".
     """
-    predicted, confidence = _confidence(predictions)
-    right = predicted == predictions.labels
     bin_of = torch.bucketize(confidence, torch.arange(1, BINS, dtype=torch.float64) / BINS)
     bins = [_bin(number, confidence[bin_of == number], right[bin_of == number]) for number in range(BINS)]
     gaps = [each.images * abs(each.confidence - each.accuracy) for each in bins if None not in each]  # type: ignore[operator]

@@ -14,6 +14,15 @@ from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.metrics import wilson_interval
 
 _RESAMPLES = 1000
+_AT_ONCE = 1 << 22  # numbers drawn
+
+
+class Cell(NamedTuple):
+    """A cell of the confusion matrix: how many images of a class were predicted as one, both by their numbers."""
+
+    true: int
+    predicted: int
+    images: int
 
 
 class ClassFigures(NamedTuple):
@@ -46,19 +55,30 @@ class ByClass(NamedTuple):
     classes: tuple[ClassFigures, ...]
 
 
-def confusion_of(predictions: Predictions, number: int) -> Tensor:
-    """How many images of each of so many classes (row) were taken for each (column): (number, number) int64."""
+def confusion_of(predictions: Predictions) -> tuple[Cell, ...]:
+    """The cells of the confusion matrix that are not 0, row by row."""
     logits, labels = predictions
-    return torch.bincount(labels.long() * number + logits.argmax(dim=1), minlength=number**2).view(number, number)
+    number = logits.shape[1]
+    pairs, counts = torch.unique(labels.long() * number + logits.argmax(dim=1), return_counts=True)
+    found = zip((pairs // number).tolist(), (pairs % number).tolist(), counts.tolist(), strict=True)
+    return tuple(Cell(*each) for each in found)
 
 
-def by_class(confusion: Tensor, names: Sequence[str]) -> ByClass:
+def by_class(confusion: Sequence[tuple[int, int, int]], names: Sequence[str]) -> ByClass:
     """The figures of a confusion matrix of at least one image, as `confusion_of` gives it."""
-    images, predicted, correct = confusion.sum(dim=1), confusion.sum(dim=0), confusion.diagonal()
-    counts = zip(names, images.tolist(), predicted.tolist(), correct.tolist(), strict=True)
-    classes = tuple(_class_figures(*each) for each in counts)
-    macro_f1 = _macro_f1(correct[None], (images + predicted)[None]).item()
-    return ByClass(*_balanced_accuracy(classes), macro_f1, _macro_f1_interval(confusion), classes)
+    true, guess, counts = torch.tensor(confusion).T
+    images, predicted, correct = _sums(true, guess, counts[None], len(names))
+    rows = zip(names, images[0].tolist(), predicted[0].tolist(), correct[0].tolist(), strict=True)
+    classes = tuple(_class_figures(*each) for each in rows)
+    macro_f1 = _macro_f1(correct, images + predicted).item()
+    return ByClass(*_balanced_accuracy(classes), macro_f1, _macro_f1_interval(true, guess, counts, len(names)), classes)
+
+
+def _sums(true: Tensor, guess: Tensor, counts: Tensor, number: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The images of each class, those predicted as it, and those of both: (n, number) from cells with counts (n, cells)."""
+    none, right = torch.zeros(len(counts), number, dtype=torch.int64), true == guess
+    correct = none.index_add(1, true[right], counts[:, right])
+    return none.index_add(1, true, counts), none.index_add(1, guess, counts), correct
 
 
 def _class_figures(name: str, images: int, predicted: int, correct: int) -> ClassFigures:
@@ -85,19 +105,18 @@ def _macro_f1(correct: Tensor, sizes: Tensor) -> Tensor:
     return (2 * correct.double() / sizes.clamp(min=1)).sum(dim=1) / (sizes > 0).sum(dim=1)
 
 
-def _macro_f1_interval(confusion: Tensor) -> tuple[float, float] | None:
+def _macro_f1_interval(true: Tensor, guess: Tensor, counts: Tensor, number: int) -> tuple[float, float] | None:
     """From the images drawn again and again with replacement, by a seed of their own: the middle 95 % of what that gives.
 
     Source: Efron and Tibshirani 1993, "An introduction to the bootstrap", the percentile interval.
     """
-    images, number = int(confusion.sum()), len(confusion)
-    true, guess = confusion.nonzero(as_tuple=True)
     if torch.equal(true, guess):
         return None
-    shares = confusion[true, guess].double().numpy() / images
-    drawn = torch.from_numpy(np.random.default_rng(0).multinomial(images, shares, size=_RESAMPLES))
-    none, right = torch.zeros(_RESAMPLES, number, dtype=torch.int64), true == guess
-    correct = none.index_add(1, true[right], drawn[:, right])
-    sizes = none.index_add(1, true, drawn).index_add(1, guess, drawn)
-    low, high = _macro_f1(correct, sizes).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    generator, total = np.random.default_rng(0), int(counts.sum())
+    shares, found = counts.double().numpy() / total, []
+    for piece in torch.split(torch.arange(_RESAMPLES), max(1, _AT_ONCE // (len(counts) + number))):
+        drawn = torch.from_numpy(generator.multinomial(total, shares, size=len(piece)))
+        images, predicted, correct = _sums(true, guess, drawn, number)
+        found.append(_macro_f1(correct, images + predicted))
+    low, high = torch.cat(found).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return low, high

@@ -181,7 +181,7 @@ def _by_class(each: _Scored) -> ByClass | None:
     number, names = each.predictions.logits.shape[1], (each.config.content or {}).get("classes", [])
     # Files that were put together by hand may tell of other classes.
     names = names if len(names) == number else [str(label) for label in range(number)]
-    return by_class(confusion_of(each.predictions, number), names)
+    return by_class(confusion_of(each.predictions), names)
 
 
 def _chosen_pairs(scored: Sequence[_Scored]) -> list[tuple[_Scored, _Scored]]:

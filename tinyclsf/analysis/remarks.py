@@ -105,7 +105,7 @@ def _rarely_right(run: JudgedRun, found: Assessment) -> Remark | None:
     rarely.sort(key=lambda pair: pair[1].correct / pair[1].images)
     named = [f"{each.name} ({each.correct:,} of {each.images:,} images)" for _, each in rarely]
     number, worst = rarely[0]
-    times, other = max((times, other) for other, times in enumerate(found.confusion[number]) if other != number)
+    times, other = max((cell.images, cell.predicted) for cell in found.confusion if cell.true == number != cell.predicted)
     evidence = (
         f"{join_names(named, _NAMED)} "
         f"at an accuracy of {percent(found.accuracy)} over all; {worst.name} is most often predicted as "

@@ -26,10 +26,13 @@ from tinyclsf.metrics import SET_ASIDE, measured, percent
 from tinyclsf.runs.listing import find_run
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
     from torch.utils.data import Dataset
 
     from tinyclsf.analysis.assessment import Assessment, Mistake
+    from tinyclsf.analysis.by_class import Cell
     from tinyclsf.loop.evaluation import Tta
     from tinyclsf.runs.trained_run import TrainedRun
 
@@ -100,24 +103,21 @@ def evaluate(
     names = [each.name for each in assessment.classes]
     said = guessing_note(assessment, [each.images for each in assessment.classes], names)
     said += [SET_ASIDE] if name == "valid" and splits.test is None and not other else []
+    figures = {name: value for name, value in assessment._asdict().items() if name != "pictures"}
+    figures |= {"confusion": _named(assessment.confusion, names), "mistakes": _named(wrong, names)}
     content = document(
-        "evaluate",
-        run=folder,
-        data=evaluated,
-        split=name,
-        tta=tta,
-        **{name: value for name, value in assessment._asdict().items() if name not in ("mistakes", "pictures")},
-        notes=said,
-        mistakes=[{**each._asdict(), "true": names[each.true], "predicted": names[each.predicted]} for each in wrong],
-        files=files,
-        warnings=watch.warnings,
+        "evaluate", run=folder, data=evaluated, split=name, tta=tta, **figures, notes=said, files=files, warnings=watch.warnings
     )
     blocks = [_overall(name, assessment, said), _by_class(assessment), _confusions(assessment, names)]
-    blocks += [_crossed(assessment.confusion, names)] if len(names) <= _MOST_CROSSED else []
+    blocks += [_crossed(assessment.confusion_matrix, names)] if len(names) <= _MOST_CROSSED else []
     written = [(what, str(path)) for what, path in files.items() if path is not None]
     blocks += [_remarks(assessment, wrong, files)]
     blocks = [[*tta_title(tta), *block] for block in blocks if block]  # in each, as one may be copied alone
     return Output("\n\n".join("\n".join(block) for block in [*blocks, columns(written, indent="")]), content)
+
+
+def _named(found: Sequence[Cell | Mistake], names: Sequence[str]) -> list[dict[str, Any]]:
+    return [{**each._asdict(), "true": names[each.true], "predicted": names[each.predicted]} for each in found]
 
 
 def _make_writable(folder: Path) -> None:
@@ -180,14 +180,13 @@ def _by_class(found: Assessment) -> list[str]:
 
 
 def _confusions(found: Assessment, names: Sequence[str]) -> list[str]:
-    counts = [(times, true, guess) for true, row in enumerate(found.confusion) for guess, times in enumerate(row)]
-    pairs = [(times, true, guess) for times, true, guess in counts if times and true != guess]
-    most = sorted(pairs, key=lambda pair: -pair[0])[:_CONFUSIONS]
-    rows = [(f"{_short(names[true])} -> {_short(names[guess])}", f"{times:,}") for times, true, guess in most]
+    wrong = [cell for cell in found.confusion if cell.true != cell.predicted]
+    most = sorted(wrong, key=lambda cell: -cell.images)[:_CONFUSIONS]
+    rows = [(f"{_short(names[cell.true])} -> {_short(names[cell.predicted])}", f"{cell.images:,}") for cell in most]
     return columns([("true -> predicted", "times"), *rows], numbers_from=1) if rows else []
 
 
-def _crossed(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]:
+def _crossed(confusion: NDArray[np.int64], names: Sequence[str]) -> list[str]:
     """The confusion matrix; a dot is no image."""
     first = max(cells(_short(name)) for name in names)
     room = (WIDTH - 2 - first) // len(names) - 2

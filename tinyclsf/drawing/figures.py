@@ -57,6 +57,7 @@ _LINES_A_ROW = 3  # of the legend
 _STRONGEST = 0.75  # of a cell's colour: a number in it can still be read in dark and in light ink
 _MOST_NUMBERED = 15  # classes whose cells have room for numbers
 _MOST_NAMED = 100  # classes that are all named along an axis
+_MOST_CELLS = 1_000  # along an axis: each has two dots or more
 _MOST_LEVEL = 10  # bars that have room for a number written level
 _LONGEST_NAME = 1.6  # inches
 
@@ -97,15 +98,17 @@ def draw_single_curves(runs: Mapping[str, Sequence[Epoch]]) -> list[Figure]:
     return figures
 
 
-def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], *, ax: Axes | None = None) -> Figure:
+def draw_confusion(confusion: Sequence[tuple[int, int, int]], classes: Sequence[str], *, ax: Axes | None = None) -> Figure:
     """How many images of each true class (row) were taken for each class (column); the colour is their share of the row.
 
+    Of more than 1,000 classes, several that follow each other share a row and a column. Where these cross, what is wrong among
+    them is not shown.
+    confusion: true class, predicted class and number of images, for each pair of classes that has any.
     ax: where to draw; without it a new figure, which has a key to the colours too.
-    Shapes: confusion (classes, classes).
     """
-    counts = np.asarray(confusion, dtype=np.float64)
-    names = [shortened(name, _LONGEST_NAME) for name in classes]
-    number = len(names)
+    number = len(classes)
+    every, together = range(0, number, math.ceil(number / _MOST_NAMED)), math.ceil(number / _MOST_CELLS)
+    names = [shortened(classes[at], _LONGEST_NAME) for at in every]
     cell = 0.45 if number <= _MOST_NUMBERED else max(0.14, 6.5 / number) if number <= _MOST_NAMED else 14 / number
     side, size = max(cell * number, 1.5), min(9.0, POINTS * 0.8 * max(cell, 0.14))
     margin = max(text_width(name, size) for name in names) + 0.45
@@ -115,20 +118,21 @@ def draw_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str], *
             figure = new_figure(width, height, label="confusion matrix: true classes against predicted ones")
             ax = figure.add_axes((margin / width, margin / height, side / width, side / height))
             _draw_key(figure, (margin + side + 0.2) / width, margin / height, 0.24 / width, min(side, 3) / height)
-        ax.imshow(_cells(counts), interpolation="none")
-        every = range(0, number, math.ceil(number / _MOST_NAMED))
-        shown = [names[at] for at in every]
-        upright = max(text_width(name, size) for name in shown) > 0.9 * cell
+        cells = _cells(np.array(confusion), number, together)
+        end = len(cells) * together - 0.5
+        ax.imshow(cells, interpolation="none", extent=(-0.5, end, end, -0.5))
+        upright = max(text_width(name, size) for name in names) > 0.9 * cell
         turned: Any = {"rotation": 90, "rotation_mode": "anchor", "ha": "right", "va": "center"} if upright else {}
-        ax.set_xticks(every, shown, fontsize=size, **turned, **PLAIN)
-        ax.set_yticks(every, shown, fontsize=size, **PLAIN)
+        ax.set_xticks(every, names, fontsize=size, **turned, **PLAIN)
+        ax.set_yticks(every, names, fontsize=size, **PLAIN)
         ax.tick_params(length=0)
-        ax.set_xlabel("predicted class")
-        ax.set_ylabel("true class")
+        per_cell = f", {together} to a cell" if together > 1 else ""
+        ax.set_xlabel(f"predicted class{per_cell}")
+        ax.set_ylabel(f"true class{per_cell}")
         ax.spines[:].set(visible=True, alpha=0.5)
         if number <= _MOST_NUMBERED:
-            for row, column in np.argwhere(counts > 0):
-                ax.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", fontsize=8)
+            for row, column, images in confusion:
+                ax.text(column, row, str(images), ha="center", va="center", fontsize=8)
     return figure_of(ax)
 
 
@@ -207,10 +211,14 @@ def _draw_panel(ax: Axes, title: str, runs: Mapping[str, Sequence[Epoch]]) -> li
     return lines
 
 
-def _cells(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
-    right = np.eye(len(counts), dtype=bool)
+def _cells(confusion: NDArray[np.int64], number: int, together: int) -> NDArray[np.float64]:
+    (true, guess, images), side = confusion.T, math.ceil(number / together)
+    rows, columns = true // together, guess // together
+    totals = np.bincount(rows, images, side)
+    shown = (true == guess) | (rows != columns)
+    counts = np.bincount((rows * side + columns)[shown], images[shown], side**2).reshape(side, side)
+    shares = counts / np.maximum(totals, 1)[:, None]
+    right = np.eye(side, dtype=bool)
     return np.where(right[..., None], _tinted(shares, RIGHT), _tinted(shares, WRONG))
 
 
