@@ -99,7 +99,8 @@ def join_names(names: Sequence[object], most: int = 10) -> str:
 
 def printable(text: object) -> str:
     """A name or sentence as it can be printed: what could steer a terminal, or turn its text around, as an escape."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(text))
+    text = str(text)
+    return text if text.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def printable_lines(text: str) -> str:

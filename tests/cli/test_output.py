@@ -14,6 +14,7 @@ import pytest
 
 from tinyclsf.cli.console import Watch
 from tinyclsf.cli.output import Output, columns, document
+from tinyclsf.machine.json_text import json_text
 from tinyclsf.metrics import Epoch
 
 
@@ -21,7 +22,7 @@ def test_a_document_is_what_json_can_hold() -> None:
     row = Epoch(1, math.nan, math.inf, None, 2.0)
     found = document("x", row=row, rows=(row,), path=Path("a/b"), map={"deep": [(1, True, "text", Path("c"))]}, kind=int)
     shown = {"epoch": 1, "train_loss": None, "valid_loss": None, "valid_accuracy": None, "seconds": 2.0}
-    assert json.loads(json.dumps(found, allow_nan=False)) == {
+    assert json.loads(json_text(found)) == {
         "version": 1,
         "command": "x",
         "row": shown,

@@ -6,6 +6,8 @@ import json
 import math
 from pathlib import Path
 
+import pytest
+
 from tinyclsf.machine.json_text import json_text, parse_json
 from tinyclsf.machine.storage import write_json
 from tinyclsf.metrics import Epoch
@@ -39,3 +41,9 @@ def test_a_name_that_is_no_utf_8_reads_back() -> None:
     for readable in (False, True):
         text = json_text({"path": "caf\udce9/größe"}, readable=readable)
         assert parse_json(text.encode()) == {"path": "caf\udce9/größe"}
+
+
+@pytest.mark.parametrize("text", [rb'"\ud800"', b'"\xed\xa0\x80"', '"\\ud800"'.encode("utf-16-le")])
+def test_text_that_could_not_be_written_again_is_no_json(text: bytes) -> None:
+    with pytest.raises(ValueError, match="can't encode"):
+        parse_json(text)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinyclsf.errors import printable, printable_lines
-from tinyclsf.machine.json_text import as_json
 from tinyclsf.metrics import percent
 
 DOCUMENT_VERSION = 1
@@ -34,8 +33,8 @@ class Output:
 
 
 def document(command: str, **content: Any) -> dict[str, Any]:
-    """The JSON document of a command: named tuples become objects, numbers that are not finite null, paths text."""
-    return {"version": DOCUMENT_VERSION, "command": command, **as_json(content)}
+    """The document of a command, which `json_text` writes."""
+    return {"version": DOCUMENT_VERSION, "command": command, **content}
 
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "  ", *, numbers_from: int | None = None) -> list[str]:

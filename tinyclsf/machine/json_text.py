@@ -37,7 +37,8 @@ def parse_json(content: bytes) -> Any:
     """
     try:
         found = json.loads(content)
-        json.dumps(found, ensure_ascii=False).encode(errors="surrogateescape")
+        if b"\\" in content or not content.isascii():  # else no text in it is strange
+            json.dumps(found, ensure_ascii=False).encode(errors="surrogateescape")
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
     return found

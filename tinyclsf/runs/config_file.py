@@ -18,6 +18,7 @@ _KEYS = ("version", "tinyclsf", "python", "torch", "threads", "created", "comman
 _PLUGIN_KEYS = ("name", "package", "package_version", "options", "sources", "content", "parameters")
 # What a run writes down among its settings and nobody asks for.
 _FOUND_OUT = {"memory_format": Kind(str), "processes": Kind(int, COUNT), "run": Kind(str), "ema_warmup": Kind(bool)}
+_SETTINGS = {**KINDS, **_FOUND_OUT}
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,9 @@ def read_config_file(path: Path) -> ConfigFile:
     found = _object(path, "", content, _KEYS)
     if found.get("version", 1) != 1:
         raise ConfigurationError(f"config file {path} has version {found['version']}; this tinyclsf reads 1, so upgrade it")
-    settings = _object(path, "settings", found.get("settings", {}), [*KINDS, *_FOUND_OUT])
+    settings = _object(path, "settings", found.get("settings", {}), _SETTINGS)
     entries = {name: _entry(path, name, entry) for name, entry in settings.items()}
-    values = {name: checked(name, value, kinds={**KINDS, **_FOUND_OUT}, file=path) for name, (value, _) in entries.items()}
+    values = {name: checked(name, value, kinds=_SETTINGS, file=path) for name, (value, _) in entries.items()}
     model, data = found.get("model"), found.get("data")
     return ConfigFile(
         path,

@@ -51,7 +51,7 @@ def describe_run(folder: Path) -> RunSummary:
     """
     config, history, ending = read_run_config(folder), read_history(folder), read_ending(folder)
     running = ending is None and is_occupied(folder)
-    ending = ending if running else read_ending(folder)  # read again, as it may have ended in between
+    ending = ending if ending or running else read_ending(folder)  # read again, as it may have ended in between
     epochs = config.settings.get("epochs")
     return RunSummary(
         name=folder.name,
@@ -94,7 +94,8 @@ def find_run(root: Path, name: str) -> Path:
 
 def _folders(root: Path) -> list[Path]:
     try:
-        return sorted(path for path in root.iterdir() if path.is_dir())
+        with os.scandir(root) as entries:
+            return [root / name for name in sorted(entry.name for entry in entries if entry.is_dir())]
     except FileNotFoundError:
         return []
     except OSError as error:

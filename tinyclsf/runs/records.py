@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from tinyclsf.machine.json_text import is_number, is_whole, parse_json
 from tinyclsf.metrics import Epoch, Score
 from tinyclsf.runs.folder import HELD_OUT, METRICS, STATE, is_there, odd_value, read_json, reading
 
+_FIELDS = itemgetter(*Epoch._fields)
 _STATES = ("done", "stopped", "failed")
 
 
@@ -80,11 +82,9 @@ def _score(path: Path, found: Any) -> Score:
 def _epoch(line: bytes) -> Epoch | None:
     try:
         found = parse_json(line)
-    except ValueError:
+        epoch, train_loss, valid_loss, accuracy, seconds = _FIELDS(found)
+    except (ValueError, KeyError, TypeError):
         return None
-    if not isinstance(found, dict) or not set(Epoch._fields) <= set(found):
-        return None
-    epoch, train_loss, valid_loss, accuracy, seconds = (found[name] for name in Epoch._fields)
     figures = is_number(train_loss) and is_number(valid_loss) and is_number(seconds, 0)
     if not is_whole(epoch, 1) or not figures or not (accuracy is None or _is_share(accuracy)):
         return None
