@@ -97,6 +97,13 @@ def test_a_good_model_is_let_pass_and_its_figures_are_told(norm: bool) -> None:
     assert "the same picture in two splits, of 280 pictures" in whole.looked_at
 
 
+def test_the_scale_of_the_inputs_is_that_of_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, at_once = look(linear())
+    monkeypatch.setattr(checks, "_VALUES", 24 * 64)  # batches of 24, 24 and 16 images
+    _, whole = look(linear())
+    assert [whole.mean, whole.std] == pytest.approx([at_once.mean, at_once.std], rel=1e-12)
+
+
 @pytest.mark.parametrize("loss_func", [CE, mse, F.cross_entropy])
 def test_a_softmax_before_a_loss_that_has_its_own(loss_func: Any) -> None:
     assert found(linear(nn.Softmax(dim=1)), loss_func=loss_func) == (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from tinyclsf.analysis.copy_checks import check_duplicates, check_near_copies, find_near_copies
@@ -165,8 +166,7 @@ def _check_model(
     first = Sample(sample.x[:batch], sample.y[:batch])
     loss = mean = std = None
     with checks.trying("the scale of the inputs"), torch.no_grad():
-        std_of, mean_of = torch.std_mean(trial_of(model).preprocess(sample.x.clone()).double(), correction=0)
-        mean, std = _finite(mean_of), _finite(std_of)
+        mean, std = map(_finite, _scale(trial_of(model).preprocess, torch.split(sample.x, batch)))
         if mean is not None and std is not None:
             checks.run("the scale of the inputs", check_inputs, mean, std, len(sample.x), strict=strict)
     with checks.trying("the outputs"):
@@ -183,6 +183,15 @@ def _check_model(
                 checks.run("outputs that are stuck", check_stuck, model, logits, first)
     checks.run("the gradients of a batch", check_gradients, model, first, loss_func)
     return _Figures(len(sample.x), loss, mean, std)
+
+
+def _scale(preprocess: nn.Module, batches: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """The mean and the standard deviation of all values of preprocessed images."""
+    found = [(len(x), *torch.std_mean(preprocess(x.clone()).double(), correction=0)) for x in batches]
+    images = sum(len(x) for x in batches)
+    mean = torch.stack([number * own for number, _, own in found]).sum() / images
+    variance = torch.stack([number * (std**2 + (own - mean) ** 2) for number, std, own in found]).sum() / images
+    return mean, variance.sqrt()
 
 
 def _check_labels(checks: _Checks, splits: Splits, sample: Sample) -> None:
@@ -220,5 +229,5 @@ def _batch(model: Classifier, values: int, most: int) -> int:
     return max(_FEWEST, min(most, values // math.prod(model.image_shape)))
 
 
-def _finite(number: torch.Tensor) -> float | None:
+def _finite(number: Tensor) -> float | None:
     return float(number) if bool(number.isfinite()) else None

@@ -80,7 +80,9 @@ def find_near_copies(splits: Splits) -> NearCopies | str:
     piece = max(1, _AT_ONCE // math.prod(splits.image_shape))
     sketches, split_of, rows, labels = [], [], [], []
     for number, chosen in enumerate(_chosen([len(each) for each in datasets], most)):
-        found = torch.cat([sketch(_pixels(datasets[number], each), splits.white) for each in torch.split(chosen, piece)])
+        found = torch.empty(len(chosen), SIDE, SIDE)  # at once: what is kept between large pieces would scatter the memory
+        for part, each in zip(torch.split(found, piece), torch.split(chosen, piece), strict=True):
+            part.copy_(sketch(_pixels(datasets[number], each), splits.white))
         known = labels_of(datasets[number])
         labels.append(torch.full_like(chosen, -1) if known is None else known[chosen])
         sketches.append(found)

@@ -22,7 +22,7 @@ _PLAIN = 0.25
 _ALIKE, _ALIKE_PLAIN = 0.9, 0.999
 _BITS, _BITS_PLAIN = 12, 2
 _ORDERS, _NEIGHBOURS = 12, 16  # how often the hashes are sorted, and with how many that follow each one is compared
-_AT_ONCE = 1 << 15  # pairs
+_AT_ONCE = 1 << 12  # pairs
 _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
 
 
