@@ -44,7 +44,7 @@ Factory = TypeVar("Factory", bound=Callable[..., Any])
 class Recipe:
     """The settings that a model is trained with where nobody says otherwise.
 
-    lr, momentum and weight_decay belong to its optimizer; gamma, step_size and plateau_patience to its schedule;
+    lr, momentum, nesterov and weight_decay belong to its optimizer; gamma, step_size and plateau_patience to its schedule;
     label_smoothing to its loss: there None leaves a value to those. None for clip_norm, ema_decay, patience or unfreeze_after
     is without it. backbone_lr is a share of lr; weight decay is for all parameters, or without biases and norms for "weights".
     """
@@ -54,6 +54,7 @@ class Recipe:
     optimizer: str = "adam"
     lr: float | None = None
     momentum: float | None = None
+    nesterov: bool | None = None
     weight_decay: float | None = None
     schedule: str = "none"
     gamma: float | None = None

@@ -57,6 +57,7 @@ def test_a_recipe_comes_before_defaults() -> None:
         "optimizer": ("sgd", "recipe"),
         "lr": (0.1, "recipe"),
         "momentum": (0.9, "recipe"),
+        "nesterov": (False, "default of sgd"),
         "weight_decay": (0, "default of sgd"),
         "schedule": ("one-cycle", "recipe"),
         **OTHERS,
@@ -76,6 +77,7 @@ def test_a_recipe_comes_before_defaults() -> None:
         ("batch_size", 1, "--batch-size"),
         ("lr", 0.1, "--lr"),
         ("momentum", 0.0, "--momentum"),
+        ("nesterov", True, "--nesterov"),
         ("weight_decay", 0.01, "--weight-decay"),
         ("schedule", "none", "--schedule"),
         ("augment", "flip,crop", "--augment"),
@@ -106,6 +108,7 @@ def test_the_recipes_optimizer_by_name_keeps_its_values() -> None:
     ("optimizer", "name", "message"),
     [
         ("adam", "momentum", "optimizer adam does not use --momentum; leave it out"),
+        ("adam", "nesterov", "optimizer adam does not use --nesterov; leave it out"),
         ("rprop", "weight_decay", "optimizer rprop does not use --weight-decay; leave it out"),
         ("sgd", "label_smoothing", "loss mse does not use --label-smoothing; leave it out"),
         ("sgd", "gamma", "schedule one-cycle does not use --gamma; leave it out"),

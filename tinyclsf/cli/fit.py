@@ -110,6 +110,7 @@ def _before_a_run(resume: str | None) -> Iterator[None]:
 @_setting("optimizer", "NAME", "sgd, adam, adamw, rmsprop, ...: any of torch.optim.")
 @_setting("lr", "X", "Learning rate; with a schedule, the highest.")
 @_setting("momentum", "X", "Momentum, where the optimizer has it.")
+@option("--nesterov/--no-nesterov", default=None, help="Nesterov momentum, where the optimizer has it. [no]")
 @_setting("weight_decay", "X", "Weight decay, where the optimizer has it.")
 @_setting("decayed", "WHAT", "What weight decay applies to: all, or weights, which leaves out biases and norms. [all]")
 @_setting("schedule", "NAME", "none, cosine, one-cycle, step, exponential or plateau.")

@@ -16,7 +16,7 @@ Settings = dict[str, Setting]
 # What belongs to a loss, an optimizer or a schedule, and means nothing to another one.
 _BELONGS: dict[Literal["loss", "optimizer", "schedule"], tuple[str, ...]] = {
     "loss": ("label_smoothing",),
-    "optimizer": ("lr", "momentum", "weight_decay"),
+    "optimizer": ("lr", "momentum", "nesterov", "weight_decay"),
     "schedule": ("gamma", "step_size", "plateau_patience"),
 }
 _BELONGING = {name for names in _BELONGS.values() for name in names}

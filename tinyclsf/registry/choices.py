@@ -35,6 +35,7 @@ class Choices(TypedDict, total=False):
     optimizer: str
     lr: Annotated[float, _ABOVE_0]
     momentum: Annotated[float, _SHARE]
+    nesterov: bool
     weight_decay: Annotated[float, _AT_LEAST_0]
     schedule: str
     gamma: Annotated[float, _INSIDE]

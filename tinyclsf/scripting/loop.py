@@ -65,7 +65,8 @@ def loop_sources(
 def _optimizer_call(settings: Mapping[str, Any]) -> str:
     cls = optimizers()[settings["optimizer"]]
     parameters = inspect.signature(cls).parameters
-    given = {name: settings[name] for name in ("momentum", "weight_decay") if name in settings and name in parameters}
+    known = ("momentum", "nesterov", "weight_decay")
+    given = {name: settings[name] for name in known if name in settings and name in parameters}
     others = {name: value for name, value in given.items() if value != parameters[name].default}
     trained = "groups" if _has_groups(settings) else "model.parameters()"
     return _call(f"torch.optim.{cls.__name__}", f"{trained}, lr=LEARNING_RATE", others)
