@@ -67,6 +67,42 @@ def test_groups_have_their_rates_and_decay() -> None:
     assert len(parameter_groups(nn.Linear(2, 2), 0.1, decayed="weights")) == 2  # which needs no head
 
 
+def test_a_network_says_the_rates_of_its_parameters() -> None:
+    network = Small()
+    kernel, bias, scale, shift, weight, last = network.parameters()
+    network.lr_shares = {"0.0.bias": 4, "0.1.bias": 4, "1.1.bias": 2}  # type: ignore[assignment]
+    groups = parameter_groups(network, 0.1, backbone_lr=0.5)
+    assert [[*map(id, group["params"])] for group in groups] == [
+        [*map(id, each)] for each in ([weight], [last], [kernel, scale], [bias, shift])
+    ]
+    assert [group["lr"] for group in groups] == pytest.approx([0.1, 0.2, 0.05, 0.2])
+    network.lr_shares = {"0.0.bais": 4}  # type: ignore[assignment]
+    assert message(lambda: parameter_groups(network, 0.1), ConfigurationError) == (
+        "network Small gives '0.0.bais' a rate in lr_shares, and has no such parameter; wanted names of its named_parameters()"
+    )
+
+
+class Rates(Callback):
+    """Notes the rates of the optimizer's groups."""
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self.rates = [(len(group["params"]), group["lr"], group["nesterov"]) for group in trainer.opt.param_groups]
+
+
+def test_a_run_has_the_rates_of_its_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def make(shape: tuple[int, int, int], classes: int) -> nn.Module:
+        network = Small(classes)
+        network.lr_shares = {"0.0.bias": 4}  # type: ignore[assignment]
+        return network
+
+    rates = Rates()
+    sgd: Any = {"optimizer": "sgd", "lr": 0.01, "momentum": 0.5, "nesterov": True}
+    tinyclsf.train(make, data_options={"train_size": 100}, epochs=1, callbacks=[rates], progress=False, **sgd)
+    assert rates.rates == [(5, 0.01, True), (1, 0.04, True)]
+
+
 class Modes(Callback):
     """Notes which modules train."""
 

@@ -51,18 +51,29 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """The parameters as an optimizer takes them in groups: head and backbone, each with its learning rate.
 
+    The network's own attribute `lr_shares` has the rates of single parameters, by their names and as a share of what they
+    would be.
+
     lr: the learning rate of the head.
     backbone_lr: that of the backbone, as a share of the head's.
     decayed: what weight decay is for; "weights" leaves out biases and what norms have.
-    Raises: ConfigurationError if the network has no head and backbone, and these shall learn at two rates.
+    Raises: ConfigurationError if the network has no head and backbone, and these shall learn at two rates, or if `lr_shares`
+    names what is no parameter.
     """
     head = _identities(network.get_submodule(head_of(network))) if backbone_lr != 1 else _identities(network)
-    groups: dict[tuple[bool, bool], dict[str, Any]] = {}
-    for parameter in network.parameters():
-        in_head, decays = id(parameter) in head, decayed == "all" or parameter.ndim > 1
-        options = {"lr": lr * (1 if in_head else backbone_lr), **({} if decays else {"weight_decay": 0.0})}
-        groups.setdefault((not in_head, not decays), {"params": [], **options})["params"].append(parameter)
-    return [groups[key] for key in sorted(groups)]  # the head first, whose rate is the one that is shown
+    named, shares = dict(network.named_parameters()), dict(getattr(network, "lr_shares", {}))
+    if not shares.keys() <= named.keys():
+        raise ConfigurationError(
+            f"network {type(network).__name__} gives '{min(shares.keys() - named.keys())}' a rate in lr_shares, and has no "
+            "such parameter; wanted names of its named_parameters()"
+        )
+    groups: dict[tuple[bool, float, bool], dict[str, Any]] = {}
+    for name, parameter in named.items():
+        in_head, decays, share = id(parameter) in head, decayed == "all" or parameter.ndim > 1, shares.get(name, 1)
+        options = {"lr": lr * share * (1 if in_head else backbone_lr), **({} if decays else {"weight_decay": 0.0})}
+        groups.setdefault((not in_head, share, not decays), {"params": [], **options})["params"].append(parameter)
+    # The head first, and in it what has no rate of its own: that is the one that is shown.
+    return [groups[key] for key in sorted(groups, key=lambda key: (key[0], key[1] != 1, *key))]
 
 
 def put_in_training(module: nn.Module) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -76,3 +76,14 @@ class Classifier(nn.Sequential):
         self.image_shape = tuple(image_shape)
         self.white = white
         self.fit = fit
+
+
+@torch.no_grad()
+def show_images(model: Any, train: Any) -> None:
+    """Call a network's own method `look_at` with up to 1,000 training images, fewer large ones, from all over the data set.
+
+    They are preprocessed, as the network will get them.
+    """
+    count = min(1000, 2**24 // train[0][0].numel())
+    rows = range(0, len(train), -(-len(train) // max(1, count)))
+    model.network.look_at(model.preprocess(torch.stack([train[row][0] for row in rows])))

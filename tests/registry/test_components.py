@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.utils.data import IterableDataset
 
 from tests.support.commands import Install
+from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, PluginError, TrainingError
+from tinyclsf.modules import Preprocess
 from tinyclsf.recipes import Recipe
 from tinyclsf.registry.components import Component, build_model, build_splits, load_component
 from tinyclsf.registry.plugins import find, load
@@ -127,6 +133,54 @@ def test_a_machine_without_memory_is_no_fault_of_a_plugin() -> None:
     with pytest.raises(TrainingError) as error:
         build_model(Component(linear.plugin, huge, {}), build_splits(digits))
     assert str(error.value) == "out of memory in model linear; use a smaller model or smaller images"
+
+
+class Looking(nn.Sequential):
+    """Takes the mean image from what it gets."""
+
+    mean: Tensor
+
+    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(math.prod(shape), classes))
+        self.register_buffer("mean", torch.zeros(shape))
+        self.seen: list[Tensor] = []
+
+    def look_at(self, x: Tensor) -> None:
+        assert not self.seen
+        self.seen.append(x)
+        self.mean += x.mean(0)
+        if len(x) == 7:
+            raise ValueError("seven")
+
+
+@pytest.mark.parametrize(
+    ("images", "side", "rows"), [(12, 6, range(12)), (2500, 6, range(0, 2500, 3)), (20, 1025, range(0, 20, 2))]
+)
+def test_a_network_looks_at_images_from_all_over_the_training_data(images: int, side: int, rows: range) -> None:
+    x = torch.randint(256, (images, 1, side, side), dtype=torch.uint8)
+    split = Images(x, torch.zeros(images, dtype=torch.int64))
+    splits = Splits(split, split, None, ("a", "b"), (1, side, side), Preprocess(100.0, 50.0))
+    network: Any = build_model(Component(find("model", "linear"), Looking, {}), splits).network
+    assert torch.equal(network.seen[0], (x[list(rows)] - 100.0) / 50)
+
+
+def test_a_network_that_cannot_look_at_images_is_told_of() -> None:
+    class Stream(IterableDataset[Any]):
+        def __iter__(self) -> Any:
+            raise NotImplementedError
+
+    component = Component(find("model", "linear"), Looking, {})
+    x, y = torch.zeros(7, 1, 6, 6), torch.zeros(7, dtype=torch.int64)
+    splits = Splits(Images(x, y), Images(x, y), None, ("a", "b"), (1, 6, 6), Preprocess())
+    with pytest.raises(PluginError) as blamed:
+        build_model(component, splits)
+    assert str(blamed.value).endswith(":LinearClassifier) failed in look_at: ValueError: seven")
+    with pytest.raises(ConfigurationError) as error:
+        build_model(component, dataclasses.replace(splits, train=Stream()))
+    assert str(error.value) == (
+        "model linear looks at training images before it trains, and this data set is a stream, which is read only once; "
+        "choose another model, or other data"
+    )
 
 
 def test_earlier_defaults_are_options_by_their_names(install: Install) -> None:

@@ -190,12 +190,8 @@ def _trainer(
 ) -> Trainer:
     value = {name: setting.value for name, setting in settings.items()}
     arguments = arguments_of(settings, "optimizer")
-    parameters: Any = model.parameters()
-    if (value["backbone_lr"], value["decayed"]) != (1, "all"):
-        parameters = parameter_groups(
-            model.network, arguments["lr"], backbone_lr=value["backbone_lr"], decayed=value["decayed"]
-        )
-    opt = make_optimizer(value["optimizer"], parameters, **arguments)
+    rates = {name: value[name] for name in ("backbone_lr", "decayed")}
+    opt = make_optimizer(value["optimizer"], parameter_groups(model.network, arguments["lr"], **rates), **arguments)
     steps = None if batches is None else -(-batches // value["accumulate"])
     schedule = make_schedule(value["schedule"], opt, value["epochs"], steps, **arguments_of(settings, "schedule"))
     by_epoch = schedule is not None and value["schedule"] in STEPPED_BY_EPOCH

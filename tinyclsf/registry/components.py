@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import index
@@ -19,7 +19,7 @@ from tinyclsf.errors import ConfigurationError, DataError, PluginError
 from tinyclsf.machine.randomness import without_trace
 from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import Labelled
-from tinyclsf.modules import Classifier
+from tinyclsf.modules import Classifier, show_images
 from tinyclsf.preparation import REPLACED
 from tinyclsf.recipes import Recipe, RecipeOfOptions
 from tinyclsf.registry.options import REQUIRED, Setting, read_options
@@ -170,10 +170,10 @@ def build_splits(component: Component) -> Splits:
 
 
 def build_model(component: Component, splits: Splits) -> Classifier:
-    """The model for a data set, tried on two blank images.
+    """The model for a data set, tried on two blank images; a network with a method `look_at` has looked at training images.
 
     Raises: PluginError if the plugin fails, or its model gives anything but a logit for each image and class; TrainingError if
-    the memory is too small.
+    the memory is too small; ConfigurationError if it has to look at images that come as a stream.
     """
     shape, num_classes = splits.image_shape, len(splits.classes)
     blame = blamed_on(component.plugin, f"failed for {num_classes} classes of images {shape}")
@@ -181,6 +181,14 @@ def build_model(component: Component, splits: Splits) -> Classifier:
     with _with_gradients(component.plugin), blame, memory:
         network = check_result(component.plugin, component.factory(shape, num_classes, **component.values), torch.nn.Module)
     model = Classifier(splits.preprocess, network, splits.classes, shape, splits.white, splits.fit)
+    if hasattr(network, "look_at"):
+        if not isinstance(splits.train, Sized):
+            raise ConfigurationError(
+                f"model {component.plugin.name} looks at training images before it trains, and this data set is a stream, "
+                "which is read only once; choose another model, or other data"
+            )
+        with _with_gradients(component.plugin), blamed_on(component.plugin, "failed in look_at"):
+            show_images(model, splits.train)
     with blamed_on(component.plugin, f"failed on images {shape}"), torch.no_grad():
         out = model.eval()(torch.zeros(2, *shape))
     dense = isinstance(out, torch.Tensor) and out.layout == torch.strided

@@ -184,7 +184,7 @@ class _Writer:
         seeds = [call for line, call in draws.items() if line in model.imports]
         # A cycle over a single step is no schedule.
         settings = self.settings | ({"schedule": "none"} if self._is_one_cycle_of_one_step() else {})
-        constants, loop = loop_sources(settings, run.model.image_shape, len(run.model.classes), held_out, seeds)
+        constants, loop = loop_sources(settings, run.model, held_out, seeds)
         sections = {
             "1. The data": reader.sources.definitions,
             "2. The model": model.definitions,
