@@ -35,7 +35,7 @@ from tinyclsf.recipes import (
 
 CHOICE = (
     "choose one of affine, blur, crop, cutmix, cutout, erase, flip, grey, jitter, mixup, randaugment, resized-crop, rotate, "
-    "trivialaugment"
+    "shift, trivialaugment"
 )
 EVERY_OPTIMIZER = ", ".join(sorted(optimizers()))
 
@@ -305,6 +305,12 @@ def test_augmentations_follow_each_other_in_their_order() -> None:
         assert torch.equal(found, wanted)
         assert not torch.equal(found, x)
         assert labels is y
+
+
+def test_images_of_any_size_can_be_shifted() -> None:
+    assert [AUGMENTATIONS["shift"](side).keywords["padding"] for side in (224, 32, 9, 2, 1)] == [14, 2, 1, 1, 0]
+    x = torch.arange(3.0).view(3, 1, 1, 1)
+    assert torch.equal(AUGMENTATIONS["shift"](1)(x), x)
 
 
 def mix(names: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

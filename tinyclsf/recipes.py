@@ -176,6 +176,7 @@ Augment = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 AUGMENTATIONS: dict[str, Callable[[int], partial[Tensor]]] = {
     "flip": lambda side: partial(random_flip),
     "crop": lambda side: partial(random_crop, padding=max(1, side // 8)),
+    "shift": lambda side: partial(random_crop, padding=min(max(1, side // 16), side - 1), mirrored=True),
     "affine": lambda side: partial(random_affine, degrees=10, translate=side / 16, scale=0.1, shear=5),
     "cutout": lambda side: partial(cutout, size=max(1, side // 4)),
     "resized-crop": lambda side: partial(random_resized_crop, scale=(0.08, 1)),

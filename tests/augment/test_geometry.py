@@ -112,14 +112,16 @@ def test_half_of_the_images_are_mirrored(dtype: torch.dtype) -> None:
     assert torch.equal(random_flip(x, generator=generator()), found)
 
 
-@pytest.mark.parametrize(("shape", "padding"), [((300, 3, 6, 6), 2), ((300, 1, 5, 8), 4)])
-def test_a_crop_is_one_of_the_windows_of_the_padded_image(shape: tuple[int, ...], padding: int) -> None:
+@pytest.mark.parametrize(
+    ("shape", "padding", "mirrored"), [((300, 3, 6, 6), 2, False), ((300, 1, 5, 8), 4, False), ((300, 1, 6, 8), 2, True)]
+)
+def test_a_crop_is_one_of_the_windows_of_the_padded_image(shape: tuple[int, ...], padding: int, mirrored: bool) -> None:
     x = torch.randint(1, 256, shape, dtype=torch.uint8)
-    found = random_crop(x, padding=padding, generator=generator())
+    found = random_crop(x, padding=padding, mirrored=mirrored, generator=generator())
     assert found.dtype == torch.uint8
     places = set()
     for new, old in zip(found, x, strict=True):
-        padded = functional.pad(old, [padding] * 4)
+        padded = functional.pad(old, [padding] * 4, padding_mode="reflect" if mirrored else "constant")
         windows = {
             (top, left): functional.crop(padded, top, left, *shape[2:])
             for top in range(2 * padding + 1)
@@ -130,7 +132,7 @@ def test_a_crop_is_one_of_the_windows_of_the_padded_image(shape: tuple[int, ...]
     # Each axis reaches both of its ends, and they do not move together.
     assert {top for top, _ in places} == {left for _, left in places} == set(range(2 * padding + 1))
     assert len(places) > 2 * (2 * padding + 1)
-    assert torch.equal(random_crop(x, padding=padding, generator=generator()), found)
+    assert torch.equal(random_crop(x, padding=padding, mirrored=mirrored, generator=generator()), found)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])

@@ -23,14 +23,20 @@ def random_flip(x: Tensor, *, generator: torch.Generator | None = None) -> Tenso
     return torch.where(moved(flipped, x.device).view(-1, 1, 1, 1), x.flip(3), x)
 
 
-def random_crop(x: Tensor, *, padding: int, generator: torch.Generator | None = None) -> Tensor:
-    """Shift each image by up to `padding` pixels along either axis; what comes from outside is 0.
+def random_crop(x: Tensor, *, padding: int, mirrored: bool = False, generator: torch.Generator | None = None) -> Tensor:
+    """Shift each image by up to `padding` pixels along either axis; what comes from outside is 0, or the image mirrored.
 
     That is a crop of the image's own size out of the image with a border around it.
     Shapes: x (n, c, h, w) of any number type, and so the result.
     """
     n, _, height, width = x.shape
-    windows = F.pad(x, (padding, padding, padding, padding)).unfold(2, height, 1).unfold(3, width, 1)  # a view of all crops
+    if mirrored:  # by hand, as PyTorch does not mirror bytes
+        for axis in (2, 3):
+            before, after = x.narrow(axis, 1, padding), x.narrow(axis, x.shape[axis] - 1 - padding, padding)
+            x = torch.cat([before.flip(axis), x, after.flip(axis)], axis)
+    else:
+        x = F.pad(x, (padding, padding, padding, padding))
+    windows = x.unfold(2, height, 1).unfold(3, width, 1)  # a view of all crops
     top, left = moved(torch.randint(2 * padding + 1, (2, n), generator=generator), x.device)
     return windows[torch.arange(n, device=x.device), :, top, left]
 

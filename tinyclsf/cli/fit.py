@@ -71,7 +71,7 @@ _SECTIONS = {
     "progress": "Output",
 }
 _AUGMENT = (
-    "Random changes of training images: flip, crop, affine, cutout, resized-crop, jitter, grey, rotate, erase, blur, "
+    "Random changes of training images: flip, crop, shift, affine, cutout, resized-crop, jitter, grey, rotate, erase, blur, "
     "trivialaugment, randaugment, mixup, cutmix; or several: flip,crop. [none]"
 )
 _EMA = "Evaluate and save a moving average of the weights with this decay, such as 0.999. [none]"
