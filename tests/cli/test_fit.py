@@ -465,7 +465,7 @@ def test_debug_shows_the_traceback(cli: Any) -> None:
 def test_list_and_info(cli: Any) -> None:
     assert cli("list").out.splitlines()[0] == "datasets"
     assert [plugin["name"] for plugin in cli("list", "models", "--json").document["models"]] == [
-        *("cifar-net", "lenet", "linear", "mlp", "mnist-cnn", "mnist-cnn-sequential"),
+        *("cifar-net", "cifar-speed", "lenet", "linear", "mlp", "mnist-cnn", "mnist-cnn-sequential"),
         *("mnist-logistic", "timm", "torch-clsf", "torchvision", "vgg"),
     ]
     (idx,) = cli("info", "idx", "--json").document["plugins"]

@@ -18,14 +18,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import models  # type: ignore[import-untyped]
 
+import tinyclsf
 from tinyclsf import Classifier, Preprocess, load_model, save_model
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError
+from tinyclsf.finetuning import parameter_groups
 from tinyclsf.recipes import Recipe
 from tinyclsf.registry.components import load_component
 from tinyclsf.registry.options import as_text, read_options
 from tinyclsf.registry.plugins import find, load, plugins
 from tinyclsf.registry.signatures import options_of
 from tinyclsf_plugins.models.cifar_net import CifarNet, Net
+from tinyclsf_plugins.models.cifar_speed import CifarSpeed
 from tinyclsf_plugins.models.lenet import LeNet, MyModel
 from tinyclsf_plugins.models.linear import Linear_Model_v0, LinearClassifier
 from tinyclsf_plugins.models.mlp import MLP, Linear_Model_v1
@@ -41,6 +44,7 @@ Make = Callable[[Shape, int], nn.Module]
 CLASSES = ("cat", "dog", "emu")
 CASES: list[tuple[str, dict[str, str]]] = [
     ("cifar-net", {}),
+    ("cifar-speed", {}),
     ("lenet", {}),
     ("lenet", {"padding": "2"}),
     ("linear", {}),
@@ -172,7 +176,14 @@ def test_dropout_is_for_training_alone(name: str, texts: dict[str, str]) -> None
 
 @pytest.mark.parametrize(
     ("name", "options", "smallest"),
-    [("cifar-net", {}, 16), ("lenet", {}, 16), ("lenet", {"padding": 2}, 4), ("torch-clsf", {}, 4), ("vgg", {}, 32)],
+    [
+        ("cifar-net", {}, 16),
+        ("cifar-speed", {}, 9),
+        ("lenet", {}, 16),
+        ("lenet", {"padding": 2}, 4),
+        ("torch-clsf", {}, 4),
+        ("vgg", {}, 32),
+    ],
 )
 @pytest.mark.parametrize("side", [1, 2], ids=["height", "width"])
 def test_the_smallest_images(name: str, options: dict[str, Any], smallest: int, side: int) -> None:
@@ -192,6 +203,44 @@ def test_the_smallest_images(name: str, options: dict[str, Any], smallest: int, 
 @pytest.mark.parametrize("name", ["linear", "mlp", "mnist-cnn", "mnist-cnn-sequential", "mnist-logistic"])
 def test_models_for_images_of_any_size(name: str) -> None:
     assert load(find("model", name))((3, 1, 1), 4)(torch.zeros(2, 3, 1, 1)).shape == (2, 4)
+
+
+def test_cifar_speed_whitens_the_images_that_it_looks_at() -> None:
+    draw = torch.Generator().manual_seed(0)
+    x = F.avg_pool2d(torch.randn(200, 3, 17, 17, generator=draw), 2, 1) * torch.tensor([1.0, 0.5, 2]).view(3, 1, 1)
+    network = CifarSpeed((3, 16, 16), 10)
+
+    def outputs() -> Tensor:
+        return F.conv2d(x, network.filters).transpose(0, 1).flatten(1)
+
+    def moments() -> Tensor:
+        return outputs()[:12] @ outputs()[:12].T / outputs().shape[1]
+
+    assert not torch.allclose(moments(), torch.eye(12), atol=0.1)
+    network.look_at(x)
+    # A direction in which the patches hardly vary stays smaller, as what it has is mostly noise.
+    assert torch.allclose(moments(), torch.eye(12), atol=0.05)
+    assert torch.allclose(outputs()[12:], -outputs()[:12], atol=1e-5)
+
+
+def test_cifar_speed_begins_as_the_identity_and_moves_its_biases_faster() -> None:
+    network = CifarSpeed((3, 16, 16), 10, width=32)
+    x = torch.randn(2, 24, 8, 8)
+    assert torch.equal(network.stages[0][0](x)[:, :24], x)  # type: ignore[index]
+    groups = parameter_groups(network, 0.5, decayed="weights")
+    assert [(len(group["params"]), group["lr"], group.get("weight_decay")) for group in groups] == [(7, 0.5, None), (6, 32, 0)]
+    assert [each.shape for each in groups[1]["params"]] == [(width,) for width in (32, 32, 64, 64, 64, 64)]
+
+
+def test_cifar_speed_goes_on_as_if_it_had_not_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    small: Any = {"model_options": {"width": 8}, "data_options": {"train_size": 100}, "schedule": "none", "progress": False}
+    whole = tinyclsf.train("cifar-speed", epochs=2, batch_size=50, run="whole", **small)
+    tinyclsf.train("cifar-speed", epochs=1, batch_size=50, run="part", **small)
+    more = tinyclsf.train(resume="part", epochs=2, progress=False)
+    for name, tensor in load_model(whole.folder).state_dict().items():
+        assert torch.equal(load_model(more.folder).state_dict()[name], tensor), name
+    assert not torch.equal(whole.model.network.filters, CifarSpeed((1, 28, 28), 10).filters)  # type: ignore[arg-type]
 
 
 def test_at_the_smallest_size_one_pixel_is_left() -> None:
