@@ -30,7 +30,7 @@ def main() -> None:
             more = ["--seed", str(seed), "--data-dir", options.folder, "--runs", runs, "--device", "cpu", "--json"]
             start = time.perf_counter()
             done = subprocess.run(
-                [sys.executable, "-m", "tinyclsf", "fit", *RECIPE.split(), *more], check=True, stdout=subprocess.PIPE, text=True
+                [sys.executable, "-m", "tinyclsf", "fit", *RECIPE.split(), *more], check=True, capture_output=True, text=True
             )
         seconds.append(time.perf_counter() - start)
         document = json.loads(done.stdout)
