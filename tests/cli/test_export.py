@@ -28,7 +28,7 @@ def squares(*, classes: int = 3):
     data = Images((y * 20).to(torch.uint8).view(24, 1, 1, 1).expand(24, 1, 5, 5).contiguous(), y)
     return Splits(data, data, None, tuple(f"class {at}" for at in range(classes)), (1, 5, 5), Preprocess())
 """
-USAGE = f"""import tinyclsf
+USAGE = f"""import tinyclsf, torch
 {picture_source(5, 1, "crop")}
 
 images = read_picture("photo.jpg")[None]  # yours go here

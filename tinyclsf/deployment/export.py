@@ -109,9 +109,7 @@ class Export:
         channels, size, _ = shape = self.image_shape
         reader, images = "import numpy as np", f'np.zeros({(8, *shape)}, "uint8")'
         if takes_pictures(shape):
-            source = picture_source(size, channels, self.fit, with_torch="torch" in modules)
-            modules = modules.replace(", torch", "")  # which the source imports
-            reader, images = source + "\n", 'read_picture("photo.jpg")[None]'
+            reader, images = picture_source(size, channels, self.fit) + "\n", 'read_picture("photo.jpg")[None]'
         used = use.format(path=repr(str(self.path)))
         told = "print([classes[index] for index in logits.argmax(1)])"
         return f"import {modules}\n{reader}\nimages = {images}  # yours go here\n{used}\n{told}"

@@ -18,7 +18,6 @@ from typing import IO, TYPE_CHECKING, Literal
 
 import numpy as np
 import PIL
-import torch
 from numpy.typing import NDArray
 
 from tinyclsf.errors import ConfigurationError, DataWarning
@@ -79,7 +78,7 @@ class _Wanted:
 
     def key(self) -> str:
         """What tells these pixels from all others: how they are decoded, and of which files, by name, size and time."""
-        lines = [inspect.getsource(picture), PIL.__version__, torch.__version__, f"{self.size} {self.channels} {self.fit}"]
+        lines = [inspect.getsource(picture), PIL.__version__, f"{self.size} {self.channels} {self.fit}"]
         lines += [str(len(split)) for split in self.splits]
         here = "" if all(map(os.path.isabs, self.files)) else os.getcwd()
         for path in self.files:
@@ -104,7 +103,8 @@ def keep_pictures(
 
     They are kept in $TINYCLSF_CACHE, else ~/.cache/tinyclsf/pictures, or in the folder `cache`. Where that cannot be, or with
     "off", they are decoded into memory; a DataWarning says why.
-    Raises: ConfigurationError if they cannot be kept and need more than half of the free memory.
+    Raises: ConfigurationError if they cannot be kept and need more than half of the free memory; DataError if a process dies
+    over them.
     """
     wanted = _Wanted(splits, size, channels, fit)
     if cache != "off":

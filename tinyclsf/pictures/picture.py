@@ -1,21 +1,21 @@
-"""One picture, in whatever form a person has it, to a square of uint8 pixels."""
+"""One picture, in whatever form a person has it, to a square of uint8 pixels.
+
+The processes that decode pictures import this module, so it starts quickly: neither torch nor torchvision is imported here.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
-from torch.nn import functional as F
 
 if TYPE_CHECKING:
     from tinyclsf.modules import Fit
@@ -40,33 +40,21 @@ def read_picture(source: str | os.PathLike[str] | bytes, size: int, channels: in
     Raises: PictureError if it cannot be read, or has more pixels than Pillow holds to be safe.
     """
     data = source if isinstance(source, bytes) else read_file(source)
-    with without_warnings():
-        return read_bytes(data, size, channels, fit)
-
-
-@contextlib.contextmanager
-def without_warnings() -> Iterator[None]:
-    """Pass over those of Pillow about odd metadata. The filters are of the whole process: this is not for its threads."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def read_bytes(data: bytes, size: int, channels: int, fit: Fit) -> NDArray[np.uint8]:
-    """What `read_picture` gives for the bytes of a file, with the warnings of Pillow."""
     if not data:
         raise PictureError("empty file")
-    try:
-        with _opened(data) as image:
-            return _pixels(image, size, channels, fit)
-    except PictureError:
-        raise
-    except UnidentifiedImageError:
-        raise PictureError("not a picture, or broken from its first bytes on") from None
-    except Image.DecompressionBombError:
-        raise PictureError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
-    except Exception as error:  # a broken file can bring up anything in Pillow
-        raise PictureError(_reason(error)) from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of odd metadata; that a picture is too large is checked below
+        try:
+            with _opened(data) as image:
+                return _pixels(image, size, channels, fit)
+        except PictureError:
+            raise
+        except UnidentifiedImageError:
+            raise PictureError("not a picture, or broken from its first bytes on") from None
+        except Image.DecompressionBombError:
+            raise PictureError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
+        except Exception as error:  # a broken file can bring up anything in Pillow
+            raise PictureError(_reason(error)) from None
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
@@ -110,13 +98,12 @@ def _pixels(image: ImageFile.ImageFile, size: int, channels: int, fit: Fit) -> N
     width, height = image.size
     if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
         raise PictureError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels")
-    # A large JPEG is decoded at a half, a quarter or an eighth: each of its pixels is then a mean of those it stands for.
-    image.draft(None, (3 * size // 2, 3 * size // 2))
+    # A large JPEG is decoded at a half, a quarter or an eighth; below, a large picture is scaled in two steps, the first one
+    # rough. Down to three times the size neither can be told from scaling at once.
+    image.draft(None, (3 * size, 3 * size))
     image.load()
-    _turn_upright(image)
-    pixels = np.asarray(_as_8_bit(image, "RGB" if channels == 3 else "L"))
-    square = SQUARES[fit](pixels.reshape(*pixels.shape[:2], channels), size)
-    return square.transpose(2, 0, 1).copy()
+    square = SQUARES[fit](_as_8_bit(_upright(image), "RGB" if channels == 3 else "L"), size)
+    return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1).copy()
 
 
 def _reason(error: Exception) -> str:
@@ -126,9 +113,11 @@ def _reason(error: Exception) -> str:
     return text if text and text.isprintable() else f"broken: {type(error).__name__}"
 
 
-def _turn_upright(image: Image.Image) -> None:
-    with contextlib.suppress(Exception):  # metadata that make no sense do not make the pixels worse
-        ImageOps.exif_transpose(image, in_place=True)
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # metadata that make no sense do not make the pixels worse
+        return image
 
 
 def _as_8_bit(image: Image.Image, mode: str) -> Image.Image:
@@ -151,38 +140,28 @@ def _scaled_to_255(values: NDArray[Any]) -> NDArray[np.uint8]:
     return (values * (255 / white)).clip(0, 255).round().astype(np.uint8)
 
 
-def cropped(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def cropped(image: Image.Image, size: int) -> Image.Image:
     """The middle square of a picture, scaled to `size` by `size` pixels."""
-    height, width, _ = pixels.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return scaled(pixels[top : top + side, left : left + side], size, size)
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    if side == size:  # only the edges are cut off: whole pixels, so that nothing is blurred
+        left, top = int(left), int(top)
+    box = (left, top, left + side, top + side)
+    return image.resize((size, size), Image.Resampling.BILINEAR, box, reducing_gap=3)
 
 
-def padded(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def padded(image: Image.Image, size: int) -> Image.Image:
     """A whole picture, scaled to fit into `size` by `size` pixels, in the middle of black."""
-    height, width = (max(1, round(side * size / max(pixels.shape[:2]))) for side in pixels.shape[:2])
-    top, left = (size - height) // 2, (size - width) // 2
-    square = np.zeros((size, size, pixels.shape[2]), np.uint8)
-    square[top : top + height, left : left + width] = scaled(pixels, height, width)
+    width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
+    square = Image.new(image.mode, (size, size))
+    scaled = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3)
+    square.paste(scaled, ((size - width) // 2, (size - height) // 2))
     return square
 
 
-def stretched(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def stretched(image: Image.Image, size: int) -> Image.Image:
     """A whole picture, scaled to `size` by `size` pixels without keeping its proportions."""
-    return scaled(pixels, size, size)
+    return image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=3)
 
 
-def scaled(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """A picture, (h, w, c), at another size: each pixel is a weighted mean of those that it stands for."""
-    if pixels.shape[:2] == (height, width):
-        return pixels
-    x = torch.from_numpy(pixels.copy()).unsqueeze(0).permute(0, 3, 1, 2)
-    return F.interpolate(x, (height, width), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
-
-
-SQUARES: dict[Fit, Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]] = {
-    "crop": cropped,
-    "pad": padded,
-    "stretch": stretched,
-}
+SQUARES: dict[Fit, Callable[[Image.Image, int], Image.Image]] = {"crop": cropped, "pad": padded, "stretch": stretched}

@@ -77,8 +77,7 @@ def import_lines(statements: Iterable[str]) -> list[str]:
             plain.add(statement)
         elif isinstance(node, ast.ImportFrom):
             members.setdefault(str(node.module), set()).update(map(ast.unparse, node.names))
-    named = sorted(members.items(), key=lambda each: each[0].lower())
-    lines = sorted(plain) + [f"from {module} import {', '.join(sorted(names))}" for module, names in named]
+    lines = sorted(plain) + [f"from {module} import {', '.join(sorted(members[module]))}" for module in sorted(members)]
     groups: list[list[str]] = [[], []]
     for line in lines:
         groups[line.split()[1].partition(".")[0] not in sys.stdlib_module_names].append(line)
