@@ -281,7 +281,7 @@ class Trainer:
             return None
         train_loss = self._position.train_loss.mean()
         # Such as the statistics of batch norm; the model that is saved is that of the first process.
-        distributed.take_from_first([*self.model.buffers(), *self.evaluated_model.buffers()])
+        distributed.take_from_first(dict.fromkeys([*self.model.buffers(), *self.evaluated_model.buffers()]))
         random_before = self._position.random_state()
         valid = self.evaluate(until(self._stops_alone, valid_dl))
         if self._stops_alone():  # and no random number counts as drawn since
