@@ -159,8 +159,11 @@ def test_files_are_known_by_name_and_size_wherever_their_folder_is(tmp_path: Pat
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(bytes(size))
         x = torch.zeros(len(paths), 1, 2, 3, dtype=torch.uint8)
-        test = Images(x, torch.zeros(len(paths), dtype=torch.int64), list(map(str, paths)))
+        y = torch.zeros(len(paths), dtype=torch.int64)
+        test = Images(x, y, list(map(str, paths)))
         found: str = fingerprint(splits(test=test))["test_files"]
+        known = Images(x, y, [f"/gone/{name}" for name in names], file_sizes=[size] * len(names))
+        assert fingerprint(splits(test=known))["test_files"] == found
         return found
 
     was = checksum("here", "cat/0.png", "catfish/0.png")

@@ -24,8 +24,8 @@ _SHOWN = 16  # images in a notebook
 class Images(TensorDataset):
     """Images and their labels as two tensors in memory; `paths` are the files of the images, if they came from files.
 
-    For an x that is mapped from the disk: `x_checksum` is zlib.crc32 of it, and `ahead` begins to read rows that will be needed
-    soon.
+    What is known need not be found again: `file_sizes` are those of `paths` in bytes, `x_checksum` is zlib.crc32 of x.
+    For an x that is mapped from the disk, `ahead` begins to read rows that will be needed soon.
     Shapes: x (n, c, h, w) uint8 or float32; y (n,) int64.
     Raises: DataError if shapes, types or lengths are wrong.
     """
@@ -37,6 +37,7 @@ class Images(TensorDataset):
         y: Tensor,
         paths: Sequence[str] | None = None,
         *,
+        file_sizes: Sequence[int] | None = None,
         x_checksum: int | None = None,
         ahead: Callable[[Iterable[int]], None] | None = None,
     ) -> None:
@@ -50,6 +51,7 @@ class Images(TensorDataset):
             raise DataError(f"there are {len(x):,} images and {len(y):,} labels; each image needs one label")
         super().__init__(x, y)
         self.paths = paths
+        self.file_sizes = file_sizes
         self.ahead = ahead
         self._known = None if x_checksum is None else (x_checksum, x._version)
 
@@ -179,13 +181,12 @@ def fingerprint(splits: Splits) -> dict[str, Any]:
     images come from, where they do: it stays the same where they are read at another size, or their folder has moved.
     """
     datasets = {"train": splits.train, "valid": splits.valid, "test": splits.test}
-    paths = {name: getattr(each, "paths", None) for name, each in datasets.items()}
     return {
         **{name: len(each) if isinstance(each, Sized) else None for name, each in datasets.items()},
         "classes": list(splits.classes),
         "image_shape": list(splits.image_shape),
         **{f"{name}_checksum": _checksum(each) for name, each in datasets.items()},
-        **{f"{name}_files": _files_checksum(files) for name, files in paths.items() if files},
+        **{f"{name}_files": _files_checksum(each) for name, each in datasets.items() if getattr(each, "paths", None)},
     }
 
 
@@ -203,17 +204,20 @@ def _checksum(dataset: Dataset[Any] | None) -> str | None:
     return f"{dataset.checksum():08x}" if isinstance(dataset, Images) else None
 
 
-def _files_checksum(paths: Sequence[str]) -> str:
-    """A checksum of the names of files, below the folder that holds all of them, and of their sizes."""
+def _files_checksum(dataset: Any) -> str:
+    """A checksum of the names of its files, below the folder that holds all of them, and of their sizes."""
+    paths, sizes = dataset.paths, getattr(dataset, "file_sizes", None)
     inside = len(os.path.dirname(os.path.commonprefix(paths)))  # noqa: RUF071  # cut at the last separator
-    checksum = 0
-    for path in paths:
-        try:
-            size = os.path.getsize(path)
-        except OSError:  # a name that is no file's
-            size = -1
-        checksum = zlib.crc32(os.fsencode(f"{path[inside:]}\0{size}\0"), checksum)
-    return f"{checksum:08x}"
+    known = map(_size, paths) if sizes is None else sizes
+    lines = (f"{path[inside:]}\0{size}\0" for path, size in zip(paths, known, strict=True))
+    return f"{zlib.crc32(os.fsencode(''.join(lines))):08x}"
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:  # a name that is no file's
+        return -1
 
 
 def _check_split(split: str, images: Images, classes: tuple[str, ...], image_shape: tuple[int, int, int]) -> None:

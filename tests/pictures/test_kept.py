@@ -66,6 +66,7 @@ def test_the_second_call_decodes_nothing_and_has_the_same_pixels(
         np.testing.assert_array_equal(each.pixels, right(files))
         assert each.checksums == [zlib.crc32(right(files)[:8].tobytes()), zlib.crc32(right(files)[8:].tobytes())]
         assert (each.digests != 0).all()
+        assert each.sizes == [os.path.getsize(path) for path in files]
     np.testing.assert_array_equal(first.digests, second.digests)
     second.pixels[:] = 0  # in this process alone
     np.testing.assert_array_equal(keep(files, tmp_path / "kept").pixels, right(files))
@@ -259,6 +260,6 @@ def test_a_mapped_set_may_be_larger_than_memory(tmp_path: Path) -> None:
     about = About("/photos", 1, 1 << 14, memory // (1 << 28) + 2, "crop", [], [0])
     with (tmp_path / "sparse").open("w+b") as file:
         file.truncate(about.pixel_bytes + 8)
-        found = kept._mapped(file, about, {})
+        found = kept._mapped(file, about, [8], {})
     assert found.pixels.nbytes > memory
     assert int(torch.from_numpy(found.pixels)[0, -1, -1, -1]) == 0

@@ -47,14 +47,16 @@ _NORESERVE = 0x4000  # MAP_NORESERVE, which Python names from 3.13 on
 
 @dataclass(frozen=True)
 class KeptPictures:
-    """Decoded pictures: the pixels of those that can be read, digests of all files' bytes, and why the others cannot be.
+    """Decoded pictures: the pixels of those that can be read; of all files the sizes and digests; why the others cannot be.
 
     `reasons` are by the number of the file; `checksums` are of the pixels of each split, as zlib.crc32 gives them.
     `ahead` begins to read rows that will be needed soon, if there may be too many for the memory.
     Shapes: pixels (readable, channels, size, size); digests (files,), 0 where there is a reason.
+    Units: `sizes` are bytes, -1 where there is no file.
     """
 
     pixels: NDArray[np.uint8]
+    sizes: list[int]
     digests: NDArray[np.uint64]
     reasons: dict[int, str]
     checksums: list[int]
@@ -76,18 +78,29 @@ class _Wanted:
     def bytes(self) -> int:
         return len(self.files) * self.channels * self.size**2
 
+    @functools.cached_property
+    def stamps(self) -> list[tuple[int, int]]:
+        """The size in bytes and the time in ns of each file; (-1, 0) where there is none, which decoding will tell of."""
+        found = []
+        for path in self.files:
+            try:
+                status = os.stat(path)
+                found.append((status.st_size, status.st_mtime_ns))
+            except (OSError, ValueError):
+                found.append((-1, 0))
+        return found
+
+    @property
+    def sizes(self) -> list[int]:
+        return [size for size, _ in self.stamps]
+
     def key(self) -> str:
         """What tells these pixels from all others: how they are decoded, and of which files, by name, size and time."""
         lines = [inspect.getsource(picture), PIL.__version__, f"{self.size} {self.channels} {self.fit}"]
         lines += [str(len(split)) for split in self.splits]
         here = "" if all(map(os.path.isabs, self.files)) else os.getcwd()
-        for path in self.files:
-            name = os.path.join(here, path) if here else path
-            try:
-                status = os.stat(path)
-                lines.append(f"{name}\0{status.st_size} {status.st_mtime_ns}")
-            except (OSError, ValueError):  # which decoding will tell of
-                lines.append(name)
+        for path, (size, time) in zip(self.files, self.stamps, strict=True):
+            lines.append(f"{os.path.join(here, path) if here else path}\0{size} {time}")
         return hashlib.blake2b(os.fsencode("\0".join(lines)), digest_size=16).hexdigest()
 
 
@@ -145,7 +158,7 @@ def _kept(wanted: _Wanted, path: Path) -> KeptPictures:
         with path.open("rb") as file:
             about = read_about(file)
             assert about is not None
-            return _mapped(file, about, reasons)
+            return _mapped(file, about, wanted.sizes, reasons)
 
 
 def _found(wanted: _Wanted, path: Path) -> KeptPictures | None:
@@ -162,7 +175,7 @@ def _found(wanted: _Wanted, path: Path) -> KeptPictures | None:
         again = decode_pictures([wanted.files[row] for row in about.unreadable], wanted.size, wanted.channels, fit=wanted.fit)
         if len(again.reasons) < len(about.unreadable):
             return None
-        kept = _mapped(file, about, {row: again.reasons[at] for at, row in enumerate(about.unreadable)})
+        kept = _mapped(file, about, wanted.sizes, {row: again.reasons[at] for at, row in enumerate(about.unreadable)})
     with contextlib.suppress(OSError):  # where nothing can be written
         os.utime(path)  # it was used now
     return kept
@@ -201,10 +214,10 @@ def _in_order(wanted: _Wanted, pixels: NDArray[np.uint8], digests: NDArray[np.ui
         stop = start + len(split) - sum(row in reasons for row in range(first, first + len(split)))
         checksums.append(zlib.crc32(pixels[start:stop].data))
         start, first = stop, first + len(split)
-    return KeptPictures(pixels[:start], digests, reasons, checksums)
+    return KeptPictures(pixels[:start], wanted.sizes, digests, reasons, checksums)
 
 
-def _mapped(file: IO[bytes], about: About, reasons: dict[int, str]) -> KeptPictures:
+def _mapped(file: IO[bytes], about: About, sizes: list[int], reasons: dict[int, str]) -> KeptPictures:
     """The content of a file, read as it is needed; what a program changes in it stays in that program."""
     if sys.platform == "linux":
         # Otherwise the system refuses a set that is larger than its memory, as each page might be changed.
@@ -218,7 +231,7 @@ def _mapped(file: IO[bytes], about: About, reasons: dict[int, str]) -> KeptPictu
     if sys.platform == "linux" and pixels.nbytes > free_memory() / 2:
         memory.madvise(mmap.MADV_RANDOM)  # or it reads megabytes around each row, and drops others for them
         ahead = functools.partial(_read_ahead, memory, about.channels * about.size**2)
-    return KeptPictures(pixels, digests, reasons, about.checksums, ahead)
+    return KeptPictures(pixels, sizes, digests, reasons, about.checksums, ahead)
 
 
 def _read_ahead(memory: mmap.mmap, row_bytes: int, rows: Iterable[int]) -> None:
