@@ -10,9 +10,9 @@ from pairs import compare
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
+from tinyclsf.augment.named import Augmentation
 from tinyclsf.batches.loaders import loader
 from tinyclsf.data import Images
-from tinyclsf.recipes import make_augment
 
 
 class Transformed(Dataset):
@@ -41,7 +41,7 @@ if __name__ == "__main__":
     pictures = Transformed(images, v2.ToPILImage(), last=v2.PILToTensor())
     tensors = Transformed(images, last=v2.Identity())
     by_batch = loader(images, 128, shuffle=True)
-    augment = make_augment("flip,crop", 10)
+    augment = Augmentation("flip,crop", 10)
     ways = {
         "torchvision, PIL pictures, 2 workers": lambda: run_through(DataLoader(pictures, 128, shuffle=True, num_workers=2)),
         "torchvision, tensors, 2 workers": lambda: run_through(DataLoader(tensors, 128, shuffle=True, num_workers=2)),

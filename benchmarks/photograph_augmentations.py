@@ -12,9 +12,9 @@ from pairs import compare
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
+from tinyclsf.augment.named import Augmentation
 from tinyclsf.batches.loaders import loader
 from tinyclsf.data import Images
-from tinyclsf.recipes import make_augment
 
 SIDE, BATCH, BATCHES = 224, 64, 4
 LINEAR = v2.InterpolationMode.BILINEAR
@@ -64,7 +64,7 @@ if __name__ == "__main__":
     )
     for name in sys.argv[1:] or TRANSFORMS:
         workers = DataLoader(Transformed(images, TRANSFORMS[name]), BATCH, shuffle=True, num_workers=2, persistent_workers=True)
-        augment = make_augment(name, 10)
+        augment = Augmentation(name, 10)
         ways = {
             "torchvision, tensors, 2 workers": lambda dl=workers: run_through(dl),
             "tinyclsf, whole batches": lambda augment=augment: run_through(by_batch, augment),

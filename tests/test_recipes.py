@@ -13,30 +13,23 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from tinyclsf.errors import ConfigurationError, DataError
+from tinyclsf.errors import ConfigurationError, pick
 from tinyclsf.recipes import (
-    AUGMENTATIONS,
     LOSSES,
     SCHEDULES,
     STEPPED_BY_EPOCH,
     CrossEntropy,
     Recipe,
     balanced_weights,
-    make_augment,
     make_loss,
     make_optimizer,
     make_schedule,
     mse,
     optimizers,
     options_with_defaults,
-    pick,
     recipe,
 )
 
-CHOICE = (
-    "choose one of affine, blur, crop, cutmix, cutout, erase, flip, grey, jitter, mixup, randaugment, resized-crop, rotate, "
-    "shift, trivialaugment"
-)
 EVERY_OPTIMIZER = ", ".join(sorted(optimizers()))
 
 
@@ -223,14 +216,6 @@ def test_a_schedule_over_a_stream_is_refused(name: str) -> None:
     )
 
 
-def test_a_label_that_is_no_class_cannot_be_mixed() -> None:
-    augment = make_augment("mixup", 10)
-    assert augment is not None
-    with pytest.raises(DataError) as error:
-        augment(torch.zeros(3, 1, 4, 4), torch.tensor([0, 10, 1]))
-    assert str(error.value) == "label 1 of a batch that is to be mixed is 10; wanted 0 to 9 for 10 classes"
-
-
 def test_unknown_names_are_answered_with_the_known_and_the_nearest() -> None:
     with pytest.raises(ConfigurationError) as error:
         make_optimizer("adamm", [nn.Parameter(torch.ones(1))])
@@ -290,74 +275,7 @@ def test_a_misspelt_recipe_key_is_an_error() -> None:
         recipe(learning_rate=0.1)
 
 
-def test_augmentations_follow_each_other_in_their_order() -> None:
-    x, y = torch.randint(256, (20, 3, 16, 24), dtype=torch.uint8), torch.arange(20)
-    assert make_augment("none", 10) is None
-    for names in ("flip", "crop, flip", ",".join(AUGMENTATIONS)):
-        augment = make_augment(names, 10)
-        assert augment is not None
-        torch.manual_seed(3)
-        found, labels = augment(x, y)
-        torch.manual_seed(3)
-        wanted = x
-        for name in names.split(","):
-            wanted = AUGMENTATIONS[name.strip()](16)(wanted)
-        assert torch.equal(found, wanted)
-        assert not torch.equal(found, x)
-        assert labels is y
-
-
-def test_images_of_any_size_can_be_shifted() -> None:
-    assert [AUGMENTATIONS["shift"](side).keywords["padding"] for side in (224, 32, 9, 2, 1)] == [14, 2, 1, 1, 0]
-    x = torch.arange(3.0).view(3, 1, 1, 1)
-    assert torch.equal(AUGMENTATIONS["shift"](1)(x), x)
-
-
-def mix(names: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    augment = make_augment(names, 4)
-    assert augment is not None
-    torch.manual_seed(seed)
-    x = torch.arange(8, dtype=torch.uint8).view(8, 1, 1, 1).expand(8, 1, 6, 6).contiguous()  # image n is all n
-    return augment(x, torch.arange(8) % 4)
-
-
-def test_mixtures_share_out_labels_as_they_share_out_images() -> None:
-    x, y = mix("mixup", 0)
-    # Image n is mixed with the one before it, so its mean tells with which weight.
-    weight = float(x[1].mean())
-    assert 0 < weight < 1
-    wanted = weight * torch.arange(8) + (1 - weight) * torch.arange(8).roll(1)
-    assert torch.allclose(x, wanted.view(8, 1, 1, 1).expand(8, 1, 6, 6))
-    own, other = torch.eye(4)[torch.arange(8) % 4], torch.eye(4)[torch.arange(8).roll(1) % 4]
-    assert torch.allclose(y, weight * own + (1 - weight) * other, atol=1e-6)
-
-    x, y = mix("cutmix", 1)
-    pasted = (x[1] == 0).float().mean()
-    assert 0 < pasted < 1
-    assert torch.allclose(y, (1 - pasted) * own + pasted * other, atol=1e-6)
-
-
-def test_of_two_mixtures_each_batch_gets_one() -> None:
-    whole = {bool(torch.equal(x, x.round())) for x, _ in (mix("flip,mixup,cutmix", seed) for seed in range(20))}
-    assert whole == {True, False}
-
-
 @pytest.mark.parametrize("loss", [mse, CrossEntropy(0.1)])
 def test_losses_take_shares_of_classes_as_they_take_labels(loss: Any) -> None:
     out, y = torch.randn(6, 4), torch.arange(6) % 4
     assert loss(out, torch.eye(4)[y]).item() == pytest.approx(loss(out, y).item(), rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("names", "message", "tip"),
-    [
-        ("flop", f"there is no augmentation 'flop'; {CHOICE}", "did you mean 'flip'?"),
-        ("flip,none", f"there is no augmentation 'none'; {CHOICE}", None),
-        ("", f"there is no augmentation ''; {CHOICE}", None),
-        ("flip,crop,flip", "augmentations 'flip,crop,flip' name one twice; give each once", None),
-    ],
-)
-def test_augmentations_that_cannot_be(names: str, message: str, tip: str | None) -> None:
-    with pytest.raises(ConfigurationError) as error:
-        make_augment(names, 10)
-    assert (str(error.value), error.value.tip) == (message, tip)

@@ -20,8 +20,8 @@ from torch.utils.data import TensorDataset
 from tests.support.streams import Stream
 from tests.support.training import begin, images, regularised
 from tinyclsf import Epoch, Lambda, Trainer, fit, get_data
+from tinyclsf.augment.named import AUGMENTATIONS, Augmentation
 from tinyclsf.errors import ConfigurationError, ModelFileError, TrainingError
-from tinyclsf.recipes import AUGMENTATIONS, make_augment
 from tinyclsf.trainer import Callback
 from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN
 from tinyclsf_plugins.models.mnist_logistic import Mnist_Logistic
@@ -404,7 +404,7 @@ def test_no_step_waits_for_the_gpu(augment: str) -> None:
     trainer = Trainer(
         *(model, F.cross_entropy, opt),
         device="cuda",
-        augment=make_augment(augment, 10),
+        augment=Augmentation(augment, 10),
         clip_norm=1.0,
         ema_decay=0.9,
         callbacks=[WaitingIsAnError()],

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
+
+Value = TypeVar("Value")
 
 
 class TinyclsfError(Exception):
@@ -88,6 +91,18 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     by_lower = {each.lower(): each for each in known}
     nearest = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
     return f"did you mean '{by_lower[nearest[0]]}'?" if nearest else None
+
+
+def pick(what: str, name: str, table: Mapping[str, Value]) -> Value:
+    """The entry of a table by its name.
+
+    Raises: ConfigurationError that lists the names if there is none.
+    """
+    if name not in table:
+        raise ConfigurationError(
+            f"there is no {what} '{name}'; choose one of {', '.join(sorted(table))}", tip=did_you_mean(name, table)
+        )
+    return table[name]
 
 
 def join_names(names: Sequence[object], most: int = 10) -> str:

@@ -1,11 +1,10 @@
-"""Losses, optimizers, schedules and augmentations by name, and the recipe that a model brings along."""
+"""Losses, optimizers and schedules by name, and the recipe that a model brings along."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
 
@@ -23,19 +22,7 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
-from tinyclsf.augment.colour import colour_jitter, random_blur, random_grey
-from tinyclsf.augment.geometry import (
-    cutout,
-    random_affine,
-    random_crop,
-    random_erasing,
-    random_flip,
-    random_resized_crop,
-    random_rotation,
-)
-from tinyclsf.augment.policies import rand_augment, trivial_augment
-from tinyclsf.errors import ConfigurationError, did_you_mean
-from tinyclsf.metrics import Labelled
+from tinyclsf.errors import ConfigurationError, pick
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
 
@@ -170,26 +157,6 @@ SCHEDULES: dict[str, Callable[..., LRScheduler | None]] = {
 }
 STEPPED_BY_EPOCH = {"step", "exponential", "plateau"}  # the others after every batch
 
-Augment = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-
-# What each does to a batch whose images' shorter side has so many pixels.
-AUGMENTATIONS: dict[str, Callable[[int], partial[Tensor]]] = {
-    "flip": lambda side: partial(random_flip),
-    "crop": lambda side: partial(random_crop, padding=max(1, side // 8)),
-    "shift": lambda side: partial(random_crop, padding=min(max(1, side // 16), side - 1), mirrored=True),
-    "affine": lambda side: partial(random_affine, degrees=10, translate=side / 16, scale=0.1, shear=5),
-    "cutout": lambda side: partial(cutout, size=max(1, side // 4)),
-    "resized-crop": lambda side: partial(random_resized_crop, scale=(0.08, 1)),
-    "jitter": lambda side: partial(colour_jitter, brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
-    "grey": lambda side: partial(random_grey, share=0.2),
-    "rotate": lambda side: partial(random_rotation, degrees=15),
-    "erase": lambda side: partial(random_erasing, share=0.5),
-    "trivialaugment": lambda side: partial(trivial_augment),
-    "randaugment": lambda side: partial(rand_augment, changes=2, strength=0.3),
-    "blur": lambda side: partial(random_blur, sigma=(side / 2240, side / 112), share=0.5),
-}
-MIXTURES = {"mixup": ("MixUp", 0.2), "cutmix": ("CutMix", 1.0)}  # torchvision's, with alpha as their papers have it
-
 # One needs a closure that `opt.step()` does not give, the other sparse gradients that no image model has.
 _UNFIT = {"lbfgs", "sparseadam"}
 
@@ -242,69 +209,3 @@ def make_schedule(name: str, opt: Optimizer, epochs: int, batches: int | None, *
             f"schedule {name} has to know how many batches an epoch has, and this data set does not say; use --schedule none"
         )
     return make(opt, epochs * (batches or 0), **options)
-
-
-def parse_augment(names: str) -> list[str]:
-    """The augmentations of a comma-separated list; "none" is an empty one.
-
-    Raises: ConfigurationError if there is no such augmentation, or one is named twice.
-    """
-    if names == "none":
-        return []
-    listed = [name.strip() for name in names.split(",")]
-    for name in listed:
-        pick("augmentation", name, {**AUGMENTATIONS, **MIXTURES})
-    if len(set(listed)) < len(listed):
-        raise ConfigurationError(f"augmentations '{names}' name one twice; give each once")
-    return listed
-
-
-def make_augment(names: str, num_classes: int) -> Augment | None:
-    """The augmentations of a comma-separated list, one after the other, as a function of a batch; None for "none".
-
-    Mixtures of images come last, whose labels become shares of each class; of two of them each batch gets one, at random.
-    Raises: ConfigurationError if there is no such augmentation, or one is named twice.
-    """
-    listed = parse_augment(names)
-    steps = [AUGMENTATIONS[name] for name in listed if name in AUGMENTATIONS]
-    mixtures = [_mixture(*MIXTURES[name], num_classes) for name in listed if name in MIXTURES]
-
-    def augment(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        for step in steps:
-            x = step(min(x.shape[2:]))(x)
-        if not mixtures:
-            return x, y
-        chosen = int(torch.randint(len(mixtures), ())) if len(mixtures) > 1 else 0
-        return mixtures[chosen](x.float(), y)
-
-    return augment if listed else None
-
-
-def _mixture(name: str, alpha: float, num_classes: int) -> Augment:
-    from torchvision.transforms import v2  # type: ignore[import-untyped]  # seconds to import, and rarely wanted
-
-    mix = getattr(v2, name)(alpha=alpha, num_classes=num_classes)
-
-    def mixed(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        try:
-            return mix(x, y)  # type: ignore[no-any-return]
-        except RuntimeError:
-            Labelled(y, num_classes).check("a batch that is to be mixed")
-            raise
-
-    return mixed
-
-
-Value = TypeVar("Value")
-
-
-def pick(what: str, name: str, table: Mapping[str, Value]) -> Value:
-    """The entry of a table by its name.
-
-    Raises: ConfigurationError that lists the names if there is none.
-    """
-    if name not in table:
-        raise ConfigurationError(
-            f"there is no {what} '{name}'; choose one of {', '.join(sorted(table))}", tip=did_you_mean(name, table)
-        )
-    return table[name]

@@ -75,7 +75,8 @@ class Trainer:
         convolutions on CUDA use TF32 unless `torch.backends.cudnn.allow_tf32` is False.
     compile: compile the model for training with `torch.compile`.
     schedule: stepped after every step of the optimizer; `callbacks.EpochSchedule` steps one after every epoch.
-    augment: changes each training batch (xb, yb) on the device: images as stored, and their labels.
+    augment: changes each training batch (xb, yb) on the device: images as stored, and their labels. Where it has `set_epoch`,
+        that is called with the number of each epoch, from 1.
     accumulate: add up the gradients of this many batches before each step.
     clip_norm: clip the gradient norm to this value.
     ema_decay: the decay of a moving average of the weights, lower in the first steps; the average is evaluated and kept.
@@ -270,7 +271,10 @@ class Trainer:
         start = time.perf_counter()
         self._set_mode(training=True)
         self._watching = [each for each in self._called if type(each).on_batch_end is not Callback.on_batch_end]
-        for xb, yb in self._position.begin_epoch():
+        batches = self._position.begin_epoch()
+        if (tell_epoch := getattr(self.augment, "set_epoch", None)) is not None:
+            tell_epoch(self.epoch)
+        for xb, yb in batches:
             self._train_batch(xb, yb)
             del xb, yb  # so that the next batch takes its place, which is in the processor's cache
             if self._steps.stopped:

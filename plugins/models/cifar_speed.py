@@ -25,7 +25,7 @@ _FLAT = 5e-4  # the variance below which a direction of the patches is left smal
     decayed="weights",
     schedule="one-cycle",
     label_smoothing=0.2,
-    augment="flip,shift",
+    augment="alternating-flip,shift",
     data={"size": 32, "normalize": "stats"},
 )
 class CifarSpeed(nn.Module):

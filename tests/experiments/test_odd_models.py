@@ -88,8 +88,8 @@ SENTENCES = {
     "listed": "the recipe of {} cannot be used: optimizer is ['sgd']; wanted text",
     "nothing": "the recipe of {} cannot be used: loss is None; wanted text",
     "augmented": "the recipe of {} cannot be used: there is no augmentation 'x'; "
-    "choose one of affine, blur, crop, cutmix, cutout, erase, flip, grey, jitter, mixup, randaugment, resized-crop, rotate, "
-    "shift, trivialaugment",
+    "choose one of affine, alternating-flip, blur, crop, cutmix, cutout, erase, flip, grey, jitter, mixup, randaugment, "
+    "resized-crop, rotate, shift, trivialaugment",
     "own": "{} has a recipe of type function; wanted one made by @recipe(...), "
     "and another name for an attribute that is no recipe",
 }

@@ -21,10 +21,10 @@ import torch
 from PIL import Image
 
 from tinyclsf.augment.geometry import random_crop
+from tinyclsf.augment.named import AUGMENTATIONS
 from tinyclsf.cli.app import main
 from tinyclsf.errors import ConfigurationError, PluginError, TinyclsfError
 from tinyclsf.plugin import ScriptReader
-from tinyclsf.recipes import AUGMENTATIONS
 from tinyclsf.scripting import script
 from tinyclsf.scripting.script import write_script
 
@@ -33,7 +33,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "plain": ("mnist-logistic", *DIGITS),
     "cnn": ("mnist-cnn", *DIGITS, "--seed", "3", "-d", "seed=5"),
     "every-extra": (
-        *("mlp", *DIGITS, "-m", "batch_norm=true", "--augment", "flip,crop,affine,cutout", "--accumulate", "3"),
+        *("mlp", *DIGITS, "-m", "batch_norm=true", "--augment", "alternating-flip,crop,affine,cutout", "--accumulate", "3"),
         *("--clip-norm", "0.5", "--ema-decay", "0.9", "--schedule", "cosine", "--label-smoothing", "0.1"),
         *("--class-weights", "balanced"),
         *("--optimizer", "adamw", "--weight-decay", "0.1", "--lr", "0.001"),

@@ -23,6 +23,17 @@ def random_flip(x: Tensor, *, generator: torch.Generator | None = None) -> Tenso
     return torch.where(moved(flipped, x.device).view(-1, 1, 1, 1), x.flip(3), x)
 
 
+def alternating_flip(x: Tensor, epoch: int = 1) -> Tensor:
+    """Mirror half of the images, left for right; in the next epoch the other half, so two epochs show both ways of each.
+
+    An image's half is read off the sum of its bytes, so it stays the same in whatever batch the image comes.
+    Shapes: x (n, c, h, w) of any number type, and so the result.
+    Source: Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv 2404.00498.
+    """
+    half = x.flatten(1).view(torch.uint8).sum(dim=1) % 2
+    return torch.where((half == epoch % 2).view(-1, 1, 1, 1), x.flip(3), x)
+
+
 def random_crop(x: Tensor, *, padding: int, mirrored: bool = False, generator: torch.Generator | None = None) -> Tensor:
     """Shift each image by up to `padding` pixels along either axis; what comes from outside is 0, or the image mirrored.
 

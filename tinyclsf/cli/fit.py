@@ -71,8 +71,8 @@ _SECTIONS = {
     "progress": "Output",
 }
 _AUGMENT = (
-    "Random changes of training images: flip, crop, shift, affine, cutout, resized-crop, jitter, grey, rotate, erase, blur, "
-    "trivialaugment, randaugment, mixup, cutmix; or several: flip,crop. [none]"
+    "Random changes of training images: flip, alternating-flip, crop, shift, affine, cutout, resized-crop, jitter, grey, "
+    "rotate, erase, blur, trivialaugment, randaugment, mixup, cutmix; or several: flip,crop. [none]"
 )
 _EMA = "Evaluate and save a moving average of the weights with this decay, such as 0.999. [none]"
 _PRECISION = "auto, float32, bfloat16 or float16. [auto: bfloat16 on CUDA that has it, else float32]"

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from tinyclsf.analysis.checks import quick_check
+from tinyclsf.augment.named import Augmentation
 from tinyclsf.batches.loaders import batches_of, loader
 from tinyclsf.batches.sharing import Share
 from tinyclsf.callbacks import EarlyStopping, EpochSchedule, Unfreeze
@@ -26,7 +27,7 @@ from tinyclsf.machine import distributed
 from tinyclsf.machine.devices import choose_memory_format, choose_precision
 from tinyclsf.machine.randomness import seed_all
 from tinyclsf.modules import Classifier
-from tinyclsf.recipes import STEPPED_BY_EPOCH, balanced_weights, make_augment, make_loss, make_optimizer, make_schedule
+from tinyclsf.recipes import STEPPED_BY_EPOCH, balanced_weights, make_loss, make_optimizer, make_schedule
 from tinyclsf.registry.components import build_model, build_splits, check_trainable
 from tinyclsf.registry.options import Setting
 from tinyclsf.runs.folder import METRICS
@@ -209,7 +210,7 @@ def _trainer(
         precision=value["precision"],
         compile=value["compile"],
         schedule=None if by_epoch else schedule,
-        augment=make_augment(value["augment"], len(model.classes)),
+        augment=Augmentation(value["augment"], len(model.classes)),
         accumulate=value["accumulate"],
         clip_norm=value["clip_norm"],
         ema_decay=value["ema_decay"],

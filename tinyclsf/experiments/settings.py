@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
+from tinyclsf.augment.named import parse_augment
 from tinyclsf.errors import ConfigurationError, PluginError
-from tinyclsf.recipes import Recipe, options_with_defaults, parse_augment
+from tinyclsf.recipes import Recipe, options_with_defaults
 from tinyclsf.registry.choices import checked
 from tinyclsf.registry.options import Setting
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tinyclsf.augment.named import AUGMENTATIONS, MIXTURES, alternates, parse_augment
 from tinyclsf.finetuning import freeze_backbone, parameter_groups, put_in_training
 from tinyclsf.machine.templates import load_template
 from tinyclsf.metrics import NO_TEST_SPLIT
 from tinyclsf.modules import Classifier, show_images
-from tinyclsf.recipes import AUGMENTATIONS, MIXTURES, STEPPED_BY_EPOCH, balanced_weights, mse, optimizers, parse_augment
+from tinyclsf.recipes import STEPPED_BY_EPOCH, balanced_weights, mse, optimizers
 from tinyclsf.registry.scripted import as_source
 from tinyclsf.scripting.sources import Sources, sources_in, sources_of
 
@@ -45,7 +46,8 @@ def loop_sources(settings: Mapping[str, Any], model: Classifier, held_out: str, 
         moves=settings["device"].partition(":")[0] != "cpu",
         device_name=as_source(settings["device"]),
         augments=augments,
-        changes=[_call(change.func.__name__, "x", change.keywords) for change in changes],
+        changes=[_call(change.func.__name__, "x, epoch" if alternates(change) else "x", change.keywords) for change in changes],
+        alternates=any(map(alternates, changes)),
         mixtures=[f"v2.{name}(alpha={alpha}, num_classes={len(model.classes)})" for name, alpha in mixtures],
         by_epoch=by_epoch,
         by_step=schedule != "none" and not by_epoch,

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 
+from tinyclsf.augment.named import parse_augment
 from tinyclsf.data import Images, Splits, differences, fingerprint
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, join_names
 from tinyclsf.machine.arguments import as_path
@@ -23,7 +24,7 @@ from tinyclsf.machine.memory import free_memory
 from tinyclsf.machine.storage import write_text, write_whole
 from tinyclsf.modules import Preprocess
 from tinyclsf.pictures.cache import size_text
-from tinyclsf.recipes import options_with_defaults, parse_augment
+from tinyclsf.recipes import options_with_defaults
 from tinyclsf.registry.components import load_component
 from tinyclsf.registry.plugins import find
 from tinyclsf.runs.config_file import Named
