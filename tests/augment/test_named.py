@@ -56,6 +56,12 @@ def test_two_epochs_of_alternating_flips_show_both_ways_of_each_image(dtype: tor
     assert torch.equal(alternating_flip(x[7:20], epoch=2), epochs[1][7:20])  # in whatever batch it comes
 
 
+def test_images_of_even_numbers_are_halved_too() -> None:
+    torch.manual_seed(0)
+    x = 254 * torch.randint(2, (400, 1, 8, 8), dtype=torch.uint8)
+    assert 150 < int((alternating_flip(x) == x.flip(3)).flatten(1).all(dim=1).sum()) < 250
+
+
 def mix(names: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     augment = Augmentation(names, 4)
     torch.manual_seed(seed)

@@ -26,11 +26,13 @@ def random_flip(x: Tensor, *, generator: torch.Generator | None = None) -> Tenso
 def alternating_flip(x: Tensor, epoch: int = 1) -> Tensor:
     """Mirror half of the images, left for right; in the next epoch the other half, so two epochs show both ways of each.
 
-    An image's half is read off the sum of its bytes, so it stays the same in whatever batch the image comes.
+    An image's half is read off the sum of its bytes, so it stays the same in whatever batch the image comes, if nothing
+    has changed the image before.
     Shapes: x (n, c, h, w) of any number type, and so the result.
     Source: Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv 2404.00498.
     """
-    half = x.flatten(1).view(torch.uint8).sum(dim=1) % 2
+    mixed = x.flatten(1).view(torch.uint8).sum(dim=1) * 2654435761 >> 16  # the sum's own last bit may be 0 for all of them
+    half = mixed % 2
     return torch.where((half == epoch % 2).view(-1, 1, 1, 1), x.flip(3), x)
 
 
