@@ -72,7 +72,7 @@ def test_an_optimizer_for_matrices_alone_refuses_a_convolution() -> None:
 @pytest.mark.parametrize(("name", "cls"), [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
 def test_an_optimizer_is_pytorchs_own_with_its_arguments(name: str, cls: type[torch.optim.Optimizer]) -> None:
     opt = make_optimizer(name, [nn.Parameter(torch.ones(2))], lr=0.25, weight_decay=0.5)
-    assert type(opt) is cls
+    assert isinstance(opt, cls)
     assert (opt.param_groups[0]["lr"], opt.param_groups[0]["weight_decay"]) == (0.25, 0.5)
 
 

@@ -23,6 +23,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from tinyclsf.errors import ConfigurationError, pick
+from tinyclsf.machine.compiler import without_compiler
 
 Factory = TypeVar("Factory", bound=Callable[..., Any])
 
@@ -182,9 +183,9 @@ def make_optimizer(name: str, parameters: Iterable[nn.Parameter] | Iterable[dict
 
     Raises: ConfigurationError if there is no such optimizer, or PyTorch refuses the arguments or parameters.
     """
-    cls: Callable[..., Optimizer] = pick("optimizer", name, optimizers())
+    make: Callable[..., Optimizer] = without_compiler(pick("optimizer", name, optimizers()))
     try:
-        return cls(parameters, **arguments)
+        return make(parameters, **arguments)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f"optimizer {name} cannot be used here: {error}") from error
 
