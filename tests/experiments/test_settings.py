@@ -163,3 +163,18 @@ def test_unknown_names_are_answered_with_the_nearest(name: str, value: str, know
     with pytest.raises(ConfigurationError) as error:
         resolve(None, given(**{name: value}))
     assert (str(error.value), error.value.tip) == (f"there is no {name} '{value}'; choose one of {known}", tip)
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({}, (("backbone", "recipe"), (3, "recipe"))),
+        ({"unfreeze_after": 5}, (("backbone", "recipe"), (5, "--unfreeze-after"))),
+        ({"freeze": "backbone"}, (("backbone", "--freeze"), (None, "default"))),
+        ({"freeze": "backbone", "unfreeze_after": 1}, (("backbone", "--freeze"), (1, "--unfreeze-after"))),
+        ({"freeze": "none"}, (("none", "--freeze"), (None, "default"))),
+    ],
+)
+def test_who_says_what_is_frozen_says_for_how_long(flags: dict[str, Any], expected: Any) -> None:
+    found = resolve(Recipe(freeze="backbone", unfreeze_after=3), given(**flags))
+    assert (found["freeze"], found["unfreeze_after"]) == expected

@@ -28,6 +28,7 @@ def resolve(recipe: Recipe | None, *layers: Mapping[str, Setting], owner: str = 
     """Every training setting by its name; each layer comes before those to the left of it, and `owner` has the recipe.
 
     The options of a layer's loss, optimizer and schedule belong to those: with another one they are that one's own defaults.
+    So does `unfreeze_after` to the layer that says what is frozen.
     Raises: ConfigurationError for an unknown name, or an option that is not used; PluginError if it is the recipe that gives
     such an option.
     """
@@ -61,6 +62,8 @@ def arguments_of(settings: Mapping[str, Setting], what: Literal["loss", "optimiz
 
 
 def _overlaid(below: Settings, above: Mapping[str, Setting]) -> Settings:
+    if "freeze" in above:  # --freeze backbone means for good, whatever the recipe does after some epochs
+        below = below | {"unfreeze_after": Setting(DEFAULTS["unfreeze_after"], "default")}
     settings = {name: setting for name, setting in {**below, **above}.items() if name not in _BELONGING}
     for what, names in _BELONGS.items():
         chosen = settings[what].value
