@@ -197,7 +197,7 @@ class Preparation:
         each = min(int(self.fraction * len(y) / len(counts) + 1e-9), *counts)
         if each == 0:
             raise ConfigurationError(
-                f"fraction {self.fraction} of {len(y):,} training images is less than one of each of {len(counts)} classes; "
+                f"fraction {self.fraction} of {len(y):,} training images is less than one of each of {len(counts):,} classes; "
                 "give a larger one"
             )
         return torch.cat([rows[:each] for rows in shuffled]).sort().values

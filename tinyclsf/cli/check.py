@@ -68,7 +68,7 @@ def check(
         built = build_model(model_part, splits)
         found = examine(built, splits, loss_func, images=images)
     shape = shape_as_text(splits.image_shape)
-    described = f"{data}, {len(splits.classes)} classes of {shape} images"
+    described = f"{data}, {len(splits.classes):,} classes of {shape} images"
     content = document(
         "check",
         model=model_part.described(),

@@ -171,7 +171,7 @@ def _by_class(found: Assessment) -> list[str]:
     rows = [("class", "images", "recall", "95 % interval", "predicted", "precision", "F1")]
     chosen, title = found.worst_classes or found.classes, []
     if found.worst_classes:
-        title = [f"the {len(chosen)} worst of {len(found.classes)} classes; --json has all"]
+        title = [f"the {len(chosen)} worst of {len(found.classes):,} classes; --json has all"]
     for each in chosen:
         interval = "-" if each.interval is None else " to ".join(map(percent, each.interval))
         recall = f"{each.images:,}", percent(each.recall), interval

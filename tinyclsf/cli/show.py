@@ -75,7 +75,7 @@ def show(
         found = describe_data(splits, split, images=grid[0] * grid[1], seed=seed)
     show_samples(found.x, found.y, splits.classes, grid, out=out, white=splits.white)
     lines = [
-        f"data set {data}: images of {shape_as_text(splits.image_shape)} in {len(splits.classes)} classes",
+        f"data set {data}: images of {shape_as_text(splits.image_shape)} in {len(splits.classes):,} classes",
         *columns([(name, "a stream" if size is None else f"{size:,}") for name, size in found.sizes.items()], numbers_from=1),
         *_classes(found, splits.classes),
         *_shown(found, splits.classes, grid[1], seed),

@@ -141,7 +141,7 @@ def _run_folder(runs: Path, name: str, given: list[str]) -> Path:
 
 
 def _text(name: str, model: Classifier, found: Summary) -> list[str]:
-    lines = [f"{name}: {shape_as_text(found.image_shape)} to {len(model.classes)} classes"]
+    lines = [f"{name}: {shape_as_text(found.image_shape)} to {len(model.classes):,} classes"]
     lines += columns([_HEADER, *map(_row, found.layers)], indent="", numbers_from=3)
     lines += [
         "",

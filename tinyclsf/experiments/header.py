@@ -24,7 +24,7 @@ def header(config: ConfigFile, built: Built) -> list[tuple[str, str]]:
     splits, settings = built.splits, config.in_force
     sizes = ", ".join(_size(name, getattr(splits, name)) for name in ("train", "valid", "test"))
     wanted = [f"{name} {as_text(each.value)}" for name, each in config.data.in_force.items() if each.source == "recipe"]
-    data = f"{config.data.name}: {sizes}; {len(splits.classes)} classes; {shape_as_text(splits.image_shape)}"
+    data = f"{config.data.name}: {sizes}; {len(splits.classes):,} classes; {shape_as_text(splits.image_shape)}"
     rows = [
         ("data", data + (f"; {', '.join(wanted)}, as the model wants" if wanted else "")),
         ("model", f"{config.model.name}: {_parameters(built)}"),

@@ -30,7 +30,7 @@ def load_weights(network: nn.Module, path: Path) -> None:
     _load(network, state, own, path)
     if classes is not None:
         wanted = len(own[f"{layers[-1]}.weight"])
-        message = f"{path} is for {classes} classes and these images have {wanted}, so the last layer is newly initialised"
+        message = f"{path} is for {classes:,} classes and these images have {wanted:,}, so the last layer is newly initialised"
         warnings.warn(DataWarning(message), stacklevel=2)
 
 
