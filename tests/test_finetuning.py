@@ -15,8 +15,16 @@ from torchvision import models  # type: ignore[import-untyped]
 
 import tinyclsf
 from tests.support.messages import message
+from tinyclsf.callbacks import Unfreeze
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.finetuning import freeze_backbone, head_of, parameter_groups, put_in_training
+from tinyclsf.finetuning import (
+    freeze_backbone,
+    freeze_backbone_and_batch_norm,
+    freeze_batch_norm,
+    head_of,
+    parameter_groups,
+    put_in_training,
+)
 from tinyclsf.runs.models import read_weights
 from tinyclsf.trainer import Callback, Trainer
 
@@ -125,6 +133,20 @@ def test_what_is_frozen_stands_still() -> None:
     assert [layer.training for layer in layers] == [False, False, True, True, True]
 
 
+@pytest.mark.parametrize("after", [0, 1])
+def test_batch_norm_stands_still_where_the_rest_is_trained(after: int) -> None:
+    network, modes = Small(), Modes()
+    unfreeze = [Unfreeze(freeze_backbone_and_batch_norm(network), after)] if after else []
+    freeze_batch_norm(network)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    batches = [(torch.randn(8, 1, 28, 28), torch.randint(10, (8,)))]
+    opt = torch.optim.SGD(network.parameters(), lr=0.1, weight_decay=0.1)
+    Trainer(network, F.cross_entropy, opt, device="cpu", callbacks=[*unfreeze, modes]).fit(2, batches, batches)
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(before[name], value)}
+    assert changed == {"0.0.weight", "0.0.bias", "1.1.weight", "1.1.bias"}
+    assert modes.training == {"", "0", "0.0", "0.2", "0.3", "0.4", "1", "1.0", "1.1"}, "all but batch norm, dropout too"
+
+
 def small(image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
     return Small(num_classes)
 
@@ -194,7 +216,10 @@ def test_a_backbone_is_trained_from_an_epoch_on() -> None:
         (("lenet", "--unfreeze-after", "2"), "--unfreeze-after needs --freeze backbone; leave it out"),
         (("mnist-logistic", "--freeze", "backbone"), "network Mnist_Logistic has no backbone: its head is all that it has; "),
         (("mnist-cnn", "--backbone-lr", "0.1"), "network Mnist_CNN has no linear layer that could be its head; "),
-        (("lenet", "--freeze", "head"), "invalid value for '--freeze': it is 'head'; wanted one of none, backbone"),
+        (
+            ("lenet", "--freeze", "head"),
+            "invalid value for '--freeze': it is 'head'; wanted one of none, batch-norm, backbone, backbone,batch-norm",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_a_sentence(cli: Any, args: tuple[str, ...], expected: str) -> None:
@@ -208,10 +233,14 @@ def test_the_header_counts_what_is_trained(cli: Any) -> None:
     assert re.search(
         r"5,142 parameters, of which 2,570 are trained; the frozen part is computed once, before the first", result.err
     )
-    result = cli("fit", "lenet", "--freeze", "backbone", "-d", "train_size=64", "--epochs", "1", "--augment", "flip")
+    result = cli(
+        "fit", "lenet", "--freeze", "backbone", "-d", "train_size=64", "--epochs", "1", "--augment", "flip", "--run", "flips"
+    )
     assert "of which 2,570 are trained; the frozen part is computed in every epoch" in result.err
-    told = cli("summary", next(Path("runs").iterdir()).name).out
-    assert "parameters  5,142: 2,570 trainable, 2,572 non-trainable" in told
+    options = ("-m", "batch_norm=true", "--freeze", "batch-norm", "-d", "train_size=64", "--epochs", "1", "--run", "norms")
+    assert "of which 109,386 are trained; batch norm stays as it is" in cli("fit", "mlp", *options).err
+    assert "parameters  5,142: 2,570 trainable, 2,572 non-trainable" in cli("summary", "flips").out
+    assert "parameters  109,770: 109,386 trainable, 384 non-trainable" in cli("summary", "norms").out
 
 
 def test_a_network_that_goes_on_after_its_head_is_computed_in_every_epoch(cli: Any) -> None:

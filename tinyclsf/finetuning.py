@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from torch import nn
 
 from tinyclsf.errors import ConfigurationError
+
+_BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
 def head_of(network: nn.Module) -> str:
@@ -40,10 +43,33 @@ def freeze_backbone(network: nn.Module) -> list[nn.Parameter]:
     Raises: ConfigurationError if the network has no head and backbone.
     """
     head = _identities(network.get_submodule(head_of(network)))
-    frozen = [each for each in network.parameters() if id(each) not in head and each.requires_grad]
-    for parameter in frozen:
-        parameter.requires_grad_(False)
-    return frozen
+    return _freeze(each for each in network.parameters() if id(each) not in head)
+
+
+def freeze_batch_norm(network: nn.Module) -> list[nn.Parameter]:
+    """Leave batch norm as it is, and all else to be trained; the parameters that were frozen by this are returned.
+
+    A pretrained network keeps the statistics of what it was trained with, which those of small batches would spoil.
+    """
+    return _freeze(each for module in network.modules() if isinstance(module, _BATCH_NORM) for each in module.parameters())
+
+
+def freeze_backbone_and_batch_norm(network: nn.Module) -> list[nn.Parameter]:
+    """Leave only the head to be trained; what this froze is returned without batch norm, which stays as it is for good.
+
+    Raises: ConfigurationError if the network has no head and backbone.
+    """
+    freeze_batch_norm(network)
+    return freeze_backbone(network)
+
+
+# What each choice of what is frozen does to a network; it returns the parameters that --unfreeze-after is about.
+FREEZES: dict[str, Callable[[nn.Module], list[nn.Parameter]]] = {
+    "none": lambda network: [],
+    "batch-norm": freeze_batch_norm,
+    "backbone": freeze_backbone,
+    "backbone,batch-norm": freeze_backbone_and_batch_norm,
+}
 
 
 def parameter_groups(
@@ -79,7 +105,7 @@ def parameter_groups(
 def put_in_training(module: nn.Module) -> None:
     """Put in training mode what is trained: in a frozen part batch norm stands still and nothing is dropped.
 
-    A part without parameters, such as dropout, goes with the part before it.
+    A part without parameters, such as dropout, goes with the part before it, and not with a batch norm.
     """
     trained = {parameter.requires_grad for parameter in module.parameters()}
     module.train(True in trained)
@@ -88,9 +114,16 @@ def put_in_training(module: nn.Module) -> None:
         for child in module.children():
             if any(True for _ in child.parameters()):
                 put_in_training(child)
-                before = child.training
+                before = before if isinstance(child, _BATCH_NORM) else child.training
             else:
                 child.train(before)
+
+
+def _freeze(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    frozen = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    return frozen
 
 
 def _identities(module: nn.Module) -> set[int]:

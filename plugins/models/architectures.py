@@ -28,6 +28,8 @@ _FINE_TUNED: dict[str, Any] = {
     "lr": 0.002,
     "backbone_lr": 0.05,
     "schedule": "one-cycle",
+    "freeze": "backbone,batch-norm",
+    "unfreeze_after": 3,
     "augment": "flip,resized-crop",
 }
 

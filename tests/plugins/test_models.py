@@ -149,7 +149,10 @@ def test_what_starts_from_weights_is_fine_tuned(name: str, monkeypatch: pytest.M
     factory = load(find("model", name))
     monkeypatch.delattr(factory, "check_options")  # which would look for the file
     recipes = [load_component(find("model", name), given).recipe for given in ({}, {"weights": "w.pt"}, {"pretrained": True})]
-    assert [found and (found.backbone_lr, found.augment) for found in recipes[1:]] == [(0.05, "flip,resized-crop")] * 2
+    wanted = (0.05, "flip,resized-crop", "backbone,batch-norm", 3)
+    for found in recipes[1:]:
+        assert found is not None
+        assert (found.backbone_lr, found.augment, found.freeze, found.unfreeze_after) == wanted
     assert recipes[0] is not None
     assert recipes[0].backbone_lr == 1
 

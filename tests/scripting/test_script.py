@@ -49,7 +49,8 @@ RUNS: dict[str, tuple[str, ...]] = {
         *("--class-weights", "balanced"),
     ),
     "fine-tuned": (
-        *("lenet", "-d", "train_size=640", "--epochs", "4", "--freeze", "backbone", "--unfreeze-after", "1"),
+        *("mlp", "-m", "batch_norm=true", "-d", "train_size=640", "--epochs", "4", "--batch-size", "64"),
+        *("--freeze", "backbone,batch-norm", "--unfreeze-after", "1"),
         *("--backbone-lr", "0.5", "--decayed", "weights", "--optimizer", "adamw", "--weight-decay", "0.1", "--augment", "crop"),
     ),
     "resnet": ("torchvision", "--data", "digits", "-d", "train_size=64", "--epochs", "1"),

@@ -116,13 +116,14 @@ def _from_plugin(name: str, options: dict[str, str], classes: int, shape: tuple[
 
 def _from_run(folder: Path) -> Classifier:
     """The model of a run; what its training left frozen to the end is frozen."""
-    from tinyclsf.finetuning import freeze_backbone
+    from tinyclsf.finetuning import FREEZES
     from tinyclsf.runs.config_file import read_run_config
     from tinyclsf.runs.models import load_model
 
     model, settings = load_model(folder), read_run_config(folder).settings
-    if settings.get("freeze") == "backbone" and settings.get("unfreeze_after") is None:
-        freeze_backbone(model.network)
+    unfrozen = FREEZES[settings.get("freeze", "none")](model.network)
+    for parameter in unfrozen if settings.get("unfreeze_after") is not None else []:
+        parameter.requires_grad_(True)
     return model
 
 

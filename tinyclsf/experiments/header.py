@@ -44,8 +44,11 @@ def _parameters(built: Built) -> str:
     parameters, trained = sum(count for count, _ in counts), sum(count for count, learns in counts if learns)
     if trained == parameters:
         return f"{parameters:,} parameters"
+    counted = f"{parameters:,} parameters, of which {trained:,} are trained"
+    if built.settings["freeze"].value == "batch-norm":
+        return f"{counted}; batch norm stays as it is"
     how = "once, before the first epoch" if built.computed_once else "in every epoch"
-    return f"{parameters:,} parameters, of which {trained:,} are trained; the frozen part is computed {how}"
+    return f"{counted}; the frozen part is computed {how}"
 
 
 def _training(settings: Mapping[str, Setting]) -> str:

@@ -49,7 +49,7 @@ class Choices(TypedDict, total=False):
     clip_norm: Annotated[float | None, _ABOVE_0]
     ema_decay: Annotated[float | None, _INSIDE]
     patience: Annotated[int | None, COUNT]
-    freeze: Literal["none", "backbone"]
+    freeze: Literal["none", "batch-norm", "backbone", "backbone,batch-norm"]
     unfreeze_after: Annotated[int | None, COUNT]
     backbone_lr: Annotated[float, _ABOVE_0]
     decayed: Literal["all", "weights"]

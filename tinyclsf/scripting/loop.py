@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinyclsf.augment.named import AUGMENTATIONS, MIXTURES, alternates, parse_augment
-from tinyclsf.finetuning import freeze_backbone, parameter_groups, put_in_training
+from tinyclsf.finetuning import FREEZES, parameter_groups, put_in_training
 from tinyclsf.machine.templates import load_template
 from tinyclsf.metrics import NO_TEST_SPLIT
 from tinyclsf.modules import Classifier, show_images
@@ -29,14 +29,14 @@ def loop_sources(settings: Mapping[str, Any], model: Classifier, held_out: str, 
     changes = [AUGMENTATIONS[name](min(model.image_shape[1:])) for name in augments if name in AUGMENTATIONS]
     mixtures = [MIXTURES[name] for name in augments if name in MIXTURES]
     weighs = settings.get("class_weights", "none") == "balanced"
-    freezes, by_epoch = settings.get("freeze", "none") == "backbone", schedule in STEPPED_BY_EPOCH
+    freeze, by_epoch = settings.get("freeze", "none"), schedule in STEPPED_BY_EPOCH
     usual = {"backbone_lr": 1, "decayed": "all"}
     rates = {name: settings[name] for name, value in usual.items() if settings.get(name, value) != value}
     grouped, looks = bool(rates) or hasattr(model.network, "lr_shares"), hasattr(model.network, "look_at")
     text = load_template(Path(__file__).with_name("loop.py.jinja")).render(
         settings,
         weighs=weighs,
-        freezes=freezes,
+        freeze_call=None if freeze == "none" else f"{FREEZES[freeze].__name__}(model.network)",
         grouped=grouped,
         groups_call=_call("parameter_groups", "model.network, LEARNING_RATE", rates),
         looks=looks,
@@ -59,7 +59,7 @@ def loop_sources(settings: Mapping[str, Any], model: Classifier, held_out: str, 
         seeds=seeds,
     )
     losses = [mse] if settings["loss"] == "mse" else [balanced_weights] if weighs else []
-    tuning: list[Callable[..., Any]] = [freeze_backbone, put_in_training] if freezes else []
+    tuning: list[Callable[..., Any]] = [] if freeze == "none" else [FREEZES[freeze], put_in_training]
     tuning += [parameter_groups] if grouped else []
     tuning += [show_images] if looks else []
     taken = sources_of(*losses, *tuning, *(change.func for change in changes))

@@ -99,7 +99,7 @@ class _Writer:
         if self.settings["compile"]:
             self.notes.append("the run's model was compiled and the script's is not, so figures will agree only about")
         changes = self.settings["augment"] != "none" or self.settings.get("unfreeze_after") is not None
-        if self.settings.get("freeze", "none") != "none" and not changes:
+        if self.settings.get("freeze", "none") not in ("none", "batch-norm") and not changes:
             self.notes.append(
                 "the run computed its frozen backbone once, the script in every epoch, so figures will agree only about"
             )
