@@ -97,11 +97,14 @@ def build(experiment: Experiment, device: torch.device, folder: Path, run: Setti
 def _frozen(model: Classifier, settings: Settings) -> list[torch.nn.Parameter]:
     """The parameters that are not trained, or not yet.
 
-    Raises: ConfigurationError if the settings do not go together, or the model has no head and backbone.
+    Raises: ConfigurationError if the settings do not go together, or the model does not have what is to be frozen.
     """
     if settings["unfreeze_after"].value is not None and settings["freeze"].value == "none":
         raise ConfigurationError("--unfreeze-after needs --freeze backbone; leave it out")
-    return FREEZES[settings["freeze"].value](model.network)
+    frozen = FREEZES[settings["freeze"].value](model.network)
+    if settings["freeze"].value == "batch-norm" and not frozen:
+        raise ConfigurationError(f"network {type(model.network).__name__} has no batch norm; give --freeze none")
+    return frozen
 
 
 def _on_features(
