@@ -215,6 +215,10 @@ def test_a_backbone_is_trained_from_an_epoch_on() -> None:
     [
         (("lenet", "--unfreeze-after", "2"), "--unfreeze-after needs --freeze backbone; leave it out"),
         (("mnist-logistic", "--freeze", "backbone"), "network Mnist_Logistic has no backbone: its head is all that it has; "),
+        (
+            ("mlp", "-m", "batch_norm=true", "--freeze", "batch-norm", "--unfreeze-after", "2"),
+            "--unfreeze-after needs --freeze backbone; leave it out",
+        ),
         (("lenet", "--freeze", "batch-norm"), "network LeNet has no batch norm; give --freeze none"),
         (("mnist-cnn", "--backbone-lr", "0.1"), "network Mnist_CNN has no linear layer that could be its head; "),
         (

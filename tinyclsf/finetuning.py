@@ -63,13 +63,18 @@ def freeze_backbone_and_batch_norm(network: nn.Module) -> list[nn.Parameter]:
     return freeze_backbone(network)
 
 
-# What each choice of what is frozen does to a network; it returns the parameters that --unfreeze-after is about.
+# What each choice of what is frozen does to a network; it returns the parameters that may be unfrozen later.
 FREEZES: dict[str, Callable[[nn.Module], list[nn.Parameter]]] = {
     "none": lambda network: [],
     "batch-norm": freeze_batch_norm,
     "backbone": freeze_backbone,
     "backbone,batch-norm": freeze_backbone_and_batch_norm,
 }
+
+
+def freezes_backbone(choice: str) -> bool:
+    """Whether one of FREEZES leaves only the head to be trained."""
+    return "backbone" in choice.split(",")
 
 
 def parameter_groups(

@@ -102,7 +102,7 @@ def _before_a_run(resume: str | None) -> Iterator[None]:
     "--pretrained", is_flag=True, default=None, help="Begin with weights trained on other images, where the model has some."
 )
 @_setting("freeze", "WHAT", "What is not trained: backbone (all but the last layer), batch-norm, or both. [none]")
-@_setting("unfreeze_after", "N", "Train what is frozen too after N epochs. [never]")
+@_setting("unfreeze_after", "N", "Train the frozen backbone too after N epochs. [never]")
 @_setting("backbone_lr", "X", "Learning rate of the backbone, as a share of --lr. [1]")
 @_setting("epochs", "N", "Passes over the training data.")
 @_setting("batch_size", "N", "Images per step; validation uses twice as many.")

@@ -21,7 +21,7 @@ from tinyclsf.data import Splits, fingerprint, train_labels
 from tinyclsf.errors import ConfigurationError, DataError, TinyclsfWarning
 from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.experiments.settings import Settings, arguments_of
-from tinyclsf.finetuning import FREEZES, head_of, parameter_groups
+from tinyclsf.finetuning import FREEZES, freezes_backbone, head_of, parameter_groups
 from tinyclsf.loop.features import OnFeatures, features_of
 from tinyclsf.machine import distributed
 from tinyclsf.machine.devices import choose_memory_format, choose_precision
@@ -99,7 +99,7 @@ def _frozen(model: Classifier, settings: Settings) -> list[torch.nn.Parameter]:
 
     Raises: ConfigurationError if the settings do not go together, or the model does not have what is to be frozen.
     """
-    if settings["unfreeze_after"].value is not None and settings["freeze"].value == "none":
+    if settings["unfreeze_after"].value is not None and not freezes_backbone(settings["freeze"].value):
         raise ConfigurationError("--unfreeze-after needs --freeze backbone; leave it out")
     frozen = FREEZES[settings["freeze"].value](model.network)
     if settings["freeze"].value == "batch-norm" and not frozen:
@@ -113,7 +113,7 @@ def _on_features(
     """What is trained, and on what, where a frozen backbone has to see each image only once; else None."""
     changes = settings["unfreeze_after"].value is not None or settings["augment"].value != "none"
     in_full = isinstance(splits.train, Sized) and isinstance(splits.valid, Sized)
-    if settings["freeze"].value in ("none", "batch-norm") or changes or not in_full or distributed.size() > 1:
+    if not freezes_backbone(settings["freeze"].value) or changes or not in_full or distributed.size() > 1:
         return None
     head, batch_size = head_of(model.network), 2 * settings["batch_size"].value
     train, valid = (features_of(model, head, dataset, batch_size, device) for dataset in (splits.train, splits.valid))

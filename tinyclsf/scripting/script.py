@@ -19,6 +19,7 @@ import torch
 from tinyclsf.augment.named import parse_augment
 from tinyclsf.data import Images, Splits, differences, fingerprint
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, join_names
+from tinyclsf.finetuning import freezes_backbone
 from tinyclsf.machine.arguments import as_path
 from tinyclsf.machine.memory import free_memory
 from tinyclsf.machine.storage import write_text, write_whole
@@ -99,7 +100,7 @@ class _Writer:
         if self.settings["compile"]:
             self.notes.append("the run's model was compiled and the script's is not, so figures will agree only about")
         changes = self.settings["augment"] != "none" or self.settings.get("unfreeze_after") is not None
-        if self.settings.get("freeze", "none") not in ("none", "batch-norm") and not changes:
+        if freezes_backbone(self.settings.get("freeze", "none")) and not changes:
             self.notes.append(
                 "the run computed its frozen backbone once, the script in every epoch, so figures will agree only about"
             )
