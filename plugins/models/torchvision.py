@@ -15,7 +15,12 @@ from tinyclsf_plugins.models.pretrained import pretrained_file
 
 def data_options(*, arch: str, pretrained: bool, **others: object) -> dict[str, Any]:
     """The size and scaling of the images that pretrained weights were trained on."""
-    return {"size": _best_weights(arch).transforms().crop_size[0], "normalize": "imagenet"} if pretrained else {}
+    if not pretrained:
+        return {}
+    found = _best_weights(arch).transforms()
+    # torchvision gives two networks a first step, with their weights alone, that turns ImageNet's scaling into -1..1.
+    half = arch in ("googlenet", "inception_v3") or set(found.mean) == {0.5}
+    return {"size": found.crop_size[0], "normalize": "half" if half else "imagenet"}
 
 
 @recipe(settings, data=data_options)

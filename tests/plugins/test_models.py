@@ -22,6 +22,7 @@ import tinyclsf
 from tinyclsf import Classifier, Preprocess, load_model, save_model
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError
 from tinyclsf.finetuning import parameter_groups
+from tinyclsf.preparation import Preparation
 from tinyclsf.recipes import Recipe
 from tinyclsf.registry.components import load_component
 from tinyclsf.registry.options import as_text, read_options
@@ -36,7 +37,7 @@ from tinyclsf_plugins.models.mnist_cnn import Mnist_CNN, Mnist_CNN_Manual
 from tinyclsf_plugins.models.mnist_cnn_sequential import mnist_cnn_sequential
 from tinyclsf_plugins.models.mnist_logistic import Mnist_Logistic, Mnist_Logistic_Manual
 from tinyclsf_plugins.models.torch_clsf import TorchClsfMixedModel, TorchClsfModel
-from tinyclsf_plugins.models.torchvision import torchvision
+from tinyclsf_plugins.models.torchvision import data_options, torchvision
 from tinyclsf_plugins.models.vgg import VGG
 
 Shape = tuple[int, int, int]
@@ -527,7 +528,7 @@ class Hostile:
             | {"features.0.bias": torch.ones(63), "features.99": torch.ones(1), "head": torch.ones(1)},
             "FILE does not fit the network, in tensors: 7 missing (features.12.squeeze.weight, features.12.squeeze.bias, "
             "features.12.expand1x1.weight and 4 more); 2 unexpected (head and features.99); 1 of another shape "
-            "(features.0.bias); choose the architecture it was saved from",
+            "(features.0.bias); choose the architecture and the image size that it was saved from",
         ),
         (
             "channels.safetensors",
@@ -588,3 +589,16 @@ def test_weights_that_are_missing_or_of_another_kind(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as other:
         torchvision((3, 32, 32), 4, arch="squeezenet1_1", weights=Path("weights.onnx"))
     assert str(other.value) == "weights is 'weights.onnx'; wanted a .pt, .pth or .safetensors file"
+
+
+@pytest.mark.parametrize("arch", ["googlenet", "inception_v3", "efficientnet_v2_l", "resnet18", "vit_b_16"])
+def test_pretrained_networks_of_torchvision_get_the_scaling_that_they_were_trained_with(arch: str) -> None:
+    wanted = models.get_model_weights(arch).DEFAULT.transforms()
+    x = torch.rand(2, 3, 8, 8)
+    right = (x - torch.tensor(wanted.mean).view(-1, 1, 1)) / torch.tensor(wanted.std).view(-1, 1, 1)
+    if arch in ("googlenet", "inception_v3"):
+        network = models.get_model(arch, weights=None, transform_input=True, init_weights=False)
+        right = network._transform_input(right)  # which torchvision switches on for pretrained weights
+    options = data_options(arch=arch, pretrained=True)
+    scaling = Preparation(normalize=options["normalize"]).scaling(iter([x]))
+    torch.testing.assert_close(scaling(x * 255), right, rtol=1e-5, atol=1e-5)

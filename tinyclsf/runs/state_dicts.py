@@ -111,5 +111,6 @@ def _load(network: nn.Module, state: dict[str, Tensor], own: dict[str, Tensor], 
     if any(kinds.values()):
         problems = "; ".join(f"{len(keys)} {kind} ({join_names(keys, _SHOWN)})" for kind, keys in kinds.items() if keys)
         raise ModelFileError(
-            f"{path} does not fit the network, in tensors: {problems}; choose the architecture it was saved from"
+            f"{path} does not fit the network, in tensors: {problems}; "
+            "choose the architecture and the image size that it was saved from"
         )
