@@ -24,10 +24,11 @@ def image_folder(
 ) -> Splits:
     """Pictures in data_dir/CLASS, or in data_dir/train/CLASS with valid (or val) and test beside train.
 
-    Each becomes a square of `size`: fit="crop" takes its middle, "pad" puts the whole picture on black, "stretch" changes its
-    proportions. Without a folder named valid a fifth of the training pictures is for validation, or as many as you ask for;
-    split="tail" takes the last ones of each class by name. The files are decoded once: their pixels are kept in
-    $TINYCLSF_CACHE, else ~/.cache/tinyclsf/pictures, or in the folder `cache`; cache=off keeps them in memory only.
+    Training, Validation and Testing are such names too. Each picture becomes a square of `size`: fit="crop" takes its middle,
+    "pad" puts the whole picture on black, "stretch" changes its proportions. Without a folder named valid a fifth of the
+    training pictures is for validation, or as many as you ask for; split="tail" takes the last ones of each class by name. The
+    files are decoded once: their pixels are kept in $TINYCLSF_CACHE, else ~/.cache/tinyclsf/pictures, or in the folder `cache`;
+    cache=off keeps them in memory only.
     skip_bad=true leaves out pictures that cannot be read.
     Shapes: x (n, channels, size, size) uint8 in 0..255; y (n,) int64, the index of the class in the sorted folder names.
     Raises: DataError if the folders have another layout, or a picture cannot be read; ConfigurationError without data_dir,

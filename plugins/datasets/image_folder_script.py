@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from tinyclsf.plugin import Fit, ScriptReader, as_source, picture_source
+from tinyclsf_plugins.datasets.picture_files import split_folders
 
 
 def reader(
     content: Mapping[str, Any], *, data_dir: Path, size: int, channels: int, fit: Fit, seed: int, **others: object
 ) -> ScriptReader:
     """With Pillow, all pictures at once."""
-    has_splits = (data_dir / "train").is_dir() and any(each.is_dir() for each in (data_dir / "train").iterdir())
-    folders = {"train": "train", "valid": "val" if (data_dir / "val").is_dir() else "valid", "test": "test"}
-    splits = {name: folder for name, folder in folders.items() if has_splits and (data_dir / folder).is_dir()}
+    splits = {split: each.name for split, each in split_folders(data_dir).items()} if data_dir.is_dir() else {}
     code = f'''
 import torch
 from torch import Tensor
@@ -48,13 +47,13 @@ def load_data() -> tuple[TensorDataset, ...]:
 
 def _loading(folders: Mapping[str, str], seed: int) -> str:
     """The lines of `load_data` for the folders that the splits are in."""
-    sets = {split: f'TensorDataset(*read_folder(DATA / "{folder}"))' for split, folder in folders.items()}
+    sets = {split: f"TensorDataset(*read_folder(DATA / {as_source(folder)}))" for split, folder in folders.items()}
     if "valid" in sets:
         line = f"    return {', '.join(sets.values())}"
         if len(line) > 128:
             line = "    return (\n" + "".join(f"        {each},\n" for each in sets.values()) + "    )"
         return line
-    folder = 'DATA / "train"' if "train" in sets else "DATA"
+    folder = f"DATA / {as_source(folders['train'])}" if folders else "DATA"
     test = f", {sets['test']}" if "test" in sets else ""
     return f"""    x, y = read_folder({folder})
     held_out = stratified(y, len(y) // 5, seed={seed})  # a fifth of every class validates

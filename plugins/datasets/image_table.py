@@ -18,10 +18,8 @@ from tinyclsf.plugin import (
     prepared,
     printable,
 )
-from tinyclsf_plugins.datasets.picture_splits import Files, Pictures, picture_splits, refuse_another_split
+from tinyclsf_plugins.datasets.picture_splits import Files, Pictures, picture_splits, refuse_another_split, split_of
 from tinyclsf_plugins.datasets.table_files import read_table
-
-_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # parts, and the splits that they are
 
 
 class _Row(NamedTuple):
@@ -79,13 +77,16 @@ def image_table(
 
 def _check_parts(rows: list[_Row], where: str) -> None:
     for row in rows:
-        if row.part not in _SPLITS:
-            raise DataError(f"row {row.number:,} of {where} has the part '{printable(row.part)}'; wanted train, valid or test")
+        if split_of(row.part) is None:
+            raise DataError(
+                f"row {row.number:,} of {where} has the part '{printable(row.part)}'; wanted train, valid or test; "
+                "if the column says something else, ignore it with -d part=none"
+            )
 
 
 def _classes_of(rows: list[_Row], where: str) -> list[str]:
     """The training labels, sorted."""
-    labels = {row.label for row in rows if row.part == "train"}
+    labels = {row.label for row in rows if split_of(row.part) == "train"}
     if len(labels) < 2:
         found = f"one label to train on, '{printable(*labels)}'" if labels else "no row to train on"
         raise DataError(f"{where} has {found}; wanted at least two labels")
@@ -113,7 +114,7 @@ def _check_pairs(rows: list[_Row], where: str) -> None:
                 "take one of them out"
             )
         first = by_group.setdefault(row.group, row) if row.group else row
-        if _SPLITS[first.part] != _SPLITS[row.part]:
+        if split_of(first.part) != split_of(row.part):
             raise DataError(
                 f"rows {first.number:,} and {row.number:,} of {where} have the group '{printable(row.group)}' in two parts, "
                 f"{first.part} and {row.part}; wanted all of a group in one"
@@ -134,7 +135,7 @@ def _pictures_of(rows: list[_Row], classes: list[str]) -> Pictures:
     number_of = {name: number for number, name in enumerate(classes)}
     splits: dict[str, Files] = {}
     for split in ("train", "valid", "test"):
-        own = sorted((number_of[row.label], row.path, row.group) for row in rows if _SPLITS[row.part] == split)
+        own = sorted((number_of[row.label], row.path, row.group) for row in rows if split_of(row.part) == split)
         if own:
             labels, paths, groups = zip(*own, strict=True)
             splits[split] = Files([*paths], [*labels], [*groups] if rows[0].group else None)

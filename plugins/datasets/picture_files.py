@@ -17,14 +17,15 @@ from tinyclsf.plugin import (
     printable,
     read_folder,
 )
-from tinyclsf_plugins.datasets.picture_splits import Files, Pictures
+from tinyclsf_plugins.datasets.picture_splits import Files, Pictures, split_of
 
-_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "test": "test"}  # folders, and the splits that they are
+_USES = {"train": "train", "valid": "validate", "test": "test"}
 
 
 def find_pictures(folder: Path) -> Pictures:
     """The pictures in FOLDER/train/CLASS, FOLDER/valid (or val)/CLASS and FOLDER/test/CLASS, or else in FOLDER/CLASS.
 
+    A split's folder may have its long name, and capitals: Training, Validation, Testing.
     Hidden files and folders are skipped; a DataWarning says what else is not used.
     Raises: DataError if there are fewer than two classes, one has no picture, or the splits have different ones.
     """
@@ -37,7 +38,10 @@ def find_pictures(folder: Path) -> Pictures:
     if not is_folder:
         found = f"{printable(folder)} is a file" if os.path.exists(folder) else f"there is no folder {printable(folder)}"
         raise DataError(f"{found}; wanted a folder that has a folder of pictures for each class")
-    sources = _split_folders(folder) if _has_splits(folder) else {"train": folder}
+    given = split_folders(folder)
+    if given:
+        _tell_unused(folder, given["train"].name)
+    sources = given or {"train": folder}
     classes = _content(sources["train"]).folders
     _check_classes(folder, sources["train"], classes)
     for source in sources.values():
@@ -54,6 +58,25 @@ def find_pictures(folder: Path) -> Pictures:
     return Pictures(tuple(map(printable, classes)), splits)
 
 
+def split_folders(folder: Path) -> dict[str, Path]:
+    """The folders of a folder that are named after splits, by split; none if train has no folders in it, and so is a class.
+
+    Raises: DataError if two are for one split.
+    """
+    named: dict[str, list[Path]] = {split: [] for split in _USES}
+    for name in _content(folder).folders:
+        if (split := split_of(name)) is not None:
+            named[split].append(folder / name)
+    if not any(_content(each).folders for each in named["train"]):
+        return {}
+    for split, found in named.items():
+        if len(found) > 1:
+            raise DataError(
+                f"there are both {printable(found[0])} and {printable(found[1])}; wanted one to {_USES[split]} with"
+            )
+    return {split: found[0] for split, found in named.items() if found}
+
+
 def _content(folder: str | Path) -> FolderContent:
     try:
         return read_folder(folder)
@@ -61,23 +84,12 @@ def _content(folder: str | Path) -> FolderContent:
         raise _unreadable(folder, error) from error
 
 
-def _has_splits(folder: Path) -> bool:
-    """Whether there is a folder "train" with folders in it; without folders in it, "train" is a class."""
-    return os.path.isdir(folder / "train") and bool(_content(folder / "train").folders)
-
-
-def _split_folders(folder: Path) -> dict[str, Path]:
-    names = _content(folder).folders
-    if "valid" in names and "val" in names:
-        raise DataError(
-            f"there are both {printable(folder / 'valid')} and {printable(folder / 'val')}; wanted one to validate with"
-        )
-    if others := [name for name in names if name not in _SPLITS]:
+def _tell_unused(folder: Path, train: str) -> None:
+    if others := [printable(name) for name in _content(folder).folders if split_of(name) is None]:
         _warn(
-            f"{printable(folder)} has a folder train, so {join_names([printable(name) for name in others])} beside it "
+            f"{printable(folder)} has a folder {printable(train)}, so {join_names(others)} beside it "
             f"{'is' if len(others) == 1 else 'are'} not used; wanted train, valid (or val) and test"
         )
-    return {split: folder / name for name, split in _SPLITS.items() if name in names}
 
 
 def _check_classes(folder: Path, train: Path, classes: list[str]) -> None:
@@ -88,12 +100,12 @@ def _check_classes(folder: Path, train: Path, classes: list[str]) -> None:
         found = f"{here} has {pictures:,} pictures and no class folders" if pictures else f"{here} has no class folders"
         tip = f"did you mean --data-dir {printable(os.path.normpath(folder / '..'))}?" if pictures else None
         raise DataError(f"{found}; wanted a folder of pictures for each class, in it or in {here}/train", tip=tip)
-    if train == folder and set(classes) <= set(_SPLITS):
+    if train == folder and all(map(split_of, classes)):
         raise DataError(f"{here} has {join_names(names)} and no class folders in {here}/train; wanted {here}/train/CLASS/*")
     for name in classes if train == folder else []:
-        if _has_splits(folder / name):
-            inner = f"{here}/{printable(name)}"
-            raise DataError(f"{inner} is no class: it has a folder train with classes", tip=f"did you mean --data-dir {inner}?")
+        if inside := split_folders(folder / name):
+            inner, has = f"{here}/{printable(name)}", printable(inside["train"].name)
+            raise DataError(f"{inner} is no class: it has a folder {has} with classes", tip=f"did you mean --data-dir {inner}?")
     if len(classes) == 1:
         tip = f"did you mean --data-dir {here}/{names[0]}?" if _content(train / classes[0]).folders else None
         raise DataError(f"{here} has one class folder, {names[0]}; wanted at least two", tip=tip)

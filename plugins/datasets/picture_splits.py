@@ -34,6 +34,7 @@ from tinyclsf_plugins.datasets.picture_groups import whole_groups
 _MEASURED_BYTES = 1 << 18  # of pixels at a time
 _READ_AHEAD = 64  # pictures of a large set on the disk
 _NAMED = 10  # pictures in a sentence
+_SPLITS = {"train": ("train", "training"), "valid": ("valid", "val", "validation"), "test": ("test", "testing")}
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ class Pictures:
 
     classes: tuple[str, ...]
     splits: dict[str, Files]
+
+
+def split_of(name: str) -> str | None:
+    """The split that a folder, or a part of a table, is named after, in capitals or not; None if it is none."""
+    return next((split for split, names in _SPLITS.items() if name.lower() in names), None)
 
 
 def refuse_another_split(prepare: Preparation, pictures: Pictures, has: str, remedy: str) -> None:

@@ -36,7 +36,7 @@ def read_table(
         raise DataError(f"{path} has no columns; wanted a first row that names them")
     wanted = dict(needed)
     for role, name in optional.items():
-        alike = [each for each in names if each.lower() == role]
+        alike = [each for each in names if each.lower() == role and each not in needed.values()]
         if name == "auto" and alike:  # "Group" that nobody heeds would let groups into two splits
             wanted[role] = alike[0]
         elif name not in ("auto", None):

@@ -92,6 +92,16 @@ def test_three_folders_are_the_three_parts_as_torchvision_reads_them(plant: Plan
     assert torch.equal(grey.x[0, 0], torch.from_numpy(right))
 
 
+def test_folders_of_splits_may_have_their_long_names(plant: Plant) -> None:
+    photos = plant(Training__cat=3, Training__dog=3, validation__cat=1, validation__dog=1, TEST__cat=2, TEST__dog=1)
+    splits = read(photos)
+    assert (splits.classes, sizes(splits)) == (("cat", "dog"), [6, 2, 3])
+    assert {Path(path).parts[-3] for path in part(splits, "test").paths or ()} == {"TEST"}
+    shutil.copytree(photos / "Training", photos / "train")
+    both = f"there are both {photos}/Training and {photos}/train; wanted one to train with"
+    assert error_of(photos) == (both, None)
+
+
 def test_one_level_of_folders_is_split(plant: Plant) -> None:
     splits = read(plant(cat=10, dog=5, train=5))  # where no folders are in it, "train" is a class
     assert splits.classes == ("cat", "dog", "train")
@@ -238,9 +248,15 @@ def test_what_lies_beside_the_class_folders_is_named(plant: Plant) -> None:
         ),
         ({"a": 1, "b": 0}, ".", "the class folder {}/b has no picture; wanted one at least, or no such folder", None),
         (
+            {"Training": 2, "Testing": 1},
+            ".",
+            "{} has Testing and Training and no class folders in {}/train; wanted {}/train/CLASS/*",
+            None,
+        ),
+        (
             {"train__a": 1, "train__b": 1, "valid__a": 1, "valid__b": 1, "val__a": 1},
             ".",
-            "there are both {}/valid and {}/val; wanted one to validate with",
+            "there are both {}/val and {}/valid; wanted one to validate with",
             None,
         ),
         (

@@ -213,8 +213,9 @@ REFUSED = [
         "labels.csv is not in UTF-8: its byte 23 is e9; save it as CSV in UTF-8",
     ),
     (
-        "path,label,part\nant/0.png,ant,train\nbee/0.png,bee,Training",
-        "row 3 of labels.csv has the part 'Training'; wanted train, valid or test",
+        "path,label,part\nant/0.png,ant,Training\nbee/0.png,bee,wing",
+        "row 3 of labels.csv has the part 'wing'; wanted train, valid or test; "
+        "if the column says something else, ignore it with -d part=none",
     ),
     (
         "path,label,part\nant/0.png,ant,train\nbee/0.png,bee,train\nbee/1.png,be,test",
