@@ -34,6 +34,8 @@ def _reader(
     if others.get("labels", "fine") != "fine":
         return None
     code = f'''
+from pathlib import Path
+
 import torch
 from torch.utils.data import TensorDataset
 from torchvision import datasets
@@ -45,8 +47,9 @@ DATA = {as_source(str(data_dir))}
 
 def load_data() -> tuple[TensorDataset, TensorDataset, TensorDataset]:
     """{name}: {train} images to train, 10,000 to validate, 10,000 to test; downloaded where it is not there yet."""
-    train_set = datasets.{name}(DATA, train=True, download=True)
-    test_set = datasets.{name}(DATA, train=False, download=True)
+    missing = not Path(DATA, {as_source(folder)}).exists()  # files of your own are never replaced
+    train_set = datasets.{name}(DATA, train=True, download=missing)
+    test_set = datasets.{name}(DATA, train=False, download=missing)
     x, y = {pixels.format(split="train_set")}
 {split.format(seed=seed)}
     return train, valid, TensorDataset({pixels.format(split="test_set")})

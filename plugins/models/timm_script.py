@@ -30,6 +30,8 @@ def make_network() -> nn.Module:
     network = timm.create_model("{arch}", pretrained=True, pretrained_cfg_overlay=PRETRAINED, {given})
     if network.num_classes != {num_classes}:
         network.reset_classifier({num_classes})
+    head = network.get_classifier()
+    network.head_name = next((name for name, part in network.named_modules() if part is head), None)
     return network
 
 

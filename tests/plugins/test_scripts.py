@@ -27,13 +27,16 @@ def draw(number: int, channels: int) -> tuple[Tensor, Tensor]:
     return x, torch.randint(10, (number,), generator=generator)
 
 
+@pytest.mark.parametrize("there", [False, True])
 @pytest.mark.parametrize("plugin", NAMES)
-def test_a_script_reads_what_the_plugin_reads(plugin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_reads_what_the_plugin_reads(
+    plugin: str, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cifar = plugin.startswith("cifar")
     train, test = draw(50_000 if cifar else 60_000, 3 if cifar else 1), draw(10_000, 3 if cifar else 1)
 
     def stored(root: str, *, train: bool, download: bool, parts: Any = (test, train)) -> Any:
-        assert (root, download) == (str(tmp_path), True)
+        assert (root, download) == (str(tmp_path), not there)  # a person's own files are never replaced
         x, y = parts[train]
         if cifar:
             return SimpleNamespace(data=np.ascontiguousarray(x.permute(0, 2, 3, 1)), targets=y.tolist())
@@ -50,6 +53,8 @@ def test_a_script_reads_what_the_plugin_reads(plugin: str, tmp_path: Path, monke
     say = pkgutil.resolve_name(factory.script)
     options = {"data_dir": tmp_path, **vars(Preparation(seed=3))}
     said = say({}, **options)
+    if there:
+        said.place.mkdir(parents=True)
     sources, _ = sources_in(said.code, "tinyclsf_plugins")
     names: dict[str, Any] = {}
     exec("\n".join([*import_lines(sources.imports), *sources.definitions.values()]), names)

@@ -61,7 +61,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "padded": ("linear", "--data", "image-folder", "--epochs", "1", "-d", "size=9", "-d", "fit=pad"),
     "stretched": (
         *("linear", "--data", "image-folder", "--epochs", "1", "-d", "size=9", "-d", "fit=stretch"),
-        *("-d", "mean=0.6,0.5,0.3", "-d", "std=0.3,0.2,0.1"),
+        *("-d", "mean=0.6,0.5,0.3", "-d", "std=0.3,0.2,0.1", "--augment", "trivialaugment"),
     ),
     "parts": ("linear", "--data", "image-folder", "--epochs", "2", "-d", "size=9", "-d", "channels=1", "--batch-size", "4"),
     "odd": (
@@ -117,7 +117,7 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """All runs, each with its script beside it, which has been run; long ones only where the stress mark asks for them."""
     root = tmp_path_factory.mktemp("script")
     photos = write_pictures(root / "photos")
-    for part in ("train", "val", "test"):
+    for part in ("Training", "val", "Testing"):
         write_pictures(root / "parted" / part, ("RGB", "L"))
     odd = write_pictures(root / "strange", ("L",))
     Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20) * 100).save(odd / "cat" / "deep.png")
@@ -530,3 +530,24 @@ def draw(seed):
 
 def _say(said: object, content: object, **options: object) -> object:
     return said
+
+
+CLASH = """
+from torch import nn
+
+SEED = 7
+
+def net(image_shape, num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, SEED), nn.ReLU(), nn.Linear(SEED, num_classes))
+"""
+
+
+def test_a_plugins_constant_takes_no_settings_place(install: Callable[..., None], cli: Any) -> None:
+    install("clash", CLASH, module="clash", models={"net": "clash:net"})
+    assert cli("fit", "net", "-d", "train_size=64", "--epochs", "1", "--run", "first").code == 0
+    with pytest.raises(ConfigurationError) as caught:
+        write_script("runs/first")
+    message = (
+        "two of the data, the model and the loop have a thing named SEED, which one file cannot; give one of them another name"
+    )
+    assert str(caught.value) == message

@@ -154,7 +154,7 @@ def solarized(piece: Tensor, threshold: Tensor) -> Tensor:
     return torch.where(piece >= threshold.view(-1, 1, 1, 1), 255 - piece, piece)
 
 
-def stretched(piece: Tensor) -> Tensor:
+def autocontrasted(piece: Tensor) -> Tensor:
     """Each channel from its darkest value at 0 to its brightest at 255; one of a single value stays.
 
     Shapes: piece (n, c, h, w) float32 of 0 to 255, written into.

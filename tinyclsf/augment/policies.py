@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from tinyclsf.augment.colour import (
+    autocontrasted,
     equalized,
     in_bytes,
     solarized,
-    stretched,
     with_brightness,
     with_contrast,
     with_fewer_bits,
@@ -100,7 +100,7 @@ def _changed(
         (with_sharpness, factors),
         (with_fewer_bits, (bits * strength).round()),
         (solarized, 255 * (1 - strength)),
-        (stretched,),
+        (autocontrasted,),
         (equalized,),
     )
     for kind, (change, *amounts) in enumerate(colours, start=_FIRST_COLOUR):

@@ -17,8 +17,10 @@ from tinyclsf.registry.scripted import as_source
 from tinyclsf.scripting.sources import Sources, sources_in, sources_of
 
 
-def loop_sources(settings: Mapping[str, Any], model: Classifier, held_out: str, seeds: Sequence[str]) -> tuple[str, Sources]:
-    """The settings that a person may want to change, for the top of a script, and the functions of the loop.
+def loop_sources(
+    settings: Mapping[str, Any], model: Classifier, held_out: str, seeds: Sequence[str]
+) -> tuple[dict[str, str], Sources]:
+    """The settings that a person may want to change, by name, for the top of a script, and the functions of the loop.
 
     The augmentation and the loss are among them; the last one is `main`.
     - `settings`: those of the run, which trained `model`.
@@ -64,9 +66,9 @@ def loop_sources(settings: Mapping[str, Any], model: Classifier, held_out: str, 
     tuning += [show_images] if looks else []
     taken = sources_of(*losses, *tuning, *(change.func for change in changes))
     written, _ = sources_in(text)
-    constants = [code for name, code in written.definitions.items() if name.isupper()]
-    functions = {name: code for name, code in written.definitions.items() if not name.isupper()}
-    return "\n".join(constants), Sources([*taken.imports, *written.imports], taken.definitions | functions)
+    constants = {name: code for name, code in written.definitions.items() if name.isupper()}
+    functions = {name: code for name, code in written.definitions.items() if name not in constants}
+    return constants, Sources([*taken.imports, *written.imports], taken.definitions | functions)
 
 
 def _optimizer_call(settings: Mapping[str, Any], grouped: bool) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tinyclsf.errors import ConfigurationError
+from tinyclsf.finetuning import head_of
 from tinyclsf.machine.randomness import seed_all, without_trace
 from tinyclsf.registry.components import Component, load_component
 from tinyclsf.registry.plugins import blamed_on, find
@@ -129,4 +130,16 @@ def _trial(make: Callable[[], nn.Module], image_shape: tuple[int, ...], seed: in
 
 def _is_same(found: tuple[nn.Module, list[Tensor]], wanted: tuple[nn.Module, list[Tensor]]) -> bool:
     (made, tensors), (network, others) = found, wanted
-    return str(made) == str(network) and len(tensors) == len(others) and all(map(torch.equal, tensors, others))
+    return (
+        str(made) == str(network)
+        and _head(made) == _head(network)
+        and len(tensors) == len(others)
+        and all(map(torch.equal, tensors, others))
+    )
+
+
+def _head(network: nn.Module) -> str | None:
+    try:
+        return head_of(network)
+    except ConfigurationError:
+        return None

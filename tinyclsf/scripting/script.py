@@ -193,12 +193,15 @@ class _Writer:
             "3. Training": loop.definitions,
         }
         blocks = [self._heading(held_out), "from __future__ import annotations"]
-        blocks += ["\n".join(_imports(reader.sources, model, loop)), constants]
-        seen: dict[str, str] = {}
+        blocks += ["\n".join(_imports(reader.sources, model, loop)), "\n".join(constants.values())]
+        seen = dict(constants)
         for title, definitions in sections.items():
             fresh = {name: code for name, code in definitions.items() if seen.get(name) != code}
             if twice := set(fresh) & set(seen):
-                raise ConfigurationError(f"the model has a thing named {min(twice)}, as the script has; give it another name")
+                raise ConfigurationError(
+                    f"two of the data, the model and the loop have a thing named {min(twice)}, which one file cannot; "
+                    "give one of them another name"
+                )
             seen |= fresh
             blocks += [f"# {title}", *fresh.values()]
         blocks.append('if __name__ == "__main__":\n    main()')
