@@ -131,6 +131,7 @@ class Splits:
     def __post_init__(self) -> None:
         if len(self.classes) == 0 or not all(isinstance(name, str) for name in self.classes):
             raise DataError(f"the classes of the data are {self.classes!r}; wanted the name of each as text")
+        object.__setattr__(self, "classes", tuple(self.classes))  # a list is as good, but equals no tuple
         if not 0 < self.white < math.inf:
             raise DataError(f"white of the data is {self.white!r}; wanted a number above 0")
         if self.fit not in get_args(Fit):

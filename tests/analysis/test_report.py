@@ -8,6 +8,7 @@ import json
 import math
 import platform
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -188,7 +189,7 @@ def test_where_the_data_is_gone_or_other_the_mistakes_have_no_pictures(run: Path
 def test_a_run_that_was_never_scored_has_its_curves_and_why_it_ended(run: Path) -> None:
     for name in ("predictions.npz", "model.safetensors"):
         (run / name).unlink()
-    error = str(not_finite("training loss of epoch 3, step 7", math.nan, 4.0))
+    error = str(not_finite("training loss of epoch 3, batch 7", math.nan, 4.0))
     write_state(run, "failed", error=error)
     written = write_report(run)
     page = Page(written.path)
@@ -290,6 +291,55 @@ def test_large_pictures_are_smooth_and_known_by_their_files(install: Callable[..
     shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(attributes["src"].partition(",")[2]))))
     stored = np.arange(7 * 97 * 97, 8 * 97 * 97).reshape(97, 97) % 17 / 16
     assert np.array_equal(shown, np.round(stored * 255))
+
+
+FLEETING = """
+import torch
+from torch.utils.data import Dataset, IterableDataset
+from tinyclsf.plugin import Images, Preprocess, Splits
+
+IMAGES = Images(torch.arange(8 * 16, dtype=torch.uint8).view(8, 1, 4, 4), torch.tensor([0, 1] * 4))
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter([IMAGES[row] for row in range(8)])
+
+class Once(Dataset):
+    read = 0
+    def __len__(self):
+        return 8
+    def __getitem__(self, row):
+        Once.read += 1
+        if Once.read > 20:
+            raise OSError("the disk is gone")
+        return IMAGES[row]
+
+def stream():
+    return Splits(IMAGES, IMAGES, Stream(), ("cat", "dog"), (1, 4, 4), Preprocess())
+
+def once():
+    return Splits(IMAGES, IMAGES, Once(), ("cat", "dog"), (1, 4, 4), Preprocess())
+"""
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        ("stream", "the images come as a stream, which gives none a second time"),
+        (
+            "once",
+            "the run's data could not be read: dataset 'once' of package fleeting (fleeting:once) failed to give an image: "
+            "OSError: the disk is gone",
+        ),
+    ],
+)
+def test_mistakes_whose_images_are_gone_have_no_pictures(install: Callable[..., None], cli: Cli, data: str, why: str) -> None:
+    install("fleeting", FLEETING, module="fleeting", datasets={name: f"fleeting:{name}" for name in ("stream", "once")})
+    assert cli("fit", "linear", "--data", data, "--epochs", "1", "--run", "first").code == 0
+    wrong = torch.eye(2)[[1, 0] * 4]
+    write_predictions(Path("runs/first"), "test", Predictions(wrong, torch.tensor([0, 1] * 4)))
+    sys.modules["fleeting"].Once.read = 19
+    assert write_report("runs/first").notes == [f"The mistakes have no pictures, as {why}."]
 
 
 def test_a_page_that_cannot_be_written_is_said_before_the_work(tmp_path: Path) -> None:

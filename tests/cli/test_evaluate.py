@@ -41,6 +41,17 @@ from tinyclsf import load_model
 from tinyclsf.plugin import Images, Preprocess, Splits
 from tinyclsf_plugins.datasets.digits import digits
 
+class Torn(Dataset):
+    def __len__(self):
+        return 9
+    def __getitem__(self, row):
+        if row > 0:
+            raise OSError("the disk is gone")
+        return torch.zeros(1, 28, 28, dtype=torch.uint8), 0
+
+def torn():
+    return made(lambda test: Torn())
+
 def made(test):
     found = digits(train_size=640)
     return dataclasses.replace(found, test=test(found.test))
@@ -102,7 +113,7 @@ def run(trained: Path, cli: Any) -> Path:
 
 @pytest.fixture
 def theirs(install: Callable[..., None]) -> None:
-    found = ("agreed", "blank", "stream", "broken", "few", "others", "many")
+    found = ("agreed", "blank", "stream", "broken", "torn", "few", "others", "many")
     install("theirs", DATA, module="theirs", datasets={name: f"theirs:{name}" for name in found})
 
 
@@ -292,6 +303,15 @@ def test_classes_that_are_never_predicted_or_have_no_image_are_said(cli: Any) ->
     assert f"the model never predicted {', '.join(first)} and {last} there is no image of 9 errors" in " ".join(out.split())
     assert next(line for line in out.splitlines() if line.split()[:2] == ["9", "0"]).split()[:4] == ["9", "0", "-", "-"]
     assert document["classes"][9]["recall"] is None
+
+
+@pytest.mark.usefixtures("run", "theirs")
+@pytest.mark.parametrize("words", [("evaluate", "first", "--data", "torn"), ("show", "torn", "--split", "test")])
+def test_an_image_that_cannot_be_had_is_the_plugins_fault(cli: Any, words: tuple[str, ...]) -> None:
+    result = cli(*words)
+    what = "give a batch" if words[0] == "evaluate" else "give an image"
+    expected = f"error: dataset 'torn' of package theirs (theirs:torn) failed to {what}: OSError: the disk is gone"
+    assert (result.code, result.err.splitlines()[-1]) == (5, expected)
 
 
 @pytest.mark.usefixtures("run", "theirs")

@@ -140,6 +140,7 @@ def test_a_file_has_what_stdout_would_have(cli: Cli, run: Path) -> None:
     result = cli("predict", "first", "photos", "--out", "found.csv")
     assert (result.code, result.out) == (3, "3 pictures in found.csv\n")
     assert Path("found.csv").read_bytes().decode() == shown.removesuffix("\n") + "\n"
+    assert cli("predict", "first", "photos", "--format", "csv", "--out", "found.json").out == shown  # nothing but CSV
     both = cli("predict", "first", "photos", "--format", "table", "--out", "found.JSON")
     assert (both.code, both.out) == (3, TABLE + "3 pictures in found.JSON\n")
     document = cli("predict", "first", "photos", "--out", "found.JSON", "--json").document

@@ -23,10 +23,13 @@ from tinyclsf.deployment import export
 from tinyclsf.deployment.export import Export, export_model
 from tinyclsf.deployment.exported_files import blaming_the_file, load_exported
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, PluginError, StorageError, TinyclsfError
+from tinyclsf.history import History
 from tinyclsf.modules import Classifier, Fit, Preprocess
 from tinyclsf.pictures.picture import read_picture
 from tinyclsf.registry.plugins import find, load, own_version
-from tinyclsf.runs.trained_run import load_run
+from tinyclsf.runs.config_file import ConfigFile
+from tinyclsf.runs.models import save_model
+from tinyclsf.runs.trained_run import TrainedRun, load_run
 
 KIT = """
 import logging
@@ -394,4 +397,16 @@ def test_what_went_wrong_in_the_first_place_is_said_and_logging_goes_on() -> Non
     assert logging.root.manager.disable == logging.NOTSET
     assert str(error.value) == (
         "the pt2 file that was made cannot be used: ValueError: no such operator; it is not kept, so choose another format"
+    )
+
+
+def test_weights_alone_are_of_no_use_without_a_plugin(tmp_path: Path) -> None:
+    classifier = Classifier(Preprocess(), nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), CLASSES[:2], (1, 2, 2))
+    save_model(classifier, tmp_path / "run")
+    run = TrainedRun(tmp_path / "run", ConfigFile(), History(), classifier)
+    with pytest.raises(ConfigurationError) as error:
+        export_model(run, "safetensors")
+    assert str(error.value) == (
+        f"the model of {tmp_path / 'run'} was given in Python, and a safetensors export needs a model plugin; "
+        "export it to onnx or pt2"
     )

@@ -284,3 +284,30 @@ def test_many_photographs_are_shown_small(here: Path) -> None:
     assert time.process_time() - start < 2
     assert "10,000 pictures" in said(found)
     assert "and 9,976 more" in said(found)
+
+
+def test_predictions_go_on_after_they_were_stopped(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction, "_PIECE_FILES", 2)
+    files = [save(f"{grey}.png", np.full((4, 4), grey, np.uint8)) for grey in range(10, 60, 10)]
+    model, calls = brightness(), list[int]()
+
+    def stop(*_: Any) -> None:
+        calls.append(len(calls))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    handle = model.register_forward_pre_hook(stop)
+    found = predict_files(model, files, device="cpu")
+    with pytest.raises(KeyboardInterrupt):
+        list(found)
+    handle.remove()
+    assert [each.path for each in found] == files
+    assert torch.equal(torch.stack([each.probabilities for each in found]), probabilities(model, *files))  # type: ignore[misc]
+
+
+def test_a_zero_byte_in_a_name_stops_no_process(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinyclsf.pictures.decoding._STARTUP_SECONDS", 1e-9)
+    monkeypatch.setattr("tinyclsf.pictures.decoding.processor_count", lambda: 2)
+    files = [save(f"{number}.png", np.zeros((4, 4), np.uint8)) for number in range(20)]
+    found = predict_files(brightness(), [*files, "a\0b"], device="cpu")
+    assert [each.error for each in found] == [None] * 20 + ["no such file or directory"]

@@ -122,6 +122,17 @@ def test_other_data_has_to_suit_the_model(run: Path) -> None:
     )
 
 
+def test_other_data_is_made_square_as_in_training(run: Path) -> None:
+    found = load_run(run)
+    found.model.fit = "pad"
+    Path("rows.csv").write_text(
+        "path,label\n" + "".join(f"photos/train/{kind}/{at}.png,{kind}\n" for kind in ("cat", "dog") for at in range(8))
+    )
+    options = {"table": "rows.csv", "size": 8, "channels": 1}
+    padded, cropped = (load_splits(found, data="image-table", options={**options, **more}) for more in ({}, {"fit": "crop"}))
+    assert (padded.fit, cropped.fit) == ("pad", "crop")
+
+
 def test_too_little_memory_is_said(run: Path) -> None:
     def fail(*_: object) -> None:
         raise MemoryError

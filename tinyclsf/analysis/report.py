@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
+from torch.utils.data import IterableDataset
 
 from tinyclsf.analysis.assessment import MOST_SHOWN, Assessment, Mistake, assess
 from tinyclsf.analysis.checks import stuck_outputs
@@ -22,6 +23,7 @@ from tinyclsf.machine.arguments import as_path
 from tinyclsf.machine.storage import StrPath, check_target, write_text
 from tinyclsf.machine.templates import load_template
 from tinyclsf.metrics import best_of, percent
+from tinyclsf.registry.plugins import blamed_on, find
 from tinyclsf.runs.config_file import ConfigFile, read_run_config
 from tinyclsf.runs.folder import PREDICTIONS, is_there, read_predictions
 from tinyclsf.runs.listing import RunSummary, describe_run
@@ -126,12 +128,16 @@ def _pictures(folder: Path, scored: Scored, worst: int, notes: list[str]) -> lis
             notes.append(f"The mistakes have no pictures, as {changed}.")
             return []
         _, dataset = choose_split(splits, scored.split)
+        if isinstance(dataset, IterableDataset):
+            notes.append("The mistakes have no pictures, as the images come as a stream, which gives none a second time.")
+            return []
         if isinstance(dataset, Sized) and len(dataset) != scored.assessment.images:
             found = f"{scored.assessment.images:,} images and there are {len(dataset):,}"
             notes.append(f"The mistakes have no pictures, as the saved predictions are of {found}.")
             return []
         paths = paths_of(dataset)
-        return [_picture(dataset[each.index][0], run.model.white, each, paths) for each in shown]
+        with blamed_on(find("dataset", run.data.name), "failed to give an image"):
+            return [_picture(dataset[each.index][0], run.model.white, each, paths) for each in shown]
     except TinyclsfError as error:
         notes.append(f"The mistakes have no pictures, as the run's data could not be read: {error}.")
         return []

@@ -23,6 +23,7 @@ from tinyclsf.cli.shared_options import (
 from tinyclsf.errors import StorageError, join_names, printable
 from tinyclsf.machine.storage import check_target, storing
 from tinyclsf.metrics import SET_ASIDE, measured, percent
+from tinyclsf.registry.plugins import blamed_for_batches, find
 from tinyclsf.runs.listing import find_run
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ def evaluate(
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
         target = out or folder / plain
         _make_writable(target)
-        predictions = predictions_for(trained, dataset, device=device, tta=tta)
+        with blamed_for_batches(find("dataset", evaluated)):
+            predictions = predictions_for(trained, dataset, device=device, tta=tta)
         assessment = assess(predictions, splits.classes, trained.loss_func, dataset=dataset)
         wrong = assessment.mistakes
         files = _write(target, trained, dataset, assessment, wrong, worst, tta)

@@ -90,7 +90,7 @@ def predict(
     if out is not None:
         text = json_text(content) + "\n" if out.suffix.lower() == ".json" else _csv(rows, top, tta)
         write_whole(out, lambda file: file.write(text.encode()))
-        lines += [f"{_count(len(rows))} in {out}"]
+        lines += [f"{_count(len(rows))} in {out}"] if form != "csv" else []
     return Output("\n".join(lines), content, exit_code=3 if unread else 0, exact=form == "csv")
 
 

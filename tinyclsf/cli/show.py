@@ -12,7 +12,7 @@ import click
 from tinyclsf.cli.output import Output, columns, document
 from tinyclsf.cli.shared_options import DATA_DIR, DIRECTORY, FILE, KEY_VALUE, common_options, complete_plugin, option
 from tinyclsf.errors import ConfigurationError, shape_as_text
-from tinyclsf.registry.plugins import find
+from tinyclsf.registry.plugins import blamed_on, find
 
 if TYPE_CHECKING:
     from tinyclsf.analysis.dataset_statistics import DataDescription, Values
@@ -72,7 +72,8 @@ def show(
         splits = build_splits(component)
         if seed is None and not first and not is_stream(choose_split(splits, split)[1]):
             seed = 0
-        found = describe_data(splits, split, images=grid[0] * grid[1], seed=seed)
+        with blamed_on(plugin, "failed to give an image"):
+            found = describe_data(splits, split, images=grid[0] * grid[1], seed=seed)
     show_samples(found.x, found.y, splits.classes, grid, out=out, white=splits.white)
     lines = [
         f"data set {data}: images of {shape_as_text(splits.image_shape)} in {len(splits.classes):,} classes",

@@ -33,7 +33,7 @@ from tinyclsf.machine.arguments import as_path
 from tinyclsf.machine.storage import StrPath, check_target, write_whole
 from tinyclsf.modules import Classifier, Fit
 from tinyclsf.pictures.picture_source import picture_source
-from tinyclsf.registry.plugins import own_version
+from tinyclsf.registry.plugins import blamed_on, find, own_version
 from tinyclsf.runs.models import CARD, FORMAT, WEIGHTS, read_card
 from tinyclsf.runs.trained_run import TrainedRun, choose_split, load_run, load_splits
 
@@ -130,6 +130,11 @@ def export_model(run: StrPath | TrainedRun, to: str = "onnx", out: StrPath | Non
     _check_place(path, to)
     versions = versions_for(to)
     trained = run if isinstance(run, TrainedRun) else load_run(folder)
+    if to == "safetensors" and read_card(folder).plugin is None:
+        raise ConfigurationError(
+            f"the model of {folder} was given in Python, and a safetensors export needs a model plugin; "
+            "export it to onnx or pt2"
+        )
     classifier, (split, images) = trained.model, _sample(trained)
     with tempfile.TemporaryDirectory(prefix="tinyclsf-") as scratch:
         made = Path(scratch, path.name)
@@ -219,12 +224,13 @@ def _sample(run: TrainedRun) -> tuple[str | None, Tensor]:
     count = max(8, min(_CHECKED_IMAGES, _CHECKED_VALUES // torch.Size(run.model.image_shape).numel()))
     try:
         split, dataset = choose_split(load_splits(run), None)
-        if isinstance(dataset, IterableDataset):
-            samples = list(islice(dataset, count))
-        else:
-            size = len(dataset)  # type: ignore[arg-type]  # what is no stream has a length
-            taken = min(size, count)
-            samples = [dataset[at * size // taken] for at in range(taken)]
+        with blamed_on(find("dataset", run.data.name), "failed to give an image"):
+            if isinstance(dataset, IterableDataset):
+                samples = list(islice(dataset, count))
+            else:
+                size = len(dataset)  # type: ignore[arg-type]  # what is no stream has a length
+                taken = min(size, count)
+                samples = [dataset[at * size // taken] for at in range(taken)]
         return split, _as_pixels(torch.stack([sample[0] for sample in samples]), run.model.white)
     except TinyclsfError as error:
         warnings.warn(

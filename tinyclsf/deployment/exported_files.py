@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -114,7 +115,10 @@ def load_exported(path: StrPath) -> PixelClassifier:
         # As a run's folder has them, for the one function that knows how to put them together.
         card_file, weights_file = Path(scratch, CARD), Path(scratch, WEIGHTS)
         card_file.write_text(card, encoding="utf-8")
-        weights_file.symlink_to(path.absolute())
+        try:
+            weights_file.symlink_to(path.absolute())
+        except OSError:  # Windows allows it to few
+            shutil.copyfile(path, weights_file)
         try:
             return PixelClassifier(load_model(scratch)).eval()
         except TinyclsfError as error:

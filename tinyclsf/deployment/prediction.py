@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,10 +43,13 @@ class FilePredictions(Sequence[FilePrediction]):
     A notebook shows the first ones, each with its picture as the model saw it.
     """
 
-    def __init__(self, classes: Sequence[str], number: int, coming: Iterator[tuple[FilePrediction, NDArray[np.uint8]]]) -> None:
+    def __init__(
+        self, classes: Sequence[str], number: int, begin: Callable[[int], Iterator[tuple[FilePrediction, NDArray[np.uint8]]]]
+    ) -> None:
         self.classes = tuple(classes)
         self._number = number
-        self._coming = coming
+        self._begin = begin  # at the file of that number
+        self._coming = begin(0)
         self._made: list[FilePrediction] = []
         self._seen: list[NDArray[np.uint8]] = []  # of the first ones, (c, h, w)
 
@@ -56,7 +60,11 @@ class FilePredictions(Sequence[FilePrediction]):
         wanted = range(self._number)[at]
         last = max(wanted, default=-1) if isinstance(wanted, range) else wanted
         while len(self._made) <= last:
-            found, pixels = next(self._coming)
+            try:
+                found, pixels = next(self._coming)
+            except BaseException:  # it was stopped, and goes on when it is asked again
+                self._coming = self._begin(len(self._made))
+                raise
             if len(self._made) < _SHOWN:
                 self._seen.append(pixels.copy())
             self._made.append(found)
@@ -119,8 +127,8 @@ def predict_files(
     place(model.eval(), chosen, choose_memory_format("auto", model, chosen))
     paths, reasons = _find_pictures([files] if isinstance(files, (str, os.PathLike)) else files)
     shown = nullcontext() if progress is None else Progress.of(progress)
-    coming = _predictions(model, predictor, paths, reasons, size, channels, chosen, batch_size, shown)
-    return FilePredictions(model.classes, len(paths), coming)
+    begin = partial(_predictions, model, predictor, paths, reasons, size, channels, chosen, batch_size, shown)
+    return FilePredictions(model.classes, len(paths), begin)
 
 
 def _find_pictures(files: Iterable[StrPath]) -> tuple[list[str], dict[int, str]]:
@@ -156,10 +164,11 @@ def _predictions(
     device: torch.device,
     batch_size: int,
     shown: AbstractContextManager[Any],
+    first: int,
 ) -> Iterator[tuple[FilePrediction, NDArray[np.uint8]]]:
     """Each prediction with the pixels that the model saw, (c, h, w), which are gone with the next one."""
     piece = max(1, min(_PIECE_FILES, _PIECE_BYTES // (channels * size**2)))
-    for start in range(0, len(paths), piece):
+    for start in range(first, len(paths), piece):
         files = paths[start : start + piece]
         known = {row: reasons[start + row] for row in range(len(files)) if start + row in reasons}
         pixels = np.empty((len(files), channels, size, size), np.uint8)

@@ -32,7 +32,7 @@ from tinyclsf.progress.display import Progress, position
 from tinyclsf.progress.telling import counted
 from tinyclsf.registry.components import Component
 from tinyclsf.registry.options import Setting
-from tinyclsf.registry.plugins import blamed_on, own_version
+from tinyclsf.registry.plugins import blamed_for_batches, blamed_on, own_version
 from tinyclsf.runs.checkpoints import CHECKPOINT
 from tinyclsf.runs.config_file import ConfigFile, read_run_config
 from tinyclsf.runs.folder import (
@@ -80,7 +80,7 @@ def carry_out(
             distributed.from_first(folder)
             built, state = _prepare(experiment, device, folder, source, signals)
             clear_state(folder)  # what it said of an earlier end is void from here on
-            for each in (*RUN_FILES, CARD, WEIGHTS):
+            for each in (*RUN_FILES, CARD, WEIGHTS, CHECKPOINT):
                 remove_torn(folder / each)
             with _recorded(folder), _blamed(experiment, built):
                 with _ending("before training began", folder):
@@ -220,7 +220,8 @@ def _ending(where: str, folder: Path) -> Iterator[None]:
 def _blamed(experiment: Experiment, built: Built) -> Iterator[None]:
     """Blame on a plugin what came out of its network or its data, as the frames that an error went through tell."""
     try:
-        yield
+        with blamed_for_batches(experiment.data.plugin):
+            yield
     except Exception as error:
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         networks = built.model.network, built.trainer.evaluated_model.network
@@ -228,8 +229,6 @@ def _blamed(experiment: Experiment, built: Built) -> Iterator[None]:
             blame = blamed_on(experiment.model.plugin, "failed in its forward pass")
         elif any(frame.f_code is loss_of.__code__ and not isinstance(frame.f_locals["out"], torch.Tensor) for frame in frames):
             blame = blamed_on(experiment.model.plugin, "gave something other than a tensor of logits")
-        elif any(frame.f_globals["__name__"].startswith(("tinyclsf.batches", "torch.utils.data")) for frame in frames):
-            blame = blamed_on(experiment.data.plugin, "failed to give a batch")
         else:
             raise
         with blame:

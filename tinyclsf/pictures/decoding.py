@@ -200,8 +200,9 @@ def _ask(child: subprocess.Popen[bytes], decoding: Decoding, rows: range) -> Non
     Raises: OSError or EOFError if it has died.
     """
     assert child.stdin is not None
-    # No file name has a zero byte in it, and any other byte is let through.
-    names = b"\0".join(os.fsencode(decoding.files[row]) for row in rows)
+    # No file has a zero byte in its name, nor an empty name; any other byte is let through.
+    wanted = [decoding.files[row] for row in rows]
+    names = b"\0".join(b"" if "\0" in name else os.fsencode(name) for name in wanted)
     request = memoryview(len(names).to_bytes(4, "little") + names)
     while request:
         request = request[child.stdin.write(request) :]

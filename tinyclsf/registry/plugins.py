@@ -111,6 +111,21 @@ def blamed_on(plugin: Plugin, what: str) -> Iterator[None]:
         raise PluginError(f"{full_name(plugin)} {what}: {type(error).__name__}: {reason}".rstrip(": ")) from error
 
 
+@contextmanager
+def blamed_for_batches(plugin: Plugin) -> Iterator[None]:
+    """Blame on a data set's plugin what came out of its images, as the frames that an error went through tell."""
+    try:
+        yield
+    except Exception as error:
+        import traceback  # which --help need not wait for
+
+        modules = [frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if not any(name.startswith(("tinyclsf.batches", "torch.utils.data")) for name in modules):
+            raise
+        with blamed_on(plugin, "failed to give a batch"):
+            raise
+
+
 def check_result(plugin: Plugin, result: object, wanted: type[Result]) -> Result:
     """What a plugin returned, if it is what its contract says.
 

@@ -174,8 +174,8 @@ def _fill(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     except RuntimeError as error:
         found = " ".join(str(error).split())
         raise ModelFileError(f"{path} does not fit its network: {found}") from error
-    for name in state:
-        if not model.state_dict()[name].isfinite().all():
+    for name, loaded in model.state_dict().items():
+        if not loaded.isfinite().all():
             raise ModelFileError(
                 f"{path} has values in {name} that are not finite numbers, so the model is of no use; train it again"
             )

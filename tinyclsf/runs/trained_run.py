@@ -67,6 +67,7 @@ class TrainedRun:
 
         Raises: ModelFileError if there are none yet, or the file is broken.
         """
+        _ = self.held_out  # without it what is there is of earlier weights
         return read_predictions(self.folder)[1]
 
     def __repr__(self) -> str:
@@ -150,13 +151,14 @@ def load_splits(
     was = run.data
     if data is None and was.given_in_python:
         raise ModelFileError(f"the data of {run.folder} was given in Python, so it cannot be read again; give other data")
-    saved = was.options if data in (None, was.name) else {}
+    own = data in (None, was.name)
+    saved, wanted = (was.options, {}) if own else ({}, {"fit": run.model.fit})  # pictures become square as in training
     place = None if data_dir is None else as_path("data_dir", data_dir)
-    component = load_component(find("dataset", data or was.name), options or {}, saved=saved, data_dir=place)
+    component = load_component(find("dataset", data or was.name), options or {}, saved=saved, wanted=wanted, data_dir=place)
     splits = build_splits(component)
     _check_suits(run.model, splits, component.plugin.name)
     otherwise = [name for name in SPLITTING if name in (options or {}) and component.values.get(name) != saved.get(name)]
-    if data in (None, was.name) and data_dir is None and otherwise:
+    if own and data_dir is None and otherwise:
         found = f"{join_names(otherwise)} split the data in another way than {run.folder} did"
         warnings.warn(f"{found}, so images that it was trained on may be among those that score it", DataWarning, stacklevel=2)
     if data is None and data_dir is None and not options and (changed := how_changed(run, splits)):
