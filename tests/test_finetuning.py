@@ -131,6 +131,9 @@ def test_what_is_frozen_stands_still() -> None:
     layers[0].requires_grad_(False)
     put_in_training(nn.Sequential(*layers))
     assert [layer.training for layer in layers] == [False, False, True, True, True]
+    head = [nn.BatchNorm1d(9).requires_grad_(False), nn.Dropout(), nn.Linear(9, 2)]  # as fastai's begins
+    put_in_training(nn.Sequential(*head))
+    assert [layer.training for layer in head] == [False, True, True]
 
 
 @pytest.mark.parametrize("after", [0, 1])
@@ -252,3 +255,19 @@ def test_a_network_that_goes_on_after_its_head_is_computed_in_every_epoch(cli: A
     options = ("--freeze", "backbone", "-d", "train_size=64", "--epochs", "1")
     result = cli("fit", "lenet", "-m", "softmax=true", *options)
     assert "the frozen part is computed in every epoch" in result.err
+
+
+@pytest.mark.parametrize(("freeze", "code"), [("none", 2), ("batch-norm", 0), ("backbone", 0)])
+def test_a_last_batch_of_one_is_too_little_for_batch_norm_that_learns(cli: Any, freeze: str, code: int) -> None:
+    words = ("mlp", "-m", "batch_norm=true", "-d", "train_size=65", "--batch-size", "64", "--epochs", "1")
+    assert cli("fit", *words, "--freeze", freeze, "--progress", "none").code == code
+    if freeze == "backbone":  # which learns later
+        assert cli("fit", *words, "--freeze", freeze, "--unfreeze-after", "1", "--progress", "none").code == 2
+
+
+def test_a_summary_says_what_was_frozen_to_the_end(cli: Any) -> None:
+    words = ("lenet", "--freeze", "backbone", "--unfreeze-after", "1", "-d", "train_size=64", "--progress", "none")
+    frozen, whole = 2_572, 0
+    for epochs, expected in (("1", frozen), ("2", whole)):
+        assert cli("fit", *words, "--epochs", epochs, "--run", f"of-{epochs}").code == 0
+        assert cli("summary", f"of-{epochs}", "--json").document["parameters"]["non_trainable"] == expected

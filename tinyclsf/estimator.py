@@ -98,8 +98,8 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def train_batch(self, x: ArrayLike, y: ArrayLike) -> float:
         """Make one optimizer step on a batch, and return the loss before the step.
 
-        Before any training, labels and scaling are taken from this batch alone.
-        Raises: the errors of `train`.
+        Before any training, labels and scaling are taken from this batch alone. A loss that is not finite is returned too.
+        Raises: the errors of `train` for what is given.
         """
         data = self._go_on(x, y) if hasattr(self, "model_") else self._begin(x, y, 0.0)
         trainer = self._trainer()
@@ -249,6 +249,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             torch.set_rng_state(self._random)
             if other:
                 torch.manual_seed(int(torch.randint(2**31, ())))  # that of the device too
+                torch.set_rng_state(self._random)  # the batches come in the order of an uninterrupted training
             yield
             self._random = torch.get_rng_state()
 

@@ -110,18 +110,20 @@ def parameter_groups(
 def put_in_training(module: nn.Module) -> None:
     """Put in training mode what is trained: in a frozen part batch norm stands still and nothing is dropped.
 
-    A part without parameters, such as dropout, goes with the part before it, and not with a batch norm.
+    A part without parameters, such as dropout, goes with the part before it, or the first one, and not with a batch norm.
     """
     trained = {parameter.requires_grad for parameter in module.parameters()}
     module.train(True in trained)
     if len(trained) == 2:
-        before = False
+        learning = [child for child in module.children() if any(True for _ in child.parameters())]
+        for child in learning:
+            put_in_training(child)
+        before = next((child.training for child in learning if not isinstance(child, _BATCH_NORM)), False)
         for child in module.children():
-            if any(True for _ in child.parameters()):
-                put_in_training(child)
-                before = before if isinstance(child, _BATCH_NORM) else child.training
-            else:
+            if child not in learning:
                 child.train(before)
+            elif not isinstance(child, _BATCH_NORM):
+                before = child.training
 
 
 def _freeze(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:

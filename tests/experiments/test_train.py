@@ -19,6 +19,7 @@ from tests.support.notebooks import charts, rows_of_table, said as words_of
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError, ModelFileError
 from tinyclsf.experiments.experiment import Experiment
+from tinyclsf.experiments.request import make_request
 from tinyclsf.metrics import Epoch, percent, wilson_interval
 from tinyclsf.modules import Preprocess
 from tinyclsf.progress.display import epoch_line
@@ -331,3 +332,43 @@ def test_an_experiment_says_what_is_no_default() -> None:
         ["data train-size", "320", "-d"],
     ]
     assert "all else has its default" in words_of(found)
+
+
+def test_what_belonged_to_something_that_is_gone_goes_too(tmp_path: Path) -> None:
+    photos = Experiment.of("linear", data="image-folder", data_dir=tmp_path, callbacks=["csv"])
+    assert photos.with_(data="digits").data.plugin.name == "digits"  # which takes no folder
+    assert photos.with_(data=None, seed=1).data.values["data_dir"] == tmp_path
+    watched = make_request("linear", callbacks=["tensorboard", "csv"], callback_options={"tensorboard.folder": "curves"})
+    assert watched.with_(callbacks=["csv"]).callback_options == {}
+    assert watched.with_(seed=1).callback_options == {"tensorboard.folder": "curves"}
+
+
+def test_a_class_is_no_callback() -> None:
+    with pytest.raises(ConfigurationError, match="a callback is of type type; wanted a name or a Callback"):
+        tinyclsf.train(one_layer, data=small_splits(), callbacks=[Callback])  # type: ignore[list-item]
+
+
+def test_a_function_without_a_name_makes_a_run_that_commands_take() -> None:
+    run = tinyclsf.train(lambda shape, classes: one_layer(shape, classes), data=small_splits(), epochs=1, progress=False)
+    assert run.folder.name.startswith("lambda--splits-")
+
+
+def test_predictions_of_earlier_weights_are_none() -> None:
+    run = tinyclsf.train(one_layer, data=small_splits(), epochs=1, progress=False)
+    (run.folder / "state.json").unlink()  # as when it goes on
+    with pytest.raises(ModelFileError, match="has no scores yet"):
+        _ = run.predictions
+
+
+def test_classes_may_be_a_list(cli: Any, install: Any) -> None:
+    code = """
+import torch
+from tinyclsf.plugin import Images, Preprocess, Splits
+
+def listed():
+    part = Images(torch.arange(64, dtype=torch.uint8).view(4, 1, 4, 4), torch.tensor([0, 1, 0, 1]))
+    return Splits(part, part, part, ["cat", "dog"], (1, 4, 4), Preprocess())
+"""
+    install("theirs", code, module="listed_code", datasets={"listed": "listed_code:listed"})
+    assert cli("fit", "linear", "--data", "listed", "--epochs", "1", "--run", "a", "--progress", "none").code == 0
+    assert cli("evaluate", "a").code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from tinyclsf.errors import DataError
@@ -50,5 +51,7 @@ def test_errors_of_another_cause_stay_as_they_are() -> None:
         total([])
     with pytest.raises(OverflowError):
         total([10**400], scale=0.5)
+    with pytest.raises(OverflowError):
+        total([10**400], scale=np.float32(0.5))  # type: ignore[arg-type]  # NumPy's numbers are as good
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'numbers'"):
         total()  # type: ignore[call-arg]

@@ -119,11 +119,13 @@ def _from_run(folder: Path) -> Classifier:
     from tinyclsf.finetuning import FREEZES
     from tinyclsf.runs.config_file import read_run_config
     from tinyclsf.runs.models import load_model
+    from tinyclsf.runs.records import read_history
 
     model, settings = load_model(folder), read_run_config(folder).settings
-    unfrozen = FREEZES[settings.get("freeze", "none")](model.network)
-    for parameter in unfrozen if settings.get("unfreeze_after") is not None else []:
-        parameter.requires_grad_(True)
+    unfrozen, after = FREEZES[settings.get("freeze", "none")](model.network), settings.get("unfreeze_after")
+    if after is not None and len(read_history(folder)) > after:
+        for parameter in unfrozen:
+            parameter.requires_grad_(True)
     return model
 
 

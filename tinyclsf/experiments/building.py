@@ -21,7 +21,7 @@ from tinyclsf.data import Splits, fingerprint, train_labels
 from tinyclsf.errors import ConfigurationError, DataError, TinyclsfWarning
 from tinyclsf.experiments.experiment import Experiment
 from tinyclsf.experiments.settings import Settings, arguments_of
-from tinyclsf.finetuning import FREEZES, freezes_backbone, head_of, parameter_groups
+from tinyclsf.finetuning import FREEZES, freezes_backbone, head_of, parameter_groups, put_in_training
 from tinyclsf.loop.features import OnFeatures, features_of
 from tinyclsf.machine import distributed
 from tinyclsf.machine.devices import choose_memory_format, choose_precision
@@ -75,9 +75,10 @@ def build(experiment: Experiment, device: torch.device, folder: Path, run: Setti
         for finding in quick_check(model, splits, loss_func):
             warnings.warn(finding.sentence, TinyclsfWarning, stacklevel=1)
     batch_size = settings["batch_size"].value
-    if isinstance(splits.train, Sized):
-        _check_last_batch(model, len(splits.train), batch_size)
     frozen = _frozen(model, settings)
+    if isinstance(splits.train, Sized):
+        later = frozen if settings["unfreeze_after"].value is not None else []
+        _check_last_batch(model, later, len(splits.train), batch_size)
     trained, train, valid = _on_features(model, splits, settings, device) or (model, splits.train, splits.valid)
     train_dl, valid_dl = _loaders(train, valid, batch_size)
     settings = _settled(settings, model, device) | {"run": run}
@@ -148,8 +149,10 @@ def _source(setting: Setting) -> str:
     return "auto" if setting.value == "auto" else setting.source
 
 
-def _check_last_batch(model: Classifier, images: int, batch_size: int) -> None:
+def _check_last_batch(model: Classifier, later: Sequence[torch.nn.Parameter], images: int, batch_size: int) -> None:
     """Find out before training whether a batch of one image is too little for the model, as it is for batch norm.
+
+    `later` is what is frozen now and trained later.
 
     Raises: ConfigurationError if it is.
     """
@@ -162,9 +165,13 @@ def _check_last_batch(model: Classifier, images: int, batch_size: int) -> None:
         alone = images % batch_size == (1 if batch_size > 1 else 0)
     if not alone:
         return
+    trial, unfrozen = copy.deepcopy(model), set(map(id, later))
+    for own, parameter in zip(trial.parameters(), model.parameters(), strict=True):
+        own.requires_grad_(parameter.requires_grad or id(parameter) in unfrozen)
+    put_in_training(trial)
     try:
         with torch.random.fork_rng(devices=[]):  # the trial draws nothing from what training draws
-            copy.deepcopy(model).train()(torch.zeros(1, *model.image_shape))
+            trial(torch.zeros(1, *model.image_shape))
     except ValueError as error:
         raise ConfigurationError(
             f"{found} leave a batch of 1, which the model's batch norm cannot train on; give another --batch-size"

@@ -17,7 +17,7 @@ from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.registry.choices import KINDS, Choices, checked
 from tinyclsf.registry.options import Setting
 from tinyclsf.registry.plugins import Plugin, find, given_plugin
-from tinyclsf.runs.config_file import ConfigFile, Named, read_config_file
+from tinyclsf.runs.config_file import ConfigFile, Named, read_config_file, read_run_config
 
 if TYPE_CHECKING:
     from torch import nn
@@ -82,14 +82,23 @@ class Request:
             raise ConfigurationError("an experiment is not taken from another config file; describe a new one with config")
         now: dict[str, Any] = {name: asked[name] for name in ("callbacks", "data_dir") if name in asked}
         asked = _with_pretrained(asked)
-        options = {"model_options": model is None, "data_options": "data" not in asked, "callback_options": True}
-        for name, kept in options.items():
+        data, callbacks = asked.get("data"), asked.get("callbacks")
+        before = {
+            "model_options": self.model_options if model is None else {},
+            "data_options": self.data_options if data is None else {},
+            "callback_options": {
+                key: value
+                for key, value in self.callback_options.items()
+                if callbacks is None or key.partition(".")[0] in callbacks
+            },
+        }
+        for name, kept in before.items():
             given: Mapping[str, Any] = asked.get(name, {})  # type: ignore[assignment]  # as `Asked` says
-            now[name] = {**(getattr(self, name) if kept else {}), **given}
+            now[name] = {**kept, **given}
         if model is not None:
             now |= {"model": _find_model(model), "model_source": PYTHON}
-        if (data := asked.get("data")) is not None:
-            now |= {"data": _find_data(data), "data_source": PYTHON}
+        if data is not None:
+            now = {"data_dir": None, **now, "data": _find_data(data), "data_source": PYTHON}
         return replace(self, **now, settings={**self.settings, **_settings_of(asked, lambda name: PYTHON)})
 
 
@@ -111,8 +120,11 @@ def make_request(
     _check_types(asked)
     asked = _with_pretrained(asked)
     settings = _settings_of(asked, source_of)
-    path = asked.get("config") if resume is None else resume / "config.json"
-    config = ConfigFile() if path is None else read_config_file(as_path("config", path))
+    path = asked.get("config")
+    if resume is not None:
+        config = read_run_config(resume)
+    else:
+        config = ConfigFile() if path is None else read_config_file(as_path("config", path))
     named = _named(config, "model", Setting(model, source_of("model")))
     if named.value is None:
         missing = "missing argument 'MODEL'"
@@ -141,7 +153,7 @@ def _check_types(asked: Mapping[str, Any]) -> None:
         check_type(name, asked.get(name, {}), Mapping, wanted="a dictionary of options")
     check_type("callbacks", asked.get("callbacks", ()), list, tuple, wanted="a list of names and callbacks")
     for each in asked.get("callbacks", ()):
-        if not isinstance(each, str) and not hasattr(each, "on_epoch_end"):
+        if not isinstance(each, str) and (isinstance(each, type) or not hasattr(each, "on_fit_start")):
             raise ConfigurationError(f"a callback is of type {type(each).__name__}; wanted a name or a Callback")
     if asked.get("data_dir") is not None:
         as_path("data_dir", asked["data_dir"])

@@ -59,6 +59,7 @@ def naming_arguments(function: Callable[Parameters, Result]) -> Callable[Paramet
 
 
 def _misfit(function: Callable[..., Any], args: tuple[Any, ...], options: Mapping[str, Any]) -> str | None:
+    import numpy as np
     import torch
     from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
@@ -74,7 +75,8 @@ def _misfit(function: Callable[..., Any], args: tuple[Any, ...], options: Mappin
             continue
         try:
             hint = eval(annotation, names)
-            check_type(value, hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
+            plain = value.item() if isinstance(value, np.generic) else value  # a number of NumPy is as good as Python's
+            check_type(plain, hint, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
         except NameError:  # imported for type checkers alone
             continue
         except TypeCheckError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -15,6 +16,8 @@ from tinyclsf.errors import ConfigurationError, TinyclsfError, TrainingError
 from tinyclsf.machine import launch
 
 Value = TypeVar("Value")
+# The others wait while one process downloads, decodes or scores. One that died is noticed at once, by its closed connection.
+_LONGEST_WAIT = timedelta(days=7)
 # The error of what would wait for other processes, while code runs that they do not.
 _waiting: ContextVar[TinyclsfError | None] = ContextVar("waiting", default=None)
 
@@ -114,7 +117,8 @@ def joined(device: torch.device) -> Iterator[None]:
         raise ConfigurationError(f"several processes train on the CPU or on CUDA, not on {device.type}; use --device cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=_LONGEST_WAIT)
     yield
     dist.destroy_process_group()  # after an error the others may never get there, so it is left to the system then
 

@@ -62,8 +62,8 @@ def create_run(root: Path, name: str | None, *, default: str) -> Path:
         if not _made(folder):
             raise ConfigurationError(f"run folder {folder} is there already; choose another --run or move it away")
         return folder
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", default)  # a plugin's name may hold anything, a slash too
-    stem = f"{plain}-{time.strftime('%Y%m%d-%H%M%S')}"
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", default).lstrip("-")  # a plugin's name may hold anything, a slash too
+    stem = f"{plain or 'run'}-{time.strftime('%Y%m%d-%H%M%S')}"
     candidates = (root / (stem if n == 1 else f"{stem}-{n}") for n in count(1))
     return next(folder for folder in candidates if _made(folder))
 
