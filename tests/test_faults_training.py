@@ -64,8 +64,8 @@ NOT_FINITE = (
 MISTAKE = "model 'fragile' of package frail (frail:fragile) failed in its forward pass: KeyError: 'head'"
 # An epoch is ten batches of training and three of evaluation.
 FAILURES = [
-    ("training 11:nan", NOT_FINITE.format(what="training loss of epoch 2, step 1", value="nan")),
-    ("training 20:inf", NOT_FINITE.format(what="training loss of epoch 2, step 10", value="nan")),
+    ("training 11:nan", NOT_FINITE.format(what="training loss of epoch 2, batch 1", value="nan")),
+    ("training 20:inf", NOT_FINITE.format(what="training loss of epoch 2, batch 10", value="nan")),
     ("evaluation 4:nan", NOT_FINITE.format(what="validation loss of epoch 2", value="nan")),
     ("training 13:cuda", TOO_MUCH.format(step=12, images=64)),
     ("training 11:cpu", TOO_MUCH.format(step=10, images=64)),
@@ -110,7 +110,7 @@ def test_a_run_that_fails_keeps_its_best_epoch_and_goes_on(
 def test_a_run_that_diverges_in_its_first_epoch_keeps_nothing_that_is_no_number(cli: Any) -> None:
     diverged = cli(*FIT, "--optimizer", "sgd", "--lr", "1e38")
     assert (diverged.code, diverged.out) == (6, "")
-    assert diverged.err.startswith("error: the training loss of epoch 1, step 2 is ")
+    assert diverged.err.startswith("error: the training loss of epoch 1, batch 2 is ")
     assert diverged.err.endswith(
         " at learning rate 1e+38; lower the learning rate, or look for values in the data that are not finite\n"
     )

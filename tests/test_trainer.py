@@ -224,7 +224,7 @@ def test_a_loss_that_is_not_finite_ends_the_run() -> None:
     with pytest.raises(TrainingError) as error:
         Trainer(model, F.cross_entropy, opt, device="cpu").fit(1, *loaders)
     assert str(error.value) == (
-        "the training loss of epoch 1, step 2 is nan at learning rate 1e+38; "
+        "the training loss of epoch 1, batch 2 is nan at learning rate 1e+38; "
         "lower the learning rate, or look for values in the data that are not finite"
     )
 
@@ -236,7 +236,7 @@ def test_of_a_loss_that_is_not_finite_the_learning_rate_of_that_very_step_is_nam
     schedule = LambdaLR(opt, lambda step: 1 / 2**step)
     with pytest.raises(TrainingError) as error:
         Trainer(model, F.cross_entropy, opt, device="cpu", schedule=schedule).fit(1, batches, batches[:1])
-    assert str(error.value).startswith("the training loss of epoch 1, step 3 is nan at learning rate 0.025; ")
+    assert str(error.value).startswith("the training loss of epoch 1, batch 3 is nan at learning rate 0.025; ")
     model, opt = begin(Mnist_Logistic)
     with pytest.raises(TrainingError) as error:
         Trainer(model, F.cross_entropy, opt, device="cpu").fit(1, batches[:2], batches)

@@ -21,7 +21,8 @@ def torchvision(prepare: Preparation, *, name: str, data_dir: Path, size: int = 
     """A classification set of torchvision by the name of its class, downloaded on first use, as pictures of size x size.
 
     The shorter side of each picture is scaled to `size`, and the middle is cropped; channels=1 makes it grey. If a set has no
-    validation split, one is taken from its training images; if it has no test split, there is none.
+    validation split, one is taken from its training images; if it has no test split, there is none. FER2013, ImageNet and
+    StanfordCars are not downloaded: put their files into data_dir.
     Names: CIFAR10, CIFAR100, CLEVRClassification, Caltech101, Caltech256, Country211, DTD, EMNIST, EuroSAT, FER2013,
     FGVCAircraft, FakeData, FashionMNIST, Flowers102, Food101, GTSRB, INaturalist, ImageNet, Imagenette, KMNIST, MNIST,
     OxfordIIITPet, PCAM, Places365, QMNIST, RenderedSST2, SEMEION, STL10, SUN397, SVHN, StanfordCars, USPS.

@@ -300,6 +300,8 @@ def test_a_comparison_says_scores_and_tests(tmp_path: Path) -> None:
     assert rows_of_table(found, 1) == [["run", "lr"], ["a", "0.5"], [seen, "0.25"]]
     assert charts(found) == 1
     assert f"no test of a against {seen}" in said(found)
+    pair = found.pairs[0]._replace(sentence=f"{'a' * 300}, p = 0.7")  # whose figure is its end
+    assert pair.sentence in said(found._replace(pairs=(pair,)))
 
 
 def test_many_long_runs_are_shown_small(tmp_path: Path) -> None:

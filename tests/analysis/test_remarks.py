@@ -72,6 +72,9 @@ def test_still_improving() -> None:
     evidence = "from epoch 2 to 6 validation loss fell from 1.6 to 0.85, and validation accuracy went from 60.00 % to 80.00 %"
     assert remarks(history, GOOD) == [Remark(what, evidence, "tinyclsf fit --resume runs/a --epochs 12")]
     assert remarks(history, GOOD, {"epochs": 40})[0].suggestion == "tinyclsf fit --resume runs/a --epochs 40"
+    early = [row._replace(valid_accuracy=0.9 if row.epoch == 1 else 0.8) for row in history]  # and patience has ended it
+    (longer,) = [each for each in remarks(early, GOOD, {"epochs": 40, "patience": 3}) if "improving" in each.what]
+    assert longer.suggestion == "tinyclsf fit --resume runs/a --epochs 40 --patience 10"
     [unlabelled] = remarks(history_of(losses, accuracy=None))
     assert unlabelled.evidence == "from epoch 2 to 6 validation loss fell from 1.6 to 0.85"
     assert remarks(history_of(losses, accuracy=0.997), GOOD) == []
@@ -116,8 +119,8 @@ def test_diverged(losses: list[float], evidence: str) -> None:
 
 
 def test_a_loss_that_was_no_number() -> None:
-    error = str(not_finite("training loss of epoch 3, step 7", math.nan, 4.0))
-    failed = "it failed: the loss of epoch 3, step 7 is nan at learning rate 4"
+    error = str(not_finite("training loss of epoch 3, batch 7", math.nan, 4.0))
+    failed = "it failed: the loss of epoch 3, batch 7 is nan at learning rate 4"
     [alone] = remarks([], error=error)
     assert alone == ("the loss suggests that training diverged", failed, f"{AGAIN} --lr 0.01")
     infinite = str(not_finite("validation loss of epoch 3", math.inf, 4.0))

@@ -38,5 +38,6 @@ def test_the_sets_are_listed_and_removed(cli: Cli, tmp_path: Path, monkeypatch: 
     assert lines[2].split()[:5] == [str(tmp_path), "12", "200x200", "pad", "1.4"]
     assert lines[3].split()[:3] == ["(broken)", "-", "-"]
     assert lines[-1] == f"3 sets, 1.4 MiB, in {folder}; 'tinyclsf cache --empty' removes them"
+    assert cli("cache", str(folder)).out.endswith(f"; 'tinyclsf cache {folder} --empty' removes them\n")
     assert cli("cache", "--empty").out == f"removed 3 sets, 1.4 MiB, from {folder}\n"
     assert list(folder.iterdir()) == []

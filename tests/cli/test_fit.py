@@ -195,7 +195,7 @@ def test_every_setting_and_where_it_came_from_is_shown_where_it_is_asked_for(cli
 
 def test_scoring_that_takes_long_says_that_it_scores(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinyclsf.progress.telling._SILENT_SECONDS", -1.0)
-    lines = cli("fit", "linear", *SMALL).err.splitlines()
+    lines = cli("fit", "linear", *SMALL, "--batch-size", "64").err.splitlines()
     assert lines[-2] == "scoring the test images: 360 ..."
     assert re.fullmatch(r"scoring the test images: 360 done in \d\.\d s", lines[-1])
 
@@ -436,7 +436,7 @@ def test_bad_data_leaves_no_run_folder(cli: Any, tmp_path: Path) -> None:
 def test_a_diverging_run_ends_with_code_6(cli: Any) -> None:
     result = cli("fit", "mnist-logistic", "-d", "train_size=640", "--lr", "1e38", "--progress", "none")
     assert (result.code, result.out) == (6, "")
-    assert result.err.startswith("error: the training loss of epoch 1, step 2 is nan at learning rate 1e+38; lower ")
+    assert result.err.startswith("error: the training loss of epoch 1, batch 2 is nan at learning rate 1e+38; lower ")
 
 
 @pytest.mark.stress

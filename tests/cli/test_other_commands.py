@@ -53,10 +53,13 @@ def odd(number, how):
     if how == "exit": sys.exit("bye")
     if how == "code": click.get_current_context().exit(3)
     if how == "usage": raise click.UsageError("Not so.")
+    if how == "capitals": raise click.UsageError("CSV is empty.")
+    if how == "tip": raise DataError("no\x1brun", tip="try a\x1b]0;x")
     if how == "data": raise DataError("a.csv is empty; wanted a row", tip="fill it")
     if how == "abort": raise click.Abort
     if how == "list": return [1]
     if how == "command": return {"command": 1}
+    if how == "version": return {"version": 2}
     if how == "key": return {"losses": {(1, 2): 3}}
     if how == "silent": return None
     if how == "warn": warnings.warn("mind the gap", DataWarning)
@@ -142,6 +145,7 @@ def test_a_group_brings_its_commands(cli: Any) -> None:
         (("odd", "--how", "exit"), 5, f"{ODD} failed: SystemExit: bye"),
         (("odd", "--number", "3"), 5, f"{ODD} failed: ZeroDivisionError: division by zero"),
         (("odd", "--how", "usage"), 2, "not so"),
+        (("odd", "--how", "capitals"), 2, "CSV is empty"),
         (("odd", "--hwo", "usage"), 2, "there is no option '--hwo'"),
         (("odd", "--how", "data"), 3, "a.csv is empty; wanted a row"),
         (("odd", "--how", "abort"), 130, "interrupted"),
@@ -178,11 +182,36 @@ def test_a_traceback_is_shown_where_it_is_asked_for(cli: Any) -> None:
     assert "in convert\n" in cli("odd", "--number", "3", "--debug").err
 
 
+HELPED = r'''
+import click
+
+@click.command()
+def top():
+    """Find it.
+
+    \b
+    top runs
+    \f
+    Inside.
+    """
+'''
+
+
+def test_info_shows_the_help_of_a_command_without_clicks_marks(cli: Any, install: Install) -> None:
+    install("tops", HELPED, module="top_code", commands={"top": "top_code:top"})
+    assert cli("info", "top").out.splitlines()[1:4] == ["  Find it.", "", "  top runs"]
+    assert "Inside" not in cli("info", "top").out
+
+
+def test_an_error_cannot_steer_the_terminal(cli: Any) -> None:
+    assert cli("odd", "--how", "tip").err == "imported\nerror: no\\x1brun\ntip: try a\\x1b]0;x\n"
+
+
 def test_an_exit_code_of_its_own_is_kept(cli: Any) -> None:
     assert cli("odd", "--how", "code").code == 3
 
 
-@pytest.mark.parametrize("how", ["command", "key"])
+@pytest.mark.parametrize("how", ["command", "version", "key"])
 def test_a_dictionary_that_is_no_document_is_its_own_fault(cli: Any, how: str) -> None:
     message = cli("odd", "--how", how, "--json").document["error"]["message"]
     assert message.startswith(f"{ODD} failed: TypeError: ")

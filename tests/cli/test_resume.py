@@ -509,6 +509,12 @@ def test_on_a_terminal_the_bar_begins_where_the_run_goes_on(cli: Any, stop: Stop
     assert max(map(len, lines)) <= 77  # so that the ^C of a terminal does not begin a line of its own
 
 
+def test_a_terminal_of_few_columns_is_no_error(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "8")
+    assert cli("fit", *SMALL, "--epochs", "1", "--progress", "bar", "--verbose").code == 0
+
+
 def test_the_bar_tells_the_remaining_time_of_every_epoch(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinyclsf.progress.display._REFRESH_SECONDS", 0)  # drawn at every batch
     monkeypatch.setenv("FORCE_COLOR", "1")

@@ -48,7 +48,7 @@ def test_a_loss_that_is_not_finite_is_named_by_its_step_and_the_learning_rate_of
         tally.read()
     assert error.value.exit_code == 6
     assert str(error.value) == (
-        f"the training loss of epoch 3, step 4 is {value} at learning rate 0.25; "
+        f"the training loss of epoch 3, batch 4 is {value} at learning rate 0.25; "
         "lower the learning rate, or look for values in the data that are not finite"
     )
     assert str(not_finite("loss", value, 1e38)).startswith(f"the loss is {value} at learning rate 1e+38; ")
@@ -58,7 +58,7 @@ def test_a_loss_that_is_not_finite_is_found_after_1024_batches_at_the_latest() -
     tally = TrainingLoss(1)
     for _ in range(1023):
         tally.add(torch.tensor(math.nan), 4, 0.1)
-    with pytest.raises(TrainingError, match=r"epoch 1, step 1 is nan"):
+    with pytest.raises(TrainingError, match=r"epoch 1, batch 1 is nan"):
         tally.add(torch.tensor(0.0), 4, 0.1)
 
 

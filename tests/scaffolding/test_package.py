@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,15 @@ def test_it_passes_the_checks_and_its_own_test(kind: str, cli: Cli, install: Ins
     test(**({"tmp_path": tmp_path} if kind in ("callback", "command") else {}))  # type: ignore[operator]
 
 
+def test_a_callback_may_be_named_as_its_test_calls_things(install: Install, tmp_path: Path) -> None:
+    package = write_package("callback", "loss", tmp_path / "package").folder
+    code, test = ((package / file).read_text() for file in ("tinyclsf_loss.py", "tests/test_loss.py"))
+    install("tinyclsf-loss", code, module="tinyclsf_loss", callbacks={"loss": "tinyclsf_loss:Loss"})
+    own: dict[str, Any] = {}
+    exec(test, own)
+    own["test_it_writes_the_epochs_that_are_better_than_all_before"](tmp_path)
+
+
 @pytest.mark.stress
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_is_installed_tested_and_used_as_its_readme_says(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,13 +71,14 @@ def test_it_is_installed_tested_and_used_as_its_readme_says(kind: str, tmp_path:
         ("vgg", "there is a model 'vgg' already, of package tinyclsf; choose another name"),
         ("plugins", "there is a module tinyclsf_plugins already; choose another name"),
         ("nn", "name 'nn' cannot be used, as the code of the package uses it too; choose another"),
+        ("torch", "name 'torch' cannot be used, as the code of the package uses it too; choose another"),
         *(
             (
                 name,
                 f"name {name[:51]!r} cannot be used; wanted at most 50 small letters, digits and '-' between them, "
                 "the first a letter, as in my-flowers",
             )
-            for name in ("My-Net", "my_net", "3d", "-", "my--net", "class", "a/b", "..", "한글", "a" * 51)
+            for name in ("My-Net", "my_net", "3d", "-", "my--net", "class", "none", "a/b", "..", "한글", "a" * 51)
         ),
     ],
 )

@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinyclsf.analysis.guessing import is_guessing
-from tinyclsf.metrics import Epoch, percent
+from tinyclsf.metrics import Epoch, best_of, percent
 
 if TYPE_CHECKING:
     from tinyclsf.analysis.assessment import Assessment
@@ -70,7 +70,11 @@ class JudgedRun(NamedTuple):
     def longer(self) -> str:
         """The command that goes on to the epochs that were asked for, and once these are done to twice as many."""
         done, asked = len(self.history), self.settings.get("epochs") or 0
-        return shlex.join(["tinyclsf", "fit", "--resume", self.name, "--epochs", str(asked if asked > done else 2 * done)])
+        words = ["tinyclsf", "fit", "--resume", self.name, "--epochs", str(asked if asked > done else 2 * done)]
+        best, patience = best_of(self.history), self.settings.get("patience")
+        if best is not None and patience and done - best.epoch >= patience:  # or it would stop again at once
+            words += ["--patience", str(2 * (done - best.epoch))]
+        return shlex.join(words)
 
     def other_rate(self, factor: float) -> str:
         """The command for a new run at another learning rate."""

@@ -30,7 +30,7 @@ from tinyclsf.cli.script import script
 from tinyclsf.cli.show import show
 from tinyclsf.cli.streams import take_streams
 from tinyclsf.cli.summary import summary
-from tinyclsf.errors import ConfigurationError, TinyclsfError, did_you_mean
+from tinyclsf.errors import ConfigurationError, TinyclsfError, did_you_mean, printable_lines
 from tinyclsf.machine import launch
 from tinyclsf.machine.json_text import json_text
 from tinyclsf.machine.signals import SignalReceived, StopSignals, stopped_by
@@ -158,7 +158,8 @@ def _run(args: list[str]) -> int:
         return _fail("configuration", f"there is no option '{error.option_name}'", 2, tip, as_json)
     except click.ClickException as error:
         message = error.format_message().rstrip(".")
-        return _fail("configuration", message[:1].lower() + message[1:], 2, None, as_json)
+        first = message[:1] if message[1:2].isupper() else message[:1].lower()  # but not of CSV
+        return _fail("configuration", first + message[1:], 2, None, as_json)
     except TinyclsfError as error:
         _show_traceback(args)
         return _fail(error.kind, str(error), error.exit_code, error.tip, as_json)
@@ -184,7 +185,6 @@ def _fail(kind: str, message: str, exit_code: int, tip: str | None, as_json: boo
         print(json_text({"version": DOCUMENT_VERSION, "error": error}), flush=True)
     else:
         where = f" in process {launch.rank()}" if launch.processes() > 1 else ""
-        print(f"error{where}: {message}", file=sys.stderr)
-        if tip:
-            print(f"tip: {tip}", file=sys.stderr)
+        lines = [f"error{where}: {message}", *([f"tip: {tip}"] if tip else [])]
+        print(printable_lines("\n".join(lines)), file=sys.stderr)
     return exit_code

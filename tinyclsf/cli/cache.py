@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 from pathlib import Path
 
 import click
@@ -24,13 +25,14 @@ def cache(folder: Path | None, empty: bool) -> Output:
 
     FOLDER is where they are kept. [$TINYCLSF_CACHE, else ~/.cache/tinyclsf/pictures]
 
-    They take at most half of the disk's free space; those that were not used for longest go first. They can always be
-    removed: the next run decodes the pictures again.
+    They take at most half of the disk's free space; sets that have been unused for the longest time are removed first.
+    They can always be removed: the next run decodes the pictures again.
 
     \b
     tinyclsf cache
     tinyclsf cache --empty
     """
+    again = shlex.join(["tinyclsf", "cache", *([] if folder is None else [str(folder)]), "--empty"])
     try:
         folder = folder or cache_folder()
         found = empty_cache(folder) if empty else kept_sets(folder)
@@ -43,7 +45,7 @@ def cache(folder: Path | None, empty: bool) -> Output:
         text = f"removed {what}, from {folder}"
     else:
         lines = columns([_HEADER, *map(_row, found)], indent="")
-        text = "\n".join([*lines, f"{what}, in {folder}; 'tinyclsf cache --empty' removes them"])
+        text = "\n".join([*lines, f"{what}, in {folder}; '{again}' removes them"])
     return Output(text, document("cache", folder=folder, sets=[*map(_content, found)], removed=empty))
 
 

@@ -41,7 +41,7 @@ def check(
 ) -> Output:
     """Look for common problems before MODEL is trained on a data set.
 
-    Nothing is trained and nothing is written. It finds some problems, but cannot prove that there are none.
+    Nothing is trained, and no run is written. It finds some problems, but cannot prove that there are none.
 
     \b
     tinyclsf check mnist-cnn

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tinyclsf.cli.output import WIDTH, Output, columns, document, shortened, wrapped
+from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, shortened, wrapped
 from tinyclsf.cli.shared_options import FILE, common_options, complete_run, option, runs_option
 from tinyclsf.metrics import percent
 from tinyclsf.registry.options import as_text
@@ -124,20 +124,20 @@ def _tables(header: list[str], settings: Table, figures: Table, by_class: Table)
     """The lines of tables with a column for each run, or, of many runs, a row for each, in as many pieces as the page asks."""
     table = [header, *settings, *figures, *by_class]
     if len(header) - 1 <= _SIDE_BY_SIDE:
-        room = (WIDTH - max(len(row[0]) for row in table)) // (len(header) - 1) - 2
-        cut = [[label, *(_cut(cell, room) for cell in cells)] for label, *cells in table]
+        room = (WIDTH - max(cells(row[0]) for row in table)) // (len(header) - 1) - 2
+        cut = [[label, *(_cut(each, room) for each in row)] for label, *row in table]
         lines = columns(cut, indent="", numbers_from=1)
         above = 1 + len(settings) if settings else 0
         below = 1 + len(settings) + len(figures)
         return [piece for piece in (lines[:above], lines[above:below], lines[below:]) if piece]
     table[0][0] = "run"
     by_run = zip(*table, strict=True)
-    rows = [[_cut(name, _LONGEST), *(_cut(cell, _LONGEST_VALUE) for cell in cells)] for name, *cells in by_run]
+    rows = [[_cut(name, _LONGEST), *(_cut(each, _LONGEST_VALUE) for each in row)] for name, *row in by_run]
     return [columns(piece, indent="", numbers_from=1) for piece in _pieces(rows)]
 
 
 def _pieces(rows: Table) -> Iterator[Table]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
     start = 1
     while start < len(widths):
         end, used = start, widths[0]
@@ -150,7 +150,12 @@ def _pieces(rows: Table) -> Iterator[Table]:
 
 def _cut(text: str, room: int) -> str:
     """A text that fits, without its middle: the end tells times and paths apart."""
-    if len(text) <= room:
+    if cells(text) <= room:
         return text
     tail = (room - 3) * 2 // 3
-    return f"{text[: room - 3 - tail]}...{text[-tail:]}"
+    start, end = text, text
+    while cells(start) > room - 3 - tail:
+        start = start[:-1]
+    while cells(end) > tail:
+        end = end[1:]
+    return f"{start}...{end}"

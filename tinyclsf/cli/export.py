@@ -30,7 +30,7 @@ _TOLD = ("path", "format", "bytes", "opset", "input", "output", "classes", "chec
 def export(run: str, to: str, out: Path | None, runs: Path) -> Output:
     """Write a run's model to one file that takes raw pixels, checked against the model.
 
-    onnx is for ONNX Runtime, pt2 for plain PyTorch; safetensors has the weights alone.
+    onnx is for ONNX Runtime, pt2 for plain PyTorch; safetensors has the weights and a description, without code.
 
     \b
     tinyclsf export overnight

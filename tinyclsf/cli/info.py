@@ -62,7 +62,8 @@ def _describe_command(plugin: Plugin) -> dict[str, Any]:
         }
         for each in found
     ]
-    return {**_registered(plugin), "description": inspect.cleandoc(command.help or ""), "options": options, "recipe": None}
+    text = inspect.cleandoc(command.help or "").partition("\f")[0].replace("\b\n", "")  # without click's marks
+    return {**_registered(plugin), "description": text.strip(), "options": options, "recipe": None}
 
 
 def _registered(plugin: Plugin) -> dict[str, Any]:

@@ -38,8 +38,8 @@ def page(title: str, *pieces: str) -> str:
 
 
 def paragraph(text: str) -> str:
-    """A text of its own."""
-    return f"<p>{escaped(text)}</p>"
+    """A text of its own, whole: what it says may come at its end."""
+    return f"<p>{html.escape(drawable(text))}</p>"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, names: int = 1, most: int = _MOST_ROWS) -> str:

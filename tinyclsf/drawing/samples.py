@@ -178,7 +178,7 @@ def _as_array(values: Any) -> NDArray[Any]:
 
 def _range(values: NDArray[np.float32], dtype: np.dtype[Any]) -> tuple[float, float]:
     low, high = float(values.min()), float(values.max())
-    if dtype.kind == "f" and low >= 0 and high <= 1:
+    if dtype.kind in "bf" and low >= 0 and high <= 1:
         return 0.0, 1.0
     if dtype.kind != "f" and low >= 0 and high <= 255:
         return 0.0, 255.0

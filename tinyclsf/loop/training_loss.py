@@ -41,7 +41,7 @@ class TrainingLoss:
                 self.batches += 1
                 if not math.isfinite(value):
                     check_labels_of_loss(value, targets, f"training batch {self.batches} of epoch {self.epoch}")
-                    raise not_finite(f"training loss of epoch {self.epoch}, step {self.batches}", value, lr)
+                    raise not_finite(f"training loss of epoch {self.epoch}, batch {self.batches}", value, lr)
                 self.total += value * count
                 self.count += count
             self._waiting.clear()

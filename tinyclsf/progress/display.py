@@ -115,9 +115,8 @@ class Progress:
         indent = max(len(name) for name, _ in rows) + 2
         for name, text in rows if self.mode != "none" else ():
             width = self.screen.width
-            lines = (
-                [text] if width is None else textwrap.wrap(text, width - indent, break_long_words=False, break_on_hyphens=False)
-            )
+            room = None if width is None else max(1, width - indent)
+            lines = [text] if room is None else textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
             for number, each in enumerate(lines):
                 self.line(f"{'' if number else name:<{indent}}{each}")
 

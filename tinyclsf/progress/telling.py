@@ -52,9 +52,10 @@ def within(what: str, done: int, total: int) -> Iterator[None]:
 
 def counted(batches: Iterable[Any], what: str, total: int) -> Iterator[Any]:
     """Batches (xb, yb) as they are, of so many images in all; how many are done is told where it takes long."""
-    start, done = time.monotonic(), 0
+    start, done, told = time.monotonic(), 0, False
     for xb, yb in batches:
         yield xb, yb
         done += len(xb)
-        if time.monotonic() - start > _SILENT_SECONDS:
+        if told or (done < total and time.monotonic() - start > _SILENT_SECONDS):
+            told = True
             tell_progress(what, done, total)

@@ -51,7 +51,8 @@ def write_package(kind: Kind, name: str, folder: Path | None = None) -> Package:
 
 
 def _checked(kind: Kind, name: str) -> str:
-    if len(name) > _LONGEST or not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(name):
+    reserved = keyword.iskeyword(name) or keyword.iskeyword(name.title())  # as None is
+    if len(name) > _LONGEST or not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or reserved:
         raise ConfigurationError(
             f"name {name[: _LONGEST + 1]!r} cannot be used; "
             f"wanted at most {_LONGEST} small letters, digits and '-' between them, the first a letter, as in my-flowers"
@@ -75,8 +76,8 @@ def _texts(kind: Kind, name: str) -> dict[str, str]:
         f"tests/test_{snake}.py": f"test_{kind}.py",
     }
     texts = {place: load_template(_TEMPLATES / f"{source}.jinja").render(names) + "\n" for place, source in places.items()}
-    bound = Counter(_bound(texts[f"{_module(name)}.py"]))
-    if bound.most_common(1)[0][1] > 1:
+    twice = [max(Counter(_bound(texts[place])).values()) > 1 for place in places if place.endswith(".py")]
+    if any(twice):
         raise ConfigurationError(f"name '{name}' cannot be used, as the code of the package uses it too; choose another")
     return texts
 

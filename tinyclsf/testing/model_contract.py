@@ -51,7 +51,7 @@ def image_shapes(subject: ModelSubject) -> None:
 
 
 def class_counts(subject: ModelSubject) -> None:
-    """Two classes work, and a hundred."""
+    """Two classes work, and more than a hundred."""
     for classes in (2, 101):
         subject.tried(subject.model.image_shape, classes)  # type: ignore[arg-type]
 
