@@ -31,30 +31,28 @@ def digits(prepare: Preparation, *, train_size: int = 50_000) -> Splits:
         images, labels = (torch.from_numpy(file[name]) for name in ("images", "labels"))
     generator = torch.Generator().manual_seed(prepare.seed)
     order = torch.randperm(len(labels), generator=generator)
-    x, y = _framed(images)[order], labels.long()[order]
+    x, y = framed(images)[order], labels.long()[order]
     test = Images(x[_HELD_OUT : 2 * _HELD_OUT], y[_HELD_OUT : 2 * _HELD_OUT])
     others = torch.arange(2 * _HELD_OUT, len(y) + _HELD_OUT) % len(y)  # the first digits last: these validate
     pool = Images(x[others], y[others])
     # Split before jittering, so that no relative of a held-out digit is trained on.
     held_out = prepare.held_out(pool.y, own_size=_HELD_OUT, own_split="tail")
     rest = torch.ones(len(pool), dtype=torch.bool).index_fill(0, held_out, False)
-    train = prepare.thinned(_jittered(pool.x[rest], pool.y[rest], train_size, generator))
+    x, y = jittered(pool.x[rest], train_size, generator), pool.y[rest]
+    train = prepare.thinned(Images(x, y[torch.arange(train_size) % len(y)]))
     valid = Images(pool.x[held_out], pool.y[held_out])
     return Splits(train, valid, test, tuple("0123456789"), (1, 28, 28), prepare.scaling(train))
 
 
-def _framed(images: Tensor) -> Tensor:
-    """(n, 8, 8) in 0..16 to (n, 1, 28, 28) uint8: enlarged to 20x20 in the middle, the way MNIST frames its digits."""
+def framed(images: Tensor) -> Tensor:
+    """Digits of 8x8 pixels, each 0 to 16, as MNIST frames its own: enlarged to 20x20 in the middle of 28x28, 0 to 255."""
     large = F.interpolate(images.float().unsqueeze(1), size=(20, 20), mode="bicubic", align_corners=False)
     return F.pad(large.mul_(255 / 16).round_().clamp_(0, 255).to(torch.uint8), (4, 4, 4, 4))
 
 
-def _jittered(x: Tensor, y: Tensor, size: int, generator: torch.Generator) -> Images:
-    """`size` images, taken from the digits in turn, each jittered in its own way."""
-    chosen = torch.arange(size) % len(x)
+def jittered(x: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """`size` images, taken from the digits in turn, each moved in its own way."""
     moved = torch.empty(size, *x.shape[1:], dtype=torch.uint8)
-    for start in range(0, size, 2048):  # pieces that stay in the processor's cache
-        rows = chosen[start : start + 2048]
-        jitter = random_affine(x[rows], degrees=12, translate=2, scale=0.12, shear=8, generator=generator)
-        moved[start : start + 2048] = jitter
-    return Images(moved, y[chosen])
+    for piece in torch.arange(size).split(2048):  # which stay in the processor's cache
+        moved[piece] = random_affine(x[piece % len(x)], degrees=12, translate=2, scale=0.12, shear=8, generator=generator)
+    return moved

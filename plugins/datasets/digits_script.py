@@ -13,27 +13,9 @@ def reader(content: Mapping[str, Any], *, train_size: int, seed: int, **others: 
     code = f'''
 import torch
 from sklearn.datasets import load_digits
-from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
-from tinyclsf.plugin import random_affine
-
-
-def framed(images: Tensor) -> Tensor:
-    """Digits of 8x8 pixels, each 0 to 16, as MNIST frames its own: enlarged to 20x20 in the middle of 28x28, 0 to 255."""
-    large = F.interpolate(images.float().unsqueeze(1), size=(20, 20), mode="bicubic", align_corners=False)
-    return F.pad(large.mul_(255 / 16).round_().clamp_(0, 255).to(torch.uint8), (4, 4, 4, 4))
-
-
-def jittered(x: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """`size` images, taken from the digits in turn, each moved in its own way."""
-    chosen = torch.arange(size) % len(x)
-    pieces = [
-        random_affine(x[piece], degrees=12, translate=2, scale=0.12, shear=8, generator=generator)
-        for piece in chosen.split(2048)
-    ]
-    return torch.cat(pieces)
+from tinyclsf_plugins.datasets.digits import framed, jittered
 
 
 def load_data() -> tuple[TensorDataset, TensorDataset, TensorDataset]:

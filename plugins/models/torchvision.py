@@ -49,7 +49,7 @@ def torchvision(
 
     def make() -> nn.Module:
         network: nn.Module = models.get_model(arch, num_classes=num_classes, **_arguments(arch, image_shape))
-        _take_channels(network, image_shape[0])
+        take_channels(network, image_shape[0])
         return network
 
     network = tried(arch, image_shape, make)
@@ -111,7 +111,7 @@ def _arguments(arch: str, image_shape: tuple[int, int, int]) -> dict[str, Any]:
     return {}
 
 
-def _take_channels(network: nn.Module, channels: int) -> None:
+def take_channels(network: nn.Module, channels: int) -> None:
     """Give the first convolution the number of channels that the images have."""
     first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
     if first.in_channels != channels:

@@ -13,14 +13,13 @@ def network(image_shape: tuple[int, int, int], num_classes: int, *, arch: str, *
 from torch import nn
 from torchvision import models
 
+from tinyclsf_plugins.models.torchvision import take_channels
+
 
 def make_network() -> nn.Module:
     """torchvision's {arch} for images of {channels} channel{"" if channels == 1 else "s"}, where it wants 3."""
-    network = {made}
-    first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
-    first.in_channels = {channels}
-    first.weight = nn.Parameter(first.weight.new_empty(first.out_channels, {channels}, *first.kernel_size))
-    first.reset_parameters()
+    network: nn.Module = {made}
+    take_channels(network, {channels})
     return network
 
 

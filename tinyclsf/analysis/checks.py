@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from tinyclsf.analysis.copy_checks import check_duplicates, check_near_copies, find_near_copies
 from tinyclsf.analysis.data_checks import check_classes, check_inputs, check_labels, in_memory, labels_of, sample_of
@@ -112,7 +111,7 @@ def quick_check(model: Classifier, splits: Splits, loss_func: LossFunc) -> list[
         assert sample is not None
         _check_labels(checks, splits, sample)
         _check_model(checks, model, sample, loss_func, batch)
-        present = [split for split in (splits.train, splits.valid, splits.test) if split is not None]
+        present = list(splits.by_name.values())
         # Pictures that are files were compared as they were found.
         plain = all(isinstance(split, Images) and split.paths is None for split in present)
         if plain and sum(split.x.nbytes for split in present if isinstance(split, Images)) <= _QUICK_BYTES:
@@ -196,17 +195,14 @@ def _scale(preprocess: nn.Module, batches: Sequence[Tensor]) -> tuple[Tensor, Te
 
 def _check_labels(checks: _Checks, splits: Splits, sample: Sample) -> None:
     """Look at all labels that are in memory, and else at those of the sample; Splits itself has looked at Images."""
-    for name in ("train", "valid", "test"):
-        split: Dataset[Any] | None = getattr(splits, name)
-        if split is None:
-            continue
+    for name, split in splits.by_name.items():
         labels = sample.y if name == "train" and not in_memory(split) else labels_of(split)
         if labels is not None:
             checks.run(f"{len(labels):,} labels of the {name} split", check_labels, name, labels, splits.classes)
 
 
 def _check_duplicates(checks: _Checks, splits: Splits) -> None:
-    present = [split for split in (splits.train, splits.valid, splits.test) if split is not None]
+    present = list(splits.by_name.values())
     if not all(in_memory(split) for split in present):
         checks.skipped.append("the same picture in two splits: not all pictures are in memory")
         return

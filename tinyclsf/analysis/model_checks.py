@@ -114,9 +114,9 @@ def check_evaluation(model: Classifier, x: Tensor, whole: Tensor) -> Finding | N
         return None
     trial = trial_of(model).eval()
     halves = torch.cat([trial(part.clone()) for part in torch.split(x, (len(x) + 1) // 2)]).float()
-    if _apart(whole, halves) is None:
+    if apart(whole, halves) is None:
         return None
-    again = _apart(whole, trial(x.clone()).float())
+    again = apart(whole, trial(x.clone()).float())
     if again is not None:
         return Finding(
             "random-evaluation",
@@ -125,7 +125,7 @@ def check_evaluation(model: Classifier, x: Tensor, whole: Tensor) -> Finding | N
         )
     return Finding(
         "batch-dependence",
-        f"in evaluation mode the outputs of {len(x):,} images change by up to {_apart(whole, halves):.2g} "
+        f"in evaluation mode the outputs of {len(x):,} images change by up to {apart(whole, halves):.2g} "
         "where these come in two halves: an image's output depends on the others of its batch",
         "use running statistics there: nn.BatchNorm2d does it, and F.batch_norm needs training=self.training",
     )
@@ -201,9 +201,10 @@ def _takes_softmax(loss_func: LossFunc, logits: Tensor, labels: Tensor) -> bool:
     return torch.allclose(loss_func(logits, labels), loss_func(logits + 1, labels), rtol=1e-3)
 
 
-def _apart(one: Tensor, other: Tensor) -> float | None:
+def apart(one: Tensor, other: Tensor) -> float | None:
+    """How far outputs are from others, None if that may come of sums in another order."""
     distance = float((one - other).abs().max())
-    return distance if distance > _TOLERANCE * float(one.abs().max()) else None
+    return None if distance <= _TOLERANCE * float(one.abs().max()) else distance
 
 
 def _without_gradient(trial: Classifier, sample: Sample, loss_func: LossFunc) -> tuple[list[str], list[str]]:

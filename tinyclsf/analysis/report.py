@@ -29,7 +29,7 @@ from tinyclsf.runs.folder import PREDICTIONS, is_there, read_predictions
 from tinyclsf.runs.listing import RunSummary, describe_run
 from tinyclsf.runs.models import read_card
 from tinyclsf.runs.records import read_history
-from tinyclsf.runs.trained_run import choose_split, how_changed, load_run, load_splits, loss_of, paths_of
+from tinyclsf.runs.trained_run import choose_split, how_changed, load_run, load_splits, loss_of_run, paths_of
 
 REPORT = "report.html"
 _ENLARGED = 96  # pixels: smaller pictures are drawn as squares
@@ -111,7 +111,7 @@ def write_report(folder: StrPath, out: StrPath | None = None, *, worst: int = 12
 
 def _scored(folder: Path, config: ConfigFile) -> Scored:
     split, predictions = read_predictions(folder)
-    found = assess(predictions, read_card(folder).classes, loss_of(folder, config))
+    found = assess(predictions, read_card(folder).classes, loss_of_run(folder, config))
     return Scored(split, found, stuck_outputs(predictions.logits))
 
 

@@ -100,20 +100,19 @@ def evaluate(
         with blamed_for_batches(find("dataset", evaluated)):
             predictions = predictions_for(trained, dataset, device=device, tta=tta)
         assessment = assess(predictions, splits.classes, trained.loss_func, dataset=dataset)
-        wrong = assessment.mistakes
-        files = _write(target, trained, dataset, assessment, wrong, worst, tta)
+        files = _write(target, trained, dataset, assessment, worst, tta)
     names = [each.name for each in assessment.classes]
     said = guessing_note(assessment, [each.images for each in assessment.classes], names)
     said += [SET_ASIDE] if name == "valid" and splits.test is None and not other else []
     figures = {name: value for name, value in assessment._asdict().items() if name != "pictures"}
-    figures |= {"confusion": _named(assessment.confusion, names), "mistakes": _named(wrong, names)}
+    figures |= {"confusion": _named(assessment.confusion, names), "mistakes": _named(assessment.mistakes, names)}
     content = document(
         "evaluate", run=folder, data=evaluated, split=name, tta=tta, **figures, notes=said, files=files, warnings=watch.warnings
     )
     blocks = [_overall(name, assessment, said), _by_class(assessment), _confusions(assessment, names)]
     blocks += [_crossed(assessment.confusion_matrix, names)] if len(names) <= _MOST_CROSSED else []
     written = [(what, str(path)) for what, path in files.items() if path is not None]
-    blocks += [_remarks(assessment, wrong, files)]
+    blocks += [_remarks(assessment, files)]
     blocks = [[*tta_title(tta), *block] for block in blocks if block]  # in each, as one may be copied alone
     return Output("\n\n".join("\n".join(block) for block in [*blocks, columns(written, indent="")]), content)
 
@@ -132,7 +131,7 @@ def _make_writable(folder: Path) -> None:
 
 
 def _write(
-    folder: Path, run: TrainedRun, dataset: Dataset[Any], assessment: Assessment, wrong: Sequence[Mistake], worst: int, tta: Tta
+    folder: Path, run: TrainedRun, dataset: Dataset[Any], assessment: Assessment, worst: int, tta: Tta
 ) -> dict[str, Path | None]:
     """Write the table and the pictures; where there is no picture of mistakes, an older one is removed."""
     from torch.utils.data import IterableDataset
@@ -142,9 +141,9 @@ def _write(
 
     classes = run.model.classes
     errors, pictures, confusion = (folder / name for name in ("errors.csv", "mistakes.png", "confusion.png"))
-    write_mistakes(errors, wrong, classes, tta)
+    write_mistakes(errors, assessment.mistakes, classes, tta)
     figures = {confusion: draw_confusion(assessment.confusion, classes)}
-    shown = [] if isinstance(dataset, IterableDataset) else wrong[:worst]  # a stream gives no image a second time
+    shown = [] if isinstance(dataset, IterableDataset) else assessment.mistakes[:worst]  # a stream gives no image a second time
     if shown:
         figures[pictures] = _draw(run, dataset, shown)
     else:
@@ -198,13 +197,13 @@ def _crossed(confusion: NDArray[np.int64], names: Sequence[str]) -> list[str]:
     return ["true class by row, predicted class by column", *columns([header, *rows], numbers_from=1)]
 
 
-def _remarks(found: Assessment, wrong: Sequence[Mistake], files: Mapping[str, Path | None]) -> list[str]:
+def _remarks(found: Assessment, files: Mapping[str, Path | None]) -> list[str]:
     unpredicted = [each for each in found.classes if each.images and not each.predicted]
     never = [f"{_short(each.name)} ({each.images:,} image{'s' * (each.images > 1)})" for each in unpredicted]
     without = [_short(each.name) for each in found.classes if not each.images]
     lines = wrapped(f"the model never predicted {join_names(never)}") if never else []
     lines += wrapped(f"there is no image of {join_names(without)}") if without else []
-    if not wrong:
+    if not found.mistakes:
         lines.append("there are no mistakes: errors.csv has its header alone, and there is no mistakes.png")
     elif files["mistakes"] is None:
         lines.append("there is no mistakes.png: the images come as a stream, which gives none of them a second time")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinyclsf.drawing.samples import draw_samples, show_samples
+from tinyclsf.drawing.samples import draw_samples
 from tinyclsf.drawing.style import (
     INK,
     PLAIN,
@@ -18,7 +18,6 @@ from tinyclsf.drawing.style import (
     RIGHT,
     WRONG,
     add_title,
-    as_svg,
     checked_axes,
     figure_of,
     look,
@@ -38,13 +37,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_title",
-    "as_svg",
     "draw_confusion",
     "draw_curves",
     "draw_reliability",
     "draw_samples",
+    "draw_single_curves",
     "save_figure",
-    "show_samples",
 ]
 
 _PANELS = {"train loss": "train_loss", "validation loss": "valid_loss", "validation accuracy": "valid_accuracy"}

@@ -28,7 +28,7 @@ from tinyclsf.machine.devices import choose_memory_format, choose_precision
 from tinyclsf.machine.randomness import seed_all
 from tinyclsf.modules import Classifier
 from tinyclsf.recipes import STEPPED_BY_EPOCH, balanced_weights, make_loss, make_optimizer, make_schedule
-from tinyclsf.registry.components import build_model, build_splits, check_trainable
+from tinyclsf.registry.components import build_model, build_splits, check_can_learn
 from tinyclsf.registry.options import Setting
 from tinyclsf.runs.folder import METRICS
 from tinyclsf.runs.keeping import BestModel, Checkpoints, history_lines
@@ -69,7 +69,7 @@ def build(experiment: Experiment, device: torch.device, folder: Path, run: Setti
         raise DataError("the processes have different data; give them all the same files and options")
     seed_all(settings["seed"].value)  # once more: the weights do not depend on what the data set drew
     model = build_model(experiment.model, splits)
-    check_trainable(experiment.model, model)
+    check_can_learn(experiment.model, model)
     loss_func = make_loss(settings["loss"].value, **arguments_of(settings, "loss"), **_class_weights(settings, splits))
     if distributed.rank() == 0:
         for finding in quick_check(model, splits, loss_func):

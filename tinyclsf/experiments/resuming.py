@@ -18,7 +18,7 @@ from tinyclsf.machine import launch
 from tinyclsf.metrics import Epoch, best_of
 from tinyclsf.runs.checkpoints import CHECKPOINT, PREVIOUS, load_checkpoint
 from tinyclsf.runs.folder import is_there
-from tinyclsf.runs.models import WEIGHTS, load_weights, weights_epoch
+from tinyclsf.runs.models import WEIGHTS, restore_weights, weights_epoch
 
 
 def state_to_resume(experiment: Experiment, built: Built) -> dict[str, Any] | None:
@@ -39,7 +39,7 @@ def state_to_resume(experiment: Experiment, built: Built) -> dict[str, Any] | No
     state = None if folder is None else _newest_state(folder)
     if folder is not None and state is not None:
         if state.get("history"):  # now, and not after training, so that a run whose best weights are broken stays as it is
-            load_weights(built.model, folder / WEIGHTS)
+            restore_weights(built.model, folder / WEIGHTS)
         try:
             check_state(state, ("optimizer",))
             _stretch(state, built, folder)

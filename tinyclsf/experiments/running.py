@@ -48,7 +48,7 @@ from tinyclsf.runs.folder import (
     write_predictions,
     write_state,
 )
-from tinyclsf.runs.models import CARD, WEIGHTS, load_weights, save_card
+from tinyclsf.runs.models import CARD, WEIGHTS, restore_weights, save_card
 from tinyclsf.runs.trained_run import TrainedRun
 
 
@@ -162,7 +162,7 @@ def _score(built: Built, folder: Path, signals: StopSignals) -> None:
     with _ending("after training, before the model was scored", folder), translated(lambda: where):
         signals.release()
         check_kept(folder, best)
-        load_weights(trainer.evaluated_model, folder / WEIGHTS)
+        restore_weights(trainer.evaluated_model, folder / WEIGHTS)
         known = built.computed_once and name == "valid"
         batches = built.valid_dl if known else loader(dataset, batch_size)
         images = len(dataset) if isinstance(dataset, Sized) else None
@@ -176,7 +176,7 @@ def _score(built: Built, folder: Path, signals: StopSignals) -> None:
 
 
 def _opened(folder: Path, built: Built) -> TrainedRun:
-    load_weights(built.model, folder / WEIGHTS)
+    restore_weights(built.model, folder / WEIGHTS)
     return TrainedRun(folder, read_run_config(folder), built.trainer.history, built.model.cpu().eval())
 
 

@@ -68,12 +68,12 @@ def _overlaid(below: Settings, above: Mapping[str, Setting]) -> Settings:
     for what, names in _BELONGS.items():
         chosen = settings[what].value
         takes = options_with_defaults(what, chosen)
-        kept = below if what in below and below[what].value == chosen else {}
+        given = {**(below if what in below and below[what].value == chosen else {}), **above}
         for name in names:
             if name in above and name not in takes and above[name].source != "recipe":  # which another layer may still replace
                 raise ConfigurationError(f"{what} {chosen} does not use {_as_given(name, above[name].source)}; leave it out")
-            if name in above or name in kept:
-                settings[name] = above[name] if name in above else kept[name]
+            if name in given:
+                settings[name] = given[name]
             elif name in takes:
                 settings[name] = Setting(takes[name], f"default of {chosen}")
     return settings

@@ -202,7 +202,7 @@ def build_model(component: Component, splits: Splits) -> Classifier:
     return model
 
 
-def check_trainable(component: Component, model: Classifier) -> None:
+def check_can_learn(component: Component, model: Classifier) -> None:
     """Find out before training what would end it, or leave weights that nothing can read back.
 
     Raises: PluginError if there is nothing to train, a weight is not a finite number, or the state is not of tensors alone.

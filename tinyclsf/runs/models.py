@@ -97,7 +97,7 @@ def load_model(folder: StrPath, network: nn.Module | None = None) -> Classifier:
     return model.eval()
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def restore_weights(model: nn.Module, path: Path) -> None:
     """Load the weights of a safetensors file into a model.
 
     Raises: ModelFileError if the file is missing or broken, or has weights that are not finite numbers or do not fit the model.

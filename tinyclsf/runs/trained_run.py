@@ -112,7 +112,7 @@ class TrainedRun:
 
         Raises: ModelFileError if there is no such loss.
         """
-        return loss_of(self.folder, self.config)
+        return loss_of_run(self.folder, self.config)
 
 
 def load_run(folder: StrPath) -> TrainedRun:
@@ -125,7 +125,7 @@ def load_run(folder: StrPath) -> TrainedRun:
     return TrainedRun(path, config, read_history(path), load_model(path))
 
 
-def loss_of(folder: Path, config: ConfigFile) -> LossFunc:
+def loss_of_run(folder: Path, config: ConfigFile) -> LossFunc:
     """The loss that a run was validated with, by its settings.
 
     Raises: ModelFileError if there is no such loss.

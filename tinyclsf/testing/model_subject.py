@@ -19,7 +19,7 @@ from tinyclsf.finetuning import put_in_training
 from tinyclsf.machine.devices import computing_in
 from tinyclsf.machine.randomness import seed_all, without_trace
 from tinyclsf.modules import Classifier, Preprocess
-from tinyclsf.registry.components import Component, build_model, check_trainable
+from tinyclsf.registry.components import Component, build_model, check_can_learn
 from tinyclsf.registry.signatures import attribute_of
 from tinyclsf.testing.checking import Broken, CannotRun
 from tinyclsf.testing.option_contract import Subject
@@ -136,7 +136,7 @@ class ModelSubject(Subject):
         """Why it cannot be trained; None where it can."""
         trial = copy.deepcopy(self.model)
         try:
-            check_trainable(self.component(), trial)
+            check_can_learn(self.component(), trial)
             self.gradients(trial)
         except TinyclsfError as error:
             return error

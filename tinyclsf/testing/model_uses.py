@@ -11,18 +11,16 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tinyclsf.analysis.model_checks import trial_of
+from tinyclsf.analysis.model_checks import apart, trial_of
 from tinyclsf.deployment.export import FILES, versions_for, write_checked
 from tinyclsf.errors import ConfigurationError, ModelFileError, PluginError, TinyclsfError, join_names
 from tinyclsf.machine.devices import place
 from tinyclsf.machine.randomness import without_trace
 from tinyclsf.modules import Classifier
 from tinyclsf.registry.components import load_component
-from tinyclsf.runs.models import WEIGHTS, load_weights, options_to_load, read_weights, save_weights
+from tinyclsf.runs.models import WEIGHTS, options_to_load, read_weights, restore_weights, save_weights
 from tinyclsf.testing.checking import Broken, CannotRun
 from tinyclsf.testing.model_subject import CPU, NAMED, ModelSubject, told
-
-_TOLERANCE = 1e-3  # of the largest output; sums in another order differ by 1e-6 of it or so
 
 
 def saved_state(subject: ModelSubject) -> None:
@@ -57,11 +55,11 @@ def saved_weights(subject: ModelSubject) -> None:
         except Exception:
             raise CannotRun("its state cannot be saved") from None
         try:
-            load_weights(fresh, path)
+            restore_weights(fresh, path)
         except ModelFileError as error:
             text = str(error).replace(str(path), "its state").replace("; train it again", "")
             raise Broken(f"{text}; wanted a state that loads into a model that was built anew") from None
-    if distance := _apart(subject.outputs(trained), subject.outputs(fresh)):
+    if distance := apart(subject.outputs(trained), subject.outputs(fresh)):
         found = join_names(_unsaved(trained) or ["all that its outputs depend on"], NAMED)
         raise Broken(
             f"its weights, loaded into a model that was built anew, give outputs that differ by up to {distance:.2g}; "
@@ -107,7 +105,7 @@ def channels_last(subject: ModelSubject) -> None:
     with _working("with weights in the memory format channels_last", "use flatten or reshape in place of view"):
         found = subject.outputs(trial)
         subject.gradients(trial)
-    if distance := _apart(expected, found):
+    if distance := apart(expected, found):
         raise Broken(
             f"with weights in the memory format channels_last its outputs differ by up to {distance:.2g}; "
             "wanted the same: nothing that reads memory in its order, such as as_strided"
@@ -151,11 +149,6 @@ def _working(where: str, advice: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise Broken(f"{where} it raises {told(error)}; wanted no error: {advice}") from None
-
-
-def _apart(one: Tensor, other: Tensor) -> float | None:
-    distance = float((one - other).abs().max())
-    return None if distance <= _TOLERANCE * float(one.abs().max()) else distance
 
 
 def _plain(model: Classifier) -> list[str]:
