@@ -98,8 +98,8 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def train_batch(self, x: ArrayLike, y: ArrayLike) -> float:
         """Make one optimizer step on a batch, and return the loss before the step.
 
-        Before any training, labels and scaling are taken from this batch alone. A loss that is not finite is returned too.
-        Raises: the errors of `train` for what is given.
+        Before any training, labels and scaling are taken from this batch alone.
+        Raises: as `train`, but no error for a loss that is not finite.
         """
         data = self._go_on(x, y) if hasattr(self, "model_") else self._begin(x, y, 0.0)
         trainer = self._trainer()
@@ -155,6 +155,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(named)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self._random = torch.Generator().manual_seed(self._seed).get_state()
+        self._calls = 0
         with self._own_numbers(torch.device("cpu")):
             if self.model is None:
                 classes = np.unique(named)
@@ -248,8 +249,9 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         with torch.random.fork_rng(devices, device_type=device.type if other else "cuda"):
             torch.set_rng_state(self._random)
             if other:
-                torch.manual_seed(int(torch.randint(2**31, ())))  # that of the device too
-                torch.set_rng_state(self._random)  # the batches come in the order of an uninterrupted training
+                torch.manual_seed(self._seed + self._calls)  # the device, for each call anew
+                torch.set_rng_state(self._random)  # and not the CPU, which draws the order of the batches
+                self._calls += 1
             yield
             self._random = torch.get_rng_state()
 

@@ -110,7 +110,8 @@ def parameter_groups(
 def put_in_training(module: nn.Module) -> None:
     """Put in training mode what is trained: in a frozen part batch norm stands still and nothing is dropped.
 
-    A part without parameters, such as dropout, goes with the part before it, or the first one, and not with a batch norm.
+    A part without parameters, such as dropout, gets the mode of the last part before it that has parameters and is no batch
+    norm; at the start, that of the first such part.
     """
     trained = {parameter.requires_grad for parameter in module.parameters()}
     module.train(True in trained)

@@ -53,6 +53,6 @@ def framed(images: Tensor) -> Tensor:
 def jittered(x: Tensor, size: int, generator: torch.Generator) -> Tensor:
     """`size` images, taken from the digits in turn, each moved in its own way."""
     moved = torch.empty(size, *x.shape[1:], dtype=torch.uint8)
-    for piece in torch.arange(size).split(2048):  # which stay in the processor's cache
+    for piece in torch.split(torch.arange(size), 2048):  # in pieces that fit into the processor's cache
         moved[piece] = random_affine(x[piece % len(x)], degrees=12, translate=2, scale=0.12, shear=8, generator=generator)
     return moved

@@ -48,11 +48,11 @@ def image_table(
 ) -> Splits:
     """Pictures listed in a CSV or Parquet table, with a row for each: its path and its label.
 
-    Relative paths start at data_dir, else at the folder of the table. A column for the part (train, valid or val, test) says
-    which split a picture is in. Without it, or without valid in it, a fifth of the training pictures is for validation,
-    or as many as you ask for. Pictures of one group (a patient, a burst, a camera) are never in two splits. `path`, `label`,
-    `part` and `group` name the columns; part=auto is the column part if there is one, part=none ignores it, and so for group.
-    All other options are as in image-folder.
+    Relative paths start at data_dir, else at the folder of the table. A column for the part (train, valid or val, test, or
+    their long names) says which split a picture is in. Without it, or without valid in it, a fifth of the training pictures is
+    for validation, or as many as you ask for. Pictures of one group (a patient, a burst, a camera) are never in two splits.
+    `path`, `label`, `part` and `group` name the columns; part=auto is the column part if there is one, part=none ignores it,
+    and so for group. All other options are as in image-folder.
     Shapes: x (n, channels, size, size) uint8 in 0..255; y (n,) int64, the index of the label in the sorted training labels,
     which are sorted as numbers if all of them are integers.
     Raises: DataError if the table or a picture cannot be read, or a row is impossible; ConfigurationError if size is below 1,

@@ -21,6 +21,7 @@ _STRATIFIED = """    held_out = stratified(y, 10_000, seed={seed})  # the same s
 def _reader(
     name: str,
     folder: str,
+    last: str,
     pixels: str,
     train: str,
     split: str,
@@ -47,7 +48,8 @@ DATA = {as_source(str(data_dir))}
 
 def load_data() -> tuple[TensorDataset, TensorDataset, TensorDataset]:
     """{name}: {train} images to train, 10,000 to validate, 10,000 to test; downloaded where it is not there yet."""
-    missing = not Path(DATA, {as_source(folder)}).exists()  # files of your own are never replaced
+    # Files of your own are never replaced.
+    missing = not any(Path(DATA, {as_source(folder)}).glob({as_source(last)}))
     train_set = datasets.{name}(DATA, train=True, download=missing)
     test_set = datasets.{name}(DATA, train=False, download=missing)
     x, y = {pixels.format(split="train_set")}
@@ -57,8 +59,8 @@ def load_data() -> tuple[TensorDataset, TensorDataset, TensorDataset]:
     return ScriptReader(code, f"{name} in {data_dir}, read by torchvision", data_dir / folder)
 
 
-mnist = partial(_reader, "MNIST", "MNIST/raw", _MNIST, "50,000", _TAIL)
-fashion_mnist = partial(_reader, "FashionMNIST", "FashionMNIST/raw", _MNIST, "50,000", _STRATIFIED)
-kmnist = partial(_reader, "KMNIST", "KMNIST/raw", _MNIST, "50,000", _STRATIFIED)
-cifar10 = partial(_reader, "CIFAR10", "cifar-10-batches-py", _CIFAR, "40,000", _STRATIFIED)
-cifar100 = partial(_reader, "CIFAR100", "cifar-100-python", _CIFAR, "40,000", _STRATIFIED)
+mnist = partial(_reader, "MNIST", "MNIST/raw", "t10k-labels*", _MNIST, "50,000", _TAIL)
+fashion_mnist = partial(_reader, "FashionMNIST", "FashionMNIST/raw", "t10k-labels*", _MNIST, "50,000", _STRATIFIED)
+kmnist = partial(_reader, "KMNIST", "KMNIST/raw", "t10k-labels*", _MNIST, "50,000", _STRATIFIED)
+cifar10 = partial(_reader, "CIFAR10", "cifar-10-batches-py", "test_batch", _CIFAR, "40,000", _STRATIFIED)
+cifar100 = partial(_reader, "CIFAR100", "cifar-100-python", "test", _CIFAR, "40,000", _STRATIFIED)

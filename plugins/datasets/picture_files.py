@@ -19,6 +19,7 @@ from tinyclsf.plugin import (
 )
 from tinyclsf_plugins.datasets.picture_splits import Files, Pictures, split_of
 
+_TRAIN = ("train", "Train", "training", "Training")
 _USES = {"train": "train", "valid": "validate", "test": "test"}
 
 
@@ -59,7 +60,7 @@ def find_pictures(folder: Path) -> Pictures:
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
-    """The folders of a folder that are named after splits, by split; none if train has no folders in it, and so is a class.
+    """The folders of a folder that are named after splits, by split; none if train has no folders in it, as it is a class then.
 
     Raises: DataError if two are for one split.
     """
@@ -101,11 +102,15 @@ def _check_classes(folder: Path, train: Path, classes: list[str]) -> None:
         tip = f"did you mean --data-dir {printable(os.path.normpath(folder / '..'))}?" if pictures else None
         raise DataError(f"{found}; wanted a folder of pictures for each class, in it or in {here}/train", tip=tip)
     if train == folder and all(map(split_of, classes)):
-        raise DataError(f"{here} has {join_names(names)} and no class folders in {here}/train; wanted {here}/train/CLASS/*")
+        inner = f"{here}/{next((name for name in classes if split_of(name) == 'train'), 'train')}"
+        raise DataError(f"{here} has {join_names(names)} and no class folders in {inner}; wanted {inner}/CLASS/*")
     for name in classes if train == folder else []:
-        if inside := split_folders(folder / name):
-            inner, has = f"{here}/{printable(name)}", printable(inside["train"].name)
-            raise DataError(f"{inner} is no class: it has a folder {has} with classes", tip=f"did you mean --data-dir {inner}?")
+        # Asked for by name, as a class may have a million pictures to list.
+        inside = [each for each in _TRAIN if os.path.isdir(folder / name / each)]
+        if inside and _content(folder / name / inside[0]).folders:
+            inner = f"{here}/{printable(name)}"
+            found = f"{inner} is no class: it has a folder {inside[0]} with classes"
+            raise DataError(found, tip=f"did you mean --data-dir {inner}?")
     if len(classes) == 1:
         tip = f"did you mean --data-dir {here}/{names[0]}?" if _content(train / classes[0]).folders else None
         raise DataError(f"{here} has one class folder, {names[0]}; wanted at least two", tip=tip)

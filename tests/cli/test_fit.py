@@ -198,6 +198,7 @@ def test_scoring_that_takes_long_says_that_it_scores(cli: Any, monkeypatch: pyte
     lines = cli("fit", "linear", *SMALL, "--batch-size", "64").err.splitlines()
     assert lines[-2] == "scoring the test images: 360 ..."
     assert re.fullmatch(r"scoring the test images: 360 done in \d\.\d s", lines[-1])
+    assert "scoring" not in cli("fit", "linear", *SMALL, "--batch-size", "512").err  # all at once
 
 
 def test_the_loss_of_the_last_batches_is_logged(cli: Any) -> None:

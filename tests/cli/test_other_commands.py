@@ -149,6 +149,10 @@ def test_a_group_brings_its_commands(cli: Any) -> None:
         (("odd", "--hwo", "usage"), 2, "there is no option '--hwo'"),
         (("odd", "--how", "data"), 3, "a.csv is empty; wanted a row"),
         (("odd", "--how", "abort"), 130, "interrupted"),
+        *(
+            (("odd", "--how", key), 5, f"{ODD} returned the key '{key}', which each document has already; give it another name")
+            for key in ("version", "command")
+        ),
         (("odd", "--how", "list"), 5, f"{ODD} returned list; wanted a dictionary for --json"),
         (
             ("function",),
@@ -211,9 +215,8 @@ def test_an_exit_code_of_its_own_is_kept(cli: Any) -> None:
     assert cli("odd", "--how", "code").code == 3
 
 
-@pytest.mark.parametrize("how", ["command", "version", "key"])
-def test_a_dictionary_that_is_no_document_is_its_own_fault(cli: Any, how: str) -> None:
-    message = cli("odd", "--how", how, "--json").document["error"]["message"]
+def test_a_dictionary_that_is_no_document_is_its_own_fault(cli: Any) -> None:
+    message = cli("odd", "--how", "key", "--json").document["error"]["message"]
     assert message.startswith(f"{ODD} failed: TypeError: ")
 
 

@@ -337,7 +337,8 @@ def test_an_experiment_says_what_is_no_default() -> None:
 def test_what_belonged_to_something_that_is_gone_goes_too(tmp_path: Path) -> None:
     photos = Experiment.of("linear", data="image-folder", data_dir=tmp_path, callbacks=["csv"])
     assert photos.with_(data="digits").data.plugin.name == "digits"  # which takes no folder
-    assert photos.with_(data=None, seed=1).data.values["data_dir"] == tmp_path
+    for same in (None, "image-folder"):
+        assert photos.with_(data=same, seed=1).data.values["data_dir"] == tmp_path
     watched = make_request("linear", callbacks=["tensorboard", "csv"], callback_options={"tensorboard.folder": "curves"})
     assert watched.with_(callbacks=["csv"]).callback_options == {}
     assert watched.with_(seed=1).callback_options == {"tensorboard.folder": "curves"}

@@ -250,7 +250,7 @@ def test_what_lies_beside_the_class_folders_is_named(plant: Plant) -> None:
         (
             {"Training": 2, "Testing": 1},
             ".",
-            "{} has Testing and Training and no class folders in {}/train; wanted {}/train/CLASS/*",
+            "{} has Testing and Training and no class folders in {}/Training; wanted {}/Training/CLASS/*",
             None,
         ),
         (

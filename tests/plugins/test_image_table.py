@@ -143,6 +143,13 @@ def grouped(label: str, at: int) -> str:
     return "both" if at == 9 else f"{label}-{(at * 3) // 8}"
 
 
+@pytest.mark.parametrize("label", ["part", "Group"])
+def test_the_label_may_be_in_a_column_that_is_named_as_another_role(write: Write, label: str) -> None:
+    rows = [(f"{kind}/{at}.png", wing) for kind, wing in (("ant", "train"), ("bee", "wing")) for at in range(5)]
+    splits = read(write(csv_of(rows, f"path,{label}")), label=label)
+    assert (splits.classes, len(splits.valid)) == (("train", "wing"), 2)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("column", ["group", "Group", "camera"])
 @pytest.mark.parametrize("cache", ["auto", "off"])
 def test_no_group_is_in_two_splits_however_they_are_asked_for(write: Write, column: str, cache: str) -> None:

@@ -548,6 +548,7 @@ def test_a_plugins_constant_takes_no_settings_place(install: Callable[..., None]
     with pytest.raises(ConfigurationError) as caught:
         write_script("runs/first")
     message = (
-        "two of the data, the model and the loop have a thing named SEED, which one file cannot; give one of them another name"
+        "SEED means different things in the data, the model and the training loop, and a script is one file; "
+        "rename it in your plugin"
     )
     assert str(caught.value) == message

@@ -202,7 +202,7 @@ def _takes_softmax(loss_func: LossFunc, logits: Tensor, labels: Tensor) -> bool:
 
 
 def apart(one: Tensor, other: Tensor) -> float | None:
-    """How far outputs are from others, None if that may come of sums in another order."""
+    """The largest difference between two outputs; None if it may be rounding."""
     distance = float((one - other).abs().max())
     return None if distance <= _TOLERANCE * float(one.abs().max()) else distance
 

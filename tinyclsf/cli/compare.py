@@ -152,6 +152,7 @@ def _cut(text: str, room: int) -> str:
     """A text that fits, without its middle: the end tells times and paths apart."""
     if cells(text) <= room:
         return text
+    room = max(room, 3)
     tail = (room - 3) * 2 // 3
     start, end = text, text
     while cells(start) > room - 3 - tail:

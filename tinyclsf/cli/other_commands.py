@@ -50,6 +50,10 @@ def call_apart(plugin: Plugin, call: Callable[[], object], *, as_json: bool) -> 
                 return None
             if not isinstance(found, Mapping | None):
                 raise PluginError(f"{full_name(plugin)} returned {type(found).__name__}; wanted a dictionary for --json")
+            if taken := [key for key in ("version", "command") if key in (found or {})]:
+                raise PluginError(
+                    f"{full_name(plugin)} returned the key '{taken[0]}', which each document has already; give it another name"
+                )
             content = document(plugin.name, **(found or {}))
             json_text(content)  # a key that cannot be written is the command's fault too
             return Output("", content)

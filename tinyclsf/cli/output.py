@@ -34,7 +34,7 @@ class Output:
 
 def document(command: str, **content: Any) -> dict[str, Any]:
     """The document of a command, which `json_text` writes."""
-    return dict(version=DOCUMENT_VERSION, command=command, **content)  # so that no content takes the place of these
+    return {"version": DOCUMENT_VERSION, "command": command, **content}
 
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "  ", *, numbers_from: int | None = None) -> list[str]:

@@ -51,7 +51,7 @@ def _assignments(ctx: click.Context, param: click.Parameter, values: tuple[str, 
 KEY_VALUE: dict[str, Any] = {"metavar": "KEY=VALUE", "multiple": True, "callback": _assignments}
 DIRECTORY: dict[str, Any] = {"type": _NamedPath(path_type=Path), "metavar": "DIR"}
 FILE: dict[str, Any] = {"type": _NamedPath(path_type=Path), "metavar": "FILE"}
-DATA_DIR = "Where its files are or go; 'tinyclsf info NAME' shows the default."
+DATA_DIR = "Folder of the data set's files; 'tinyclsf info' on the data set says more."
 
 
 def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

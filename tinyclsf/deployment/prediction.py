@@ -62,12 +62,12 @@ class FilePredictions(Sequence[FilePrediction]):
         while len(self._made) <= last:
             try:
                 found, pixels = next(self._coming)
+                if len(self._seen) == len(self._made) < _SHOWN:
+                    self._seen.append(pixels.copy())
+                self._made.append(found)
             except BaseException:  # it was stopped, and goes on when it is asked again
                 self._coming = self._begin(len(self._made))
                 raise
-            if len(self._made) < _SHOWN:
-                self._seen.append(pixels.copy())
-            self._made.append(found)
         return [self._made[each] for each in wanted] if isinstance(wanted, range) else self._made[wanted]
 
     def __repr__(self) -> str:

@@ -38,7 +38,7 @@ def page(title: str, *pieces: str) -> str:
 
 
 def paragraph(text: str) -> str:
-    """A text of its own, whole: what it says may come at its end."""
+    """A paragraph with its whole text: the figure may be at its end."""
     return f"<p>{html.escape(drawable(text))}</p>"
 
 

@@ -30,6 +30,7 @@ from tinyclsf.modules import Classifier
 from tinyclsf.recipes import STEPPED_BY_EPOCH, balanced_weights, make_loss, make_optimizer, make_schedule
 from tinyclsf.registry.components import build_model, build_splits, check_can_learn
 from tinyclsf.registry.options import Setting
+from tinyclsf.registry.plugins import blamed_for_batches
 from tinyclsf.runs.folder import METRICS
 from tinyclsf.runs.keeping import BestModel, Checkpoints, history_lines
 from tinyclsf.runs.models import WEIGHTS
@@ -79,7 +80,8 @@ def build(experiment: Experiment, device: torch.device, folder: Path, run: Setti
     if isinstance(splits.train, Sized):
         later = frozen if settings["unfreeze_after"].value is not None else []
         _check_last_batch(model, later, len(splits.train), batch_size)
-    trained, train, valid = _on_features(model, splits, settings, device) or (model, splits.train, splits.valid)
+    with blamed_for_batches(experiment.data.plugin):
+        trained, train, valid = _on_features(model, splits, settings, device) or (model, splits.train, splits.valid)
     train_dl, valid_dl = _loaders(train, valid, batch_size)
     settings = _settled(settings, model, device) | {"run": run}
     if distributed.size() > 1:

@@ -82,10 +82,12 @@ class Request:
             raise ConfigurationError("an experiment is not taken from another config file; describe a new one with config")
         now: dict[str, Any] = {name: asked[name] for name in ("callbacks", "data_dir") if name in asked}
         asked = _with_pretrained(asked)
-        data, callbacks = asked.get("data"), asked.get("callbacks")
+        callbacks, data = asked.get("callbacks"), asked.get("data")
+        found = self.data if data is None else _find_data(data)
+        other = data is not None and not (isinstance(data, str) and found.name == self.data.name)
         before = {
             "model_options": self.model_options if model is None else {},
-            "data_options": self.data_options if data is None else {},
+            "data_options": {} if other else self.data_options,
             "callback_options": {
                 key: value
                 for key, value in self.callback_options.items()
@@ -97,8 +99,8 @@ class Request:
             now[name] = {**kept, **given}
         if model is not None:
             now |= {"model": _find_model(model), "model_source": PYTHON}
-        if data is not None:
-            now = {"data_dir": None, **now, "data": _find_data(data), "data_source": PYTHON}
+        if other:
+            now = {"data_dir": None, **now, "data": found, "data_source": PYTHON}
         return replace(self, **now, settings={**self.settings, **_settings_of(asked, lambda name: PYTHON)})
 
 

@@ -16,8 +16,9 @@ from tinyclsf.errors import ConfigurationError, TinyclsfError, TrainingError
 from tinyclsf.machine import launch
 
 Value = TypeVar("Value")
-# The others wait while one process downloads, decodes or scores. One that died is noticed at once, by its closed connection.
-_LONGEST_WAIT = timedelta(days=7)
+# The others wait while one process downloads, decodes or scores. One that is killed is noticed at once by gloo; a machine that
+# is cut off only after this time.
+_LONGEST_WAIT = timedelta(hours=12)
 # The error of what would wait for other processes, while code runs that they do not.
 _waiting: ContextVar[TinyclsfError | None] = ContextVar("waiting", default=None)
 

@@ -119,7 +119,7 @@ def blamed_for_batches(plugin: Plugin) -> Iterator[None]:
     except Exception as error:
         import traceback  # which --help need not wait for
 
-        modules = [frame.f_globals["__name__"] for frame, _ in traceback.walk_tb(error.__traceback__)]
+        modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
         if not any(name.startswith(("tinyclsf.batches", "torch.utils.data")) for name in modules):
             raise
         with blamed_on(plugin, "failed to give a batch"):

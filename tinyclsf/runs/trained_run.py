@@ -67,7 +67,7 @@ class TrainedRun:
 
         Raises: ModelFileError if there are none yet, or the file is broken.
         """
-        _ = self.held_out  # without it what is there is of earlier weights
+        _ = self.held_out  # raises if there is no score: a file that is there is of earlier weights then
         return read_predictions(self.folder)[1]
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.finetuning import head_of
+from tinyclsf.finetuning import freezes_backbone, head_of
 from tinyclsf.machine.randomness import seed_all, without_trace
 from tinyclsf.registry.components import Component, load_component
 from tinyclsf.registry.plugins import blamed_on, find
@@ -45,12 +45,16 @@ def model_sources(run: TrainedRun, plugin: Named, seed: int) -> Sources:
     shape, num_classes = run.model.image_shape, len(run.model.classes)
     with blamed_on(component.plugin, "failed"):
         network, wanted = _trial(lambda: component.factory(shape, num_classes, **component.values), shape, seed)
+    tuned = freezes_backbone(run.setting("freeze", "none")) or run.setting("backbone_lr", 1) != 1
     failed: Exception | None = None
     for way in (_by_plugin, _by_class, _by_factory):
         try:
             found = way(component, network, (tuple(shape), num_classes))
-            sources = None if found is None else _with_preprocessing(*found, run.model.preprocess)
-            if sources is not None and _is_same(_trial(_maker(sources), shape, seed), (network, wanted)):
+            if found is None:
+                continue
+            sources = _with_preprocessing(*found, run.model.preprocess)
+            made = _trial(_maker(sources), shape, seed)
+            if _is_same(made, (network, wanted)) and (not tuned or _same_head(made[0], network)):
                 return sources
         except Exception as error:  # code that was taken out of its module may fail in any way
             failed = error
@@ -130,16 +134,12 @@ def _trial(make: Callable[[], nn.Module], image_shape: tuple[int, ...], seed: in
 
 def _is_same(found: tuple[nn.Module, list[Tensor]], wanted: tuple[nn.Module, list[Tensor]]) -> bool:
     (made, tensors), (network, others) = found, wanted
-    return (
-        str(made) == str(network)
-        and _head(made) == _head(network)
-        and len(tensors) == len(others)
-        and all(map(torch.equal, tensors, others))
-    )
+    return str(made) == str(network) and len(tensors) == len(others) and all(map(torch.equal, tensors, others))
 
 
-def _head(network: nn.Module) -> str | None:
+def _same_head(made: nn.Module, network: nn.Module) -> bool:
+    """Whether the same part of both is the head, which the network may name in an attribute."""
     try:
-        return head_of(network)
+        return head_of(made) == head_of(network)
     except ConfigurationError:
-        return None
+        return False

@@ -199,8 +199,8 @@ class _Writer:
             fresh = {name: code for name, code in definitions.items() if seen.get(name) != code}
             if twice := set(fresh) & set(seen):
                 raise ConfigurationError(
-                    f"two of the data, the model and the loop have a thing named {min(twice)}, which one file cannot; "
-                    "give one of them another name"
+                    f"{min(twice)} means different things in the data, the model and the training loop, "
+                    "and a script is one file; rename it in your plugin"
                 )
             seen |= fresh
             blocks += [f"# {title}", *fresh.values()]
