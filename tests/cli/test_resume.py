@@ -509,6 +509,23 @@ def test_on_a_terminal_the_bar_begins_where_the_run_goes_on(cli: Any, stop: Stop
     assert max(map(len, lines)) <= 77  # so that the ^C of a terminal does not begin a line of its own
 
 
+def test_what_a_config_file_switches_on_can_be_switched_off(cli: Any) -> None:
+    settings = {"epochs": 1, "patience": 3, "ema_decay": 0.9, "clip_norm": 1.0}
+    Path("c.json").write_text(
+        json.dumps({"model": "linear", "data": {"name": "digits", "options": {"train_size": 64}}, "settings": settings})
+    )
+    off = ("--patience", "none", "--ema-decay", "none")
+    found = cli("fit", "--config", "c.json", *off, "--json").document["settings"]
+    assert found["patience"] == {"value": None, "source": "--patience"}
+    assert found["ema_decay"] == {"value": None, "source": "--ema-decay"}
+    assert found["clip_norm"] == {"value": 1.0, "source": "config"}
+    wrong = cli("fit", "linear", "--patience", "0")
+    assert (
+        wrong.err.splitlines()[-1]
+        == "error: invalid value for '--patience': it is '0'; wanted a whole number of at least 1, or none"
+    )
+
+
 def test_a_terminal_of_few_columns_is_no_error(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "8")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from tinyclsf.cli.output import Output
 from tinyclsf.cli.shared_options import DATA_DIR, DIRECTORY, KEY_VALUE, common_options, complete_plugin, option, runs_option
@@ -37,7 +38,8 @@ def _setting(name: str, metavar: str, help: str) -> Callable[[Any], Any]:
         try:
             return None if text is None else kind.parsed(text)
         except ValueError:
-            raise click.BadParameter(f"it is {text!r}; wanted {kind.wanted}.", ctx, param) from None
+            wanted = f"{kind.wanted}, or none" if kind.optional else kind.wanted
+            raise click.BadParameter(f"it is {text!r}; wanted {wanted}.", ctx, param) from None
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
         return [word for word in kind.words if word.startswith(incomplete)]
@@ -166,7 +168,8 @@ def fit(
     with StopSignals() as signals, _before_a_run(resume):
         if resume is not None and (options.get("config") is not None or run is not None):
             raise ConfigurationError("--resume goes on in its own run folder; leave out --config and --run")
-        given: Any = {name: value for name, value in options.items() if value is not None}
+        # What was said is given, none too: it may take the place of a value of the recipe or the config file.
+        given: Any = {name: value for name, value in options.items() if value is not None or _was_said(ctx, name)}
         folder = None if resume is None else find_run(runs, resume)
         request = make_request(model, resume=folder, source_of=_source, **given)
         if run is not None:
@@ -185,6 +188,10 @@ def fit(
         with Watch(progress, every=log_every, verbose=verbose) as watch:
             trained = carry_out(describe(request), name=run, root=runs, progress=watch, signals=signals, command=command)
         return output_of(trained, watch.warnings) if first else None
+
+
+def _was_said(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _source(name: str) -> str:

@@ -98,10 +98,12 @@ class Kind(NamedTuple):
         return number
 
     def parsed(self, text: str) -> Any:
-        """The value that a text stands for.
+        """The value that a text stands for; "none" is None where that is a value.
 
         Raises: ValueError if it is none of the values.
         """
+        if self.optional and text == "none":
+            return None
         return self.checked(self.type(text) if self.type in (int, float) else text)
 
 
