@@ -108,7 +108,7 @@ def picture_splits(
     if kept.reasons:
         _report_unreadable(kept, paths, skip_bad)
         splits = _without_unreadable(kept, splits, pictures.classes)
-    images = _images(kept, paths, splits)
+    images = _images(kept, splits)
     train, valid, test = images["train"], images["valid"], images.get("test")
     left_out = {paths[row]: reason for row, reason in sorted(kept.reasons.items())}
     return Splits(
@@ -184,17 +184,18 @@ def _report_twins(kept: KeptPictures, paths: list[str], splits: dict[str, Files]
         )
 
 
-def _images(kept: KeptPictures, paths: list[str], splits: dict[str, Files]) -> dict[str, Images]:
+def _images(kept: KeptPictures, splits: dict[str, Files]) -> dict[str, Images]:
     """Each split with its rows of the one array."""
     x, start = torch.from_numpy(kept.pixels), 0
-    size_of = dict(zip(paths, kept.sizes, strict=True))
     images = {}
     for (name, split), checksum in zip(splits.items(), kept.checksums, strict=True):
-        rows = x[start : start + len(split.paths)]
+        stop = start + len(split.paths)
         ahead = None if kept.ahead is None else functools.partial(_read_ahead, kept.ahead, start)
-        sizes = [size_of[path] for path in split.paths]
-        images[name] = Images(rows, torch.tensor(split.labels), split.paths, file_sizes=sizes, x_checksum=checksum, ahead=ahead)
-        start += len(split.paths)
+        sizes = kept.sizes[start:stop]
+        images[name] = Images(
+            x[start:stop], torch.tensor(split.labels), split.paths, file_sizes=sizes, x_checksum=checksum, ahead=ahead
+        )
+        start = stop
     return images
 
 

@@ -88,6 +88,18 @@ def test_a_relative_path_means_another_file_in_another_folder(
     assert decoded == [12, 12]
 
 
+def test_the_same_names_in_a_folder_and_beside_it_are_other_sets(files: list[str], decoded: list[int], tmp_path: Path) -> None:
+    """Only where the folder ends tells `one/a/00` from `one-a/00`, and all else is the same."""
+    for inside, beside in (("pictures/a", "pictures/b"), ("picturesa", "picturesb")):
+        moved = []
+        for place, some in ((inside, files[:8]), (beside, files[8:])):
+            (tmp_path / place).mkdir(parents=True)
+            some = some if inside == "pictures/a" else some[::-1]
+            moved += [str(shutil.copy2(path, tmp_path / place / f"{number:02}.bmp")) for number, path in enumerate(some)]
+        np.testing.assert_array_equal(keep(moved, tmp_path / "kept").pixels, right(moved))
+    assert decoded == [12, 12]
+
+
 def test_other_files_sizes_and_ways_to_fit_are_other_sets(files: list[str], decoded: list[int], tmp_path: Path) -> None:
     keep(files, tmp_path / "kept")
     Image.new("RGB", (12, 12), "red").save(files[3])  # of another length
@@ -114,6 +126,7 @@ def test_files_that_cannot_be_read_are_tried_again(files: list[str], decoded: li
         np.testing.assert_array_equal(found.pixels, right(rest))
         assert found.checksums == [zlib.crc32(right(rest)[:7].tobytes()), zlib.crc32(right(rest)[7:].tobytes())]
         assert found.digests.nonzero()[0].tolist() == [0, 1, 3, 4, 5, 6, 7, 8, 10, 11]
+        assert found.sizes == [os.path.getsize(path) for path in rest]
     assert decoded == [12, 2]
 
 
@@ -260,6 +273,6 @@ def test_a_mapped_set_may_be_larger_than_memory(tmp_path: Path) -> None:
     about = About("/photos", 1, 1 << 14, memory // (1 << 28) + 2, "crop", [], [0])
     with (tmp_path / "sparse").open("w+b") as file:
         file.truncate(about.pixel_bytes + 8)
-        found = kept._mapped(file, about, [8], {})
+        found = kept._mapped(file, about, kept._Wanted([["/photos/sparse.png"]], about.size, about.channels, "crop"), {})
     assert found.pixels.nbytes > memory
     assert int(torch.from_numpy(found.pixels)[0, -1, -1, -1]) == 0

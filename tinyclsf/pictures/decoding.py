@@ -62,7 +62,7 @@ class Decoding:
         except PictureError as error:
             self.reasons[row] = str(error)
             return
-        self.digests[row] = int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+        self.digests[row] = int.from_bytes(hashlib.sha256(data).digest()[:8], "little")
         if self.out is not None:
             self.out[row] = pixels
 

@@ -29,9 +29,11 @@ def read_folder(folder: StrPath) -> FolderContent:
         for entry in entries:
             if entry.name.startswith(".") or entry.name == "__MACOSX":
                 continue
-            if _leads_to(entry.is_dir):
+            if _leads_to(entry.is_file):
+                files.append(entry.path)
+            elif _leads_to(entry.is_dir):
                 folders.append(entry.name)
-            elif _leads_to(entry.is_file) or not os.path.exists(entry.path):  # but no pipes and devices
+            elif not os.path.exists(entry.path):  # a link to nothing is told of as a file; pipes and devices are not
                 files.append(entry.path)
     return FolderContent(sorted(folders), sorted(files))
 

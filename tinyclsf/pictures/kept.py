@@ -11,7 +11,7 @@ import os
 import sys
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
@@ -47,12 +47,12 @@ _NORESERVE = 0x4000  # MAP_NORESERVE, which Python names from 3.13 on
 
 @dataclass(frozen=True)
 class KeptPictures:
-    """Decoded pictures: the pixels of those that can be read; of all files the sizes and digests; why the others cannot be.
+    """Decoded pictures: the pixels and file sizes of those that can be read; why others cannot be; the digests of all files.
 
     `reasons` are by the number of the file; `checksums` are of the pixels of each split, as zlib.crc32 gives them.
     `ahead` begins to read rows that will be needed soon, if there may be too many for the memory.
     Shapes: pixels (readable, channels, size, size); digests (files,), 0 where there is a reason.
-    Units: `sizes` are bytes, -1 where there is no file.
+    Units: `sizes` are bytes.
     """
 
     pixels: NDArray[np.uint8]
@@ -90,17 +90,22 @@ class _Wanted:
                 found.append((-1, 0))
         return found
 
-    @property
-    def sizes(self) -> list[int]:
-        return [size for size, _ in self.stamps]
+    def sizes(self, reasons: Container[int]) -> list[int]:
+        """The sizes of the files without a reason why they cannot be read."""
+        return [size for row, (size, _) in enumerate(self.stamps) if row not in reasons]
+
+    @functools.cached_property
+    def folder(self) -> str:
+        """What holds all of the files, as it is written in their paths."""
+        return os.path.dirname(os.path.commonprefix(self.files))  # noqa: RUF071
 
     def key(self) -> str:
         """What tells these pixels from all others: how they are decoded, and of which files, by name, size and time."""
         lines = [inspect.getsource(picture), PIL.__version__, f"{self.size} {self.channels} {self.fit}"]
-        lines += [str(len(split)) for split in self.splits]
-        here = "" if all(map(os.path.isabs, self.files)) else os.getcwd()
+        lines += [*(str(len(split)) for split in self.splits), os.path.abspath(self.folder)]
+        start = len(os.path.join(self.folder, ""))
         for path, (size, time) in zip(self.files, self.stamps, strict=True):
-            lines.append(f"{os.path.join(here, path) if here else path}\0{size} {time}")
+            lines.append(f"{path[start:]}\0{size} {time}")
         return hashlib.blake2b(os.fsencode("\0".join(lines)), digest_size=16).hexdigest()
 
 
@@ -158,7 +163,7 @@ def _kept(wanted: _Wanted, path: Path) -> KeptPictures:
         with path.open("rb") as file:
             about = read_about(file)
             assert about is not None
-            return _mapped(file, about, wanted.sizes, reasons)
+            return _mapped(file, about, wanted, reasons)
 
 
 def _found(wanted: _Wanted, path: Path) -> KeptPictures | None:
@@ -175,7 +180,7 @@ def _found(wanted: _Wanted, path: Path) -> KeptPictures | None:
         again = decode_pictures([wanted.files[row] for row in about.unreadable], wanted.size, wanted.channels, fit=wanted.fit)
         if len(again.reasons) < len(about.unreadable):
             return None
-        kept = _mapped(file, about, wanted.sizes, {row: again.reasons[at] for at, row in enumerate(about.unreadable)})
+        kept = _mapped(file, about, wanted, {row: again.reasons[at] for at, row in enumerate(about.unreadable)})
     with contextlib.suppress(OSError):  # where nothing can be written
         os.utime(path)  # it was used now
     return kept
@@ -186,8 +191,9 @@ def _decode_into(file: IO[bytes], wanted: _Wanted) -> dict[int, str]:
     length = wanted.bytes + DIGEST_BYTES * len(wanted.files)
     _allocate(file, length)
     digests, reasons, checksums = _decode_there(mmap.mmap(file.fileno(), length), wanted)
-    folder = os.path.dirname(os.path.commonprefix([os.path.abspath(path) for path in wanted.files]))  # noqa: RUF071
-    about = About(folder, len(wanted.files), wanted.size, wanted.channels, wanted.fit, sorted(reasons), checksums)
+    about = About(
+        os.path.abspath(wanted.folder), len(wanted.files), wanted.size, wanted.channels, wanted.fit, sorted(reasons), checksums
+    )
     file.seek(about.pixel_bytes)
     file.write(digests.tobytes())
     write_about(file, about)
@@ -214,10 +220,10 @@ def _in_order(wanted: _Wanted, pixels: NDArray[np.uint8], digests: NDArray[np.ui
         stop = start + len(split) - sum(row in reasons for row in range(first, first + len(split)))
         checksums.append(zlib.crc32(pixels[start:stop].data))
         start, first = stop, first + len(split)
-    return KeptPictures(pixels[:start], wanted.sizes, digests, reasons, checksums)
+    return KeptPictures(pixels[:start], wanted.sizes(reasons), digests, reasons, checksums)
 
 
-def _mapped(file: IO[bytes], about: About, sizes: list[int], reasons: dict[int, str]) -> KeptPictures:
+def _mapped(file: IO[bytes], about: About, wanted: _Wanted, reasons: dict[int, str]) -> KeptPictures:
     """The content of a file, read as it is needed; what a program changes in it stays in that program."""
     if sys.platform == "linux":
         # Otherwise the system refuses a set that is larger than its memory, as each page might be changed.
@@ -231,7 +237,7 @@ def _mapped(file: IO[bytes], about: About, sizes: list[int], reasons: dict[int, 
     if sys.platform == "linux" and pixels.nbytes > free_memory() / 2:
         memory.madvise(mmap.MADV_RANDOM)  # or it reads megabytes around each row, and drops others for them
         ahead = functools.partial(_read_ahead, memory, about.channels * about.size**2)
-    return KeptPictures(pixels, sizes, digests, reasons, about.checksums, ahead)
+    return KeptPictures(pixels, wanted.sizes(reasons), digests, reasons, about.checksums, ahead)
 
 
 def _read_ahead(memory: mmap.mmap, row_bytes: int, rows: Iterable[int]) -> None:

@@ -5,6 +5,7 @@ The processes that decode pictures import this module, so it starts quickly: nei
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import warnings
@@ -102,8 +103,11 @@ def _pixels(image: ImageFile.ImageFile, size: int, channels: int, fit: Fit) -> N
     # rough. Down to three times the size neither can be told from scaling at once.
     image.draft(None, (3 * size, 3 * size))
     image.load()
-    square = SQUARES[fit](_as_8_bit(_upright(image), "RGB" if channels == 3 else "L"), size)
-    return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1).copy()
+    _turn_upright(image)
+    mode = "RGB" if channels == 3 else "L"
+    square = SQUARES[fit](_as_8_bit(image, mode), size)
+    planes = bytearray().join(square.tobytes("raw", band) for band in mode)  # three times as fast as to transpose an array
+    return np.frombuffer(planes, np.uint8).reshape(channels, size, size)
 
 
 def _reason(error: Exception) -> str:
@@ -113,11 +117,9 @@ def _reason(error: Exception) -> str:
     return text if text and text.isprintable() else f"broken: {type(error).__name__}"
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # metadata that make no sense do not make the pixels worse
-        return image
+def _turn_upright(image: Image.Image) -> None:
+    with contextlib.suppress(Exception):  # metadata that make no sense do not make the pixels worse
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _as_8_bit(image: Image.Image, mode: str) -> Image.Image:
