@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tinyclsf.runs.ending import read_ending, write_state
+
 ROUNDS = 2
 TINYCLSF = str(Path(sys.executable).with_name("tinyclsf"))
 RUNS = Path("runs")
@@ -87,6 +89,9 @@ def write_run(folder: Path, epochs: int) -> None:
     [row] = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
     lines = [json.dumps(row | {"epoch": epoch, "train_loss": row["train_loss"] / epoch}) for epoch in range(1, epochs + 1)]
     (folder / "metrics.jsonl").write_text("\n".join([*lines, ""]))
+    ending = read_ending(folder)
+    assert ending is not None
+    write_state(folder, "done", held_out=ending.held_out)  # with the outline of these epochs
 
 
 if __name__ == "__main__":

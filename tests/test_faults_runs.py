@@ -213,6 +213,8 @@ def test_what_may_not_be_read_is_not_taken_for_missing(cli: Cli, trained: Path, 
         closed = {"a": "state.json", "b": "metrics.jsonl", "c": "config.json", "d": "."}
         for name, file in closed.items():
             shutil.copytree(trained / "r", Path("runs", name))
+            if name in "bc":
+                Path("runs", name, "state.json").unlink()  # as where it was killed: then the list reads the others
             Path("runs", name, file).chmod(0)
         for command in (("runs",), ("report", "r", "--runs", str(trained), "--out", "x.html")):
             assert cli(*command).code == 0  # and so all that is imported is
@@ -228,7 +230,8 @@ def test_what_may_not_be_read_is_not_taken_for_missing(cli: Cli, trained: Path, 
         "c": f"cannot read config file runs/c/config.json: {cannot}; wanted a run's config.json",
         "d": f"cannot read config file runs/d/config.json: {cannot}; wanted a run's config.json",
     }
-    assert {each["name"]: (each["state"], each["error"]) for each in listed} == {n: ("broken", m) for n, m in wanted.items()}
     assert {name: (each.code, each.err) for name, each in reported.items()} == {
         n: (4, f"error: {m}\n") for n, m in wanted.items()
     }
+    wanted["d"] = f"cannot read runs/d/state.json: {cannot}; wanted the end of a run"  # which the list reads first
+    assert {each["name"]: (each["state"], each["error"]) for each in listed} == {n: ("broken", m) for n, m in wanted.items()}

@@ -17,7 +17,7 @@ from tests.support.training import images
 from tinyclsf import TorchClassifier, Trainer, fit, get_data
 from tinyclsf.history import History
 from tinyclsf.metrics import Epoch
-from tinyclsf.runs.records import read_history
+from tinyclsf.runs.epochs import read_history
 
 ROWS = [Epoch(1, 2.0, 1.5, 0.5, 0.25), Epoch(2, 1.0, 0.75, 0.875, 0.25), Epoch(3, 0.5, 0.8, 0.75, 0.25)]
 

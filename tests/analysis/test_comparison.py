@@ -22,7 +22,8 @@ from tinyclsf.history import History
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.metrics import SET_ASIDE, Epoch, Score
 from tinyclsf.runs.config_file import ConfigFile, read_run_config
-from tinyclsf.runs.folder import write_config, write_state
+from tinyclsf.runs.ending import write_state
+from tinyclsf.runs.folder import write_config
 
 CONTENT = {"train": 9, "valid": 3, "test": 20, "classes": ["a", "b"], "image_shape": [1, 2, 2], "test_checksum": "0a"}
 LABELS = [0, 1] * 10

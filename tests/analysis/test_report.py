@@ -37,7 +37,8 @@ from tinyclsf.loop.training_loss import not_finite
 from tinyclsf.metrics import Epoch
 from tinyclsf.recipes import mse
 from tinyclsf.registry.plugins import own_version
-from tinyclsf.runs.folder import read_predictions, write_config, write_predictions, write_state
+from tinyclsf.runs.ending import write_state
+from tinyclsf.runs.folder import read_predictions, write_config, write_predictions
 from tinyclsf_plugins.datasets.digits import digits
 
 VOID = {"meta", "img", "br"}

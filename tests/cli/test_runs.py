@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.runs import write_run
 from tinyclsf.metrics import Epoch, Score
-from tinyclsf.runs.folder import occupied, write_state
+from tinyclsf.runs.ending import write_state
+from tinyclsf.runs.folder import occupied
 
 HELD_OUT = Score("test", 360, 0.125, 0.975, (0.95, 0.99))
 LOOK = """

@@ -6,11 +6,9 @@ import fcntl
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from threading import Barrier, Timer
 from types import SimpleNamespace
@@ -21,17 +19,14 @@ import torch
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, StorageError
 from tinyclsf.loop.evaluation import Predictions
-from tinyclsf.metrics import Score
 from tinyclsf.runs.folder import (
     check_run_name,
-    clear_state,
     create_run,
     is_occupied,
     occupied,
     read_predictions,
     write_config,
     write_predictions,
-    write_state,
 )
 
 WORKERS = 8
@@ -276,36 +271,6 @@ def test_a_run_that_cannot_be_locked_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as error, occupied(tmp_path):
         pass
     assert str(error.value) == f"cannot lock run {tmp_path}: Is a directory; make its folder one that can be written"
-
-
-def test_state_reads_back_with_the_local_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    held_out = {"split": "test", "images": 8, "loss": 1.5, "accuracy": 0.5, "interval": [0.25, 0.75]}
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setenv("TZ", "IST-5:30")
-        time.tzset()
-        write_state(tmp_path, "failed", error="größer als 1", held_out=Score("test", 8, 1.5, 0.5, (0.25, 0.75)))
-    time.tzset()
-    state = json.loads((tmp_path / "state.json").read_text(encoding="utf-8"))
-    ended = state.pop("ended")
-    assert state == {"version": 1, "state": "failed", "error": "größer als 1", "held_out": held_out}
-    assert len(ended) == len("2026-01-02T03:04:05+05:30")
-    assert ended.endswith("+05:30")
-    assert abs(datetime.fromisoformat(ended).timestamp() - time.time()) < 5
-    write_state(tmp_path, "done")
-    state = json.loads((tmp_path / "state.json").read_text(encoding="utf-8"))
-    assert (state["state"], state["error"], state["held_out"]) == ("done", None, None)
-
-
-def test_a_state_is_cleared_whether_there_is_one_or_not(tmp_path: Path) -> None:
-    write_state(tmp_path, "stopped")
-    clear_state(tmp_path)
-    clear_state(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "state.json").mkdir()
-    with pytest.raises(StorageError) as error:
-        clear_state(tmp_path)
-    path = tmp_path / "state.json"
-    assert str(error.value) == f"cannot remove {path}: Is a directory; make its folder one that can be written"
 
 
 def test_config_reads_back(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from tinyclsf.errors import ConfigurationError, ModelFileError
 from tinyclsf.metrics import Epoch, Score
 from tinyclsf.runs import listing
 from tinyclsf.runs.config_file import read_run_config
-from tinyclsf.runs.folder import occupied, write_state
-from tinyclsf.runs.listing import find_run, list_runs
+from tinyclsf.runs.ending import write_state
+from tinyclsf.runs.folder import occupied
+from tinyclsf.runs.listing import describe_run, find_run, list_runs, run_names
 
 HOLD = """
 import sys, time
@@ -81,6 +82,26 @@ def test_a_run_that_ends_while_it_is_looked_at_has_ended(tmp_path: Path, monkeyp
     make_run(tmp_path / "first")
     monkeypatch.setattr(listing, "is_occupied", end)
     assert list_runs(tmp_path)[0].state == "done"
+
+
+def test_of_a_run_that_has_ended_one_file_is_read_if_the_others_are_as_they_were(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "first", ONE, TWO, created="2026-01-02T03:04:05+01:00")
+    write_state(folder, "done", held_out=Score("test", 8, 1.0, 0.5, (0.2, 0.8)))
+    listed = list_runs(tmp_path)
+    assert listed == [describe_run(folder)]
+    rows, size = (folder / "metrics.jsonl").read_text(), (folder / "config.json").stat().st_size
+    (folder / "config.json").write_bytes(b"x" * size)
+    assert list_runs(tmp_path) == listed
+    (folder / "metrics.jsonl").write_text(rows * 2)
+    assert [run.state for run in list_runs(tmp_path)] == ["broken"]
+
+
+def test_the_names_of_runs_are_those_of_their_folders(tmp_path: Path) -> None:
+    make_run(tmp_path / "b")
+    (make_run(tmp_path / "a") / "config.json").write_text("broken")
+    (tmp_path / "empty").mkdir()
+    assert run_names(tmp_path) == ["a", "b"]
+    assert run_names(tmp_path / "nowhere") == []
 
 
 @pytest.mark.parametrize(

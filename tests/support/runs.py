@@ -10,7 +10,8 @@ from typing import Any
 from tests.support.commands import Cli
 from tinyclsf.metrics import Epoch
 from tinyclsf.modules import Classifier
-from tinyclsf.runs.folder import write_config, write_predictions, write_state
+from tinyclsf.runs.ending import write_state
+from tinyclsf.runs.folder import write_config, write_predictions
 from tinyclsf.runs.models import save_model
 
 

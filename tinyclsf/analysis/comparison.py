@@ -25,9 +25,9 @@ from tinyclsf.machine.storage import StrPath
 from tinyclsf.metrics import SET_ASIDE, Epoch, Score, best_of, measured, percent, quality
 from tinyclsf.registry.options import as_text
 from tinyclsf.runs.config_file import ConfigFile, read_run_config
+from tinyclsf.runs.epochs import read_history
 from tinyclsf.runs.folder import read_predictions
 from tinyclsf.runs.listing import describe_run
-from tinyclsf.runs.records import read_history
 
 ALL_PAIRS = 4  # runs of which each is tested against each; of more, the best one against the others
 

@@ -11,8 +11,8 @@ from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.machine.storage import StrPath
 from tinyclsf.metrics import Epoch
+from tinyclsf.runs.epochs import read_history
 from tinyclsf.runs.listing import find_run
-from tinyclsf.runs.records import read_history
 from tinyclsf.runs.trained_run import TrainedRun
 
 if TYPE_CHECKING:

@@ -25,10 +25,10 @@ from tinyclsf.machine.templates import load_template
 from tinyclsf.metrics import best_of, percent
 from tinyclsf.registry.plugins import blamed_on, find
 from tinyclsf.runs.config_file import ConfigFile, read_run_config
+from tinyclsf.runs.epochs import read_history
 from tinyclsf.runs.folder import PREDICTIONS, is_there, read_predictions
 from tinyclsf.runs.listing import RunSummary, describe_run
 from tinyclsf.runs.models import read_card
-from tinyclsf.runs.records import read_history
 from tinyclsf.runs.trained_run import choose_split, how_changed, load_run, load_splits, loss_of_run, paths_of
 
 REPORT = "report.html"

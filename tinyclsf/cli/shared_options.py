@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from tinyclsf.registry.plugins import KINDS, plugins
-from tinyclsf.runs.listing import list_runs
+from tinyclsf.runs.listing import run_names
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
@@ -63,7 +63,7 @@ def complete_plugin(ctx: click.Context, param: click.Parameter, incomplete: str)
 def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of the runs that are there."""
     root = Path(ctx.params.get("runs") or "runs")
-    return [run.name for run in list_runs(root) if run.name.startswith(incomplete)]
+    return [name for name in run_names(root) if name.startswith(incomplete)]
 
 
 run_argument = click.argument("run", shell_complete=complete_run)  # a name or a path; `find_run` finds its folder

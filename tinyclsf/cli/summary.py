@@ -13,7 +13,7 @@ from tinyclsf.cli.shared_options import KEY_VALUE, common_options, complete_plug
 from tinyclsf.errors import ConfigurationError, PluginError, did_you_mean, shape_as_text
 from tinyclsf.registry.plugins import find, plugins
 from tinyclsf.runs.folder import CONFIG
-from tinyclsf.runs.listing import find_run, list_runs
+from tinyclsf.runs.listing import find_run, run_names
 
 if TYPE_CHECKING:
     from tinyclsf.analysis.summary import Layer, Summary
@@ -118,8 +118,8 @@ def _from_run(folder: Path) -> Classifier:
     """The model of a run; what its training left frozen to the end is frozen."""
     from tinyclsf.finetuning import FREEZES
     from tinyclsf.runs.config_file import read_run_config
+    from tinyclsf.runs.epochs import read_history
     from tinyclsf.runs.models import load_model
-    from tinyclsf.runs.records import read_history
 
     model, settings = load_model(folder), read_run_config(folder).settings
     unfrozen, after = FREEZES[settings.get("freeze", "none")](model.network), settings.get("unfreeze_after")
@@ -132,7 +132,7 @@ def _from_run(folder: Path) -> Classifier:
 def _run_folder(runs: Path, name: str, given: list[str]) -> Path:
     """The folder of the run; a name that is nothing gets a sentence for both."""
     if not os.path.isdir(runs / name) and not os.path.isdir(name):
-        names = [*(run.name for run in list_runs(runs)), *(plugin.name for plugin in plugins("model"))]
+        names = [*run_names(runs), *(plugin.name for plugin in plugins("model"))]
         raise ConfigurationError(
             f"there is no model and no run '{name}'; 'tinyclsf list models' and 'tinyclsf runs' show all",
             tip=did_you_mean(name, names),

@@ -35,18 +35,17 @@ from tinyclsf.registry.options import Setting
 from tinyclsf.registry.plugins import blamed_for_batches, blamed_on, own_version
 from tinyclsf.runs.checkpoints import CHECKPOINT
 from tinyclsf.runs.config_file import ConfigFile, read_run_config
+from tinyclsf.runs.ending import clear_state, write_state
 from tinyclsf.runs.folder import (
     CONFIG,
     RUN_FILES,
     STATE,
-    clear_state,
     create_run,
     occupied,
     removed_unless_begun,
     write_config,
     write_left_out,
     write_predictions,
-    write_state,
 )
 from tinyclsf.runs.models import CARD, WEIGHTS, restore_weights, save_card
 from tinyclsf.runs.trained_run import TrainedRun

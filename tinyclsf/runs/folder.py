@@ -9,10 +9,9 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, StorageError
 from tinyclsf.machine.csv_text import csv_text
@@ -22,7 +21,6 @@ from tinyclsf.machine.storage import write_json, write_whole
 
 if TYPE_CHECKING:
     from tinyclsf.loop.evaluation import Predictions
-    from tinyclsf.metrics import Score
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -239,29 +237,6 @@ def is_occupied(folder: Path) -> bool:
         except OSError:  # where files cannot be locked nobody trains
             return False
     return False
-
-
-def write_state(
-    folder: Path, state: Literal["done", "stopped", "failed"], *, error: str | None = None, held_out: Score | None = None
-) -> None:
-    """Write `state.json`: how the run ended and when, why it failed, and its figures on held-out images.
-
-    Raises: StorageError if it cannot be written.
-    """
-    ended = datetime.now().astimezone().isoformat(timespec="seconds")
-    write_json(folder / STATE, {"version": 1, "state": state, "ended": ended, "error": error, "held_out": held_out})
-
-
-def clear_state(folder: Path) -> None:
-    """Remove `state.json`, where there is one: the run goes on.
-
-    Raises: StorageError if it cannot be removed.
-    """
-    path = folder / STATE
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot remove {path}: {error.strerror}; make its folder one that can be written") from error
 
 
 def _made(folder: Path) -> bool:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, did_you_mean
-from tinyclsf.metrics import Epoch, Score, best_of
-from tinyclsf.runs.config_file import read_run_config
+from tinyclsf.metrics import Epoch, Score
+from tinyclsf.runs.ending import Ending, Outline, read_ending, read_outline
 from tinyclsf.runs.folder import CONFIG, is_occupied, is_there
-from tinyclsf.runs.records import read_ending, read_history
 
 
 class RunSummary(NamedTuple):
@@ -38,10 +37,19 @@ class RunSummary(NamedTuple):
 def list_runs(root: Path) -> list[RunSummary]:
     """Every run in a folder, the oldest first; one that is broken is among them.
 
+    Of a run that has ended only `state.json` is read, unless its other files have another size than when it was written.
     Raises: ConfigurationError if the folder cannot be read; one that is not there has no runs.
     """
-    runs = [_described(folder) for folder in _folders(root) if is_there(folder / CONFIG)]
+    runs = [_listed(folder) for folder in _runs(root)]
     return sorted(runs, key=lambda run: _moment(run.created))  # those of one moment by name, as the folders come
+
+
+def run_names(root: Path) -> list[str]:
+    """The names of all runs in a folder.
+
+    Raises: ConfigurationError if the folder cannot be read; one that is not there has no runs.
+    """
+    return [folder.name for folder in _runs(root)]
 
 
 def describe_run(folder: Path) -> RunSummary:
@@ -49,30 +57,26 @@ def describe_run(folder: Path) -> RunSummary:
 
     Raises: ModelFileError if one of them is broken.
     """
-    config, history, ending = read_run_config(folder), read_history(folder), read_ending(folder)
+    outline, ending = read_outline(folder), read_ending(folder)
     running = ending is None and is_occupied(folder)
     ending = ending if ending or running else read_ending(folder)  # read again, as it may have ended in between
-    epochs = config.settings.get("epochs")
-    return RunSummary(
-        name=folder.name,
-        path=folder,
-        model=None if config.model is None else config.model.name,
-        data=None if config.data is None else config.data.name,
-        state="running" if running else "stopped" if ending is None else ending.state,
-        epochs_done=len(history),
-        epochs=epochs,
-        best=best_of(history),
-        held_out=None if ending is None else ending.held_out,
-        created=config.created,
-        error=None if ending is None else ending.error,
-    )
+    return _summary(folder, outline, ending or Ending("running" if running else "stopped", None, None))
 
 
-def _described(folder: Path) -> RunSummary:
+def _listed(folder: Path) -> RunSummary:
     try:
-        return describe_run(folder)
+        ending = read_ending(folder)
+        if ending is None or ending.outline is None:
+            return describe_run(folder)
+        return _summary(folder, ending.outline, ending)
     except ModelFileError as error:
         return RunSummary(folder.name, folder, None, None, "broken", None, None, None, None, None, str(error))
+
+
+def _summary(folder: Path, outline: Outline, ending: Ending) -> RunSummary:
+    return RunSummary(
+        name=folder.name, path=folder, state=ending.state, held_out=ending.held_out, error=ending.error, **outline._asdict()
+    )
 
 
 def find_run(root: Path, name: str) -> Path:
@@ -88,8 +92,12 @@ def find_run(root: Path, name: str) -> Path:
             return folder
     if found:
         raise ConfigurationError(f"{found[0]} has no {CONFIG}, so it is no run; 'tinyclsf runs' shows all")
-    tip = did_you_mean(name, [each for each, folder in folders.items() if is_there(folder / CONFIG)])
+    tip = did_you_mean(name, run_names(root))
     raise ConfigurationError(f"there is no run {name!r} in {root}; 'tinyclsf runs' shows all", tip=tip)
+
+
+def _runs(root: Path) -> list[Path]:
+    return [folder for folder in _folders(root) if is_there(folder / CONFIG)]
 
 
 def _folders(root: Path) -> list[Path]:

@@ -27,10 +27,11 @@ from tinyclsf.recipes import make_loss
 from tinyclsf.registry.components import build_splits, load_component
 from tinyclsf.registry.plugins import find
 from tinyclsf.runs.config_file import ConfigFile, Named, read_run_config
+from tinyclsf.runs.ending import read_ending
+from tinyclsf.runs.epochs import read_history
 from tinyclsf.runs.folder import CONFIG, read_predictions
 from tinyclsf.runs.listing import describe_run
 from tinyclsf.runs.models import load_model
-from tinyclsf.runs.records import read_ending, read_history
 from tinyclsf.training import LossFunc
 
 SPLITS = ("train", "valid", "test", "all")

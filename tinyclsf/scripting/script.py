@@ -29,8 +29,8 @@ from tinyclsf.recipes import options_with_defaults
 from tinyclsf.registry.components import load_component
 from tinyclsf.registry.plugins import find
 from tinyclsf.runs.config_file import Named
+from tinyclsf.runs.ending import read_ending
 from tinyclsf.runs.folder import CONFIG
-from tinyclsf.runs.records import read_ending
 from tinyclsf.runs.trained_run import TrainedRun, load_run, load_splits
 from tinyclsf.scripting.data import Reader, reader_from_file, reader_of
 from tinyclsf.scripting.hooks import only_watches
