@@ -10,6 +10,8 @@ from pathlib import Path
 from tinyclsf.machine.storage import StrPath
 from tinyclsf.pictures.picture import picture_endings
 
+_USUAL = frozenset({".jpeg", ".jpg", ".png"})  # to know the others, Pillow imports all that it reads
+
 
 @dataclass(frozen=True)
 class FolderContent:
@@ -68,7 +70,8 @@ def pictures_in(folder: StrPath, on_error: Callable[[str, OSError], object]) -> 
 def is_named_as_picture(path: str) -> bool:
     """Whether the name ends as those of pictures do."""
     # Not os.path.splitext, which takes three times as long: there may be a million names.
-    return path[path.rfind(".") :].lower() in picture_endings()
+    ending = path[path.rfind(".") :].lower()
+    return ending in _USUAL or ending in picture_endings()
 
 
 def _leads_to(kind: Callable[[], bool]) -> bool:

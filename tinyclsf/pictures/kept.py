@@ -101,12 +101,12 @@ class _Wanted:
 
     def key(self) -> str:
         """What tells these pixels from all others: how they are decoded, and of which files, by name, size and time."""
-        lines = [inspect.getsource(picture), PIL.__version__, f"{self.size} {self.channels} {self.fit}"]
-        lines += [*(str(len(split)) for split in self.splits), os.path.abspath(self.folder)]
         start = len(os.path.join(self.folder, ""))
-        for path, (size, time) in zip(self.files, self.stamps, strict=True):
-            lines.append(f"{path[start:]}\0{size} {time}")
-        return hashlib.blake2b(os.fsencode("\0".join(lines)), digest_size=16).hexdigest()
+        how = [inspect.getsource(picture), PIL.__version__, f"{self.size} {self.channels} {self.fit}"]
+        names = [path[start:] for path in self.files]
+        where = [*(str(len(split)) for split in self.splits), os.path.abspath(self.folder), *names]
+        text = os.fsencode("\0".join(how + where))
+        return hashlib.blake2b(text + np.array(self.stamps, np.int64).tobytes(), digest_size=16).hexdigest()
 
 
 def keep_pictures(
