@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import shutil
 from collections.abc import Callable
 from functools import partial
 from itertools import chain, pairwise
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 from torchvision import models  # type: ignore[import-untyped]
 
 import tinyclsf
-from tinyclsf import Classifier, Preprocess, load_model, save_model
+from tinyclsf import Classifier, Preprocess, Trainer, load_model, save_model
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError
 from tinyclsf.finetuning import parameter_groups
 from tinyclsf.preparation import Preparation
@@ -245,6 +246,17 @@ def test_cifar_speed_goes_on_as_if_it_had_not_stopped(monkeypatch: pytest.Monkey
     for name, tensor in load_model(whole.folder).state_dict().items():
         assert torch.equal(load_model(more.folder).state_dict()[name], tensor), name
     assert not torch.equal(whole.model.network.filters, CifarSpeed((1, 28, 28), 10).filters)  # type: ignore[arg-type]
+
+
+@pytest.mark.stress
+@pytest.mark.skipif(shutil.which("c++") is None, reason="nothing can be compiled without a C++ compiler")
+def test_cifar_speed_learns_where_bfloat16_is_compiled() -> None:
+    network, draw = CifarSpeed((3, 12, 12), 10, width=8), torch.Generator().manual_seed(0)
+    batches = [(torch.randn(16, 3, 12, 12, generator=draw), torch.arange(16) % 10)]
+    opt = torch.optim.SGD(network.parameters(), 0.1)
+    trainer = Trainer(network, F.cross_entropy, opt, device="cpu", precision="bfloat16", compile=True)
+    [first, *_, last] = trainer.fit(10, batches, batches, progress=False)  # it ends where a loss is nan
+    assert last.train_loss < first.train_loss
 
 
 def test_at_the_smallest_size_one_pixel_is_left() -> None:
