@@ -212,7 +212,9 @@ def test_the_usage_sees_a_picture_as_training_did_and_names_its_class(
     colours = np.random.default_rng(0).integers(0, 256, (5, 3, 4), dtype=np.uint8)
     Image.fromarray(colours[..., :3]).resize((90, 150), Image.Resampling.BICUBIC).save("photo.jpg", exif=turned)
     Image.fromarray(colours).save("clear.png")
-    for name in ("photo.jpg", "clear.png"):
+    Image.fromarray(colours[..., 0].astype(np.uint16) * 200).save("deep.png")
+    Image.fromarray(colours[..., 0].astype(np.float32) / 255).save("float.tiff")
+    for name in ("photo.jpg", "clear.png", "deep.png", "float.tiff"):
         found: dict[str, Any] = {}
         exec(usage.replace("photo.jpg", name), found)
         images = read_picture(name, 8, 3, fit)[None]

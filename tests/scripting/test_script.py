@@ -120,7 +120,8 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     for part in ("Training", "val", "Testing"):
         write_pictures(root / "parted" / part, ("RGB", "L"))
     odd = write_pictures(root / "strange", ("L",))
-    Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20) * 100).save(odd / "cat" / "deep.png")
+    Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20) * 100).save(photos / "cat" / "deep.png")
+    Image.new("L", (20, 20)).save(odd / "cat" / ".hidden.png")  # which the short reader would take for one of them
     folders = {"pictures": photos, "padded": photos, "stretched": photos, "parts": root / "parted", "odd": odd}
     mnist = os.environ.get("TINYCLSF_DATA")
     names = [*RUNS, "mnist"] if mnist and Path(mnist, "MNIST", "raw", "train-images-idx3-ubyte").exists() else [*RUNS]

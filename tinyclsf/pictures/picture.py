@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,7 +124,7 @@ def _turn_upright(image: Image.Image) -> None:
 
 def _as_8_bit(image: Image.Image, mode: str) -> Image.Image:
     if image.mode[0] in "IF":
-        image = Image.fromarray(_scaled_to_255(np.asarray(image)))
+        image = in_8_bits(image)
     if image.mode == "LAB":
         image = image.convert("RGB")  # from which Pillow goes on to grey
     if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
@@ -134,12 +134,12 @@ def _as_8_bit(image: Image.Image, mode: str) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _scaled_to_255(values: NDArray[Any]) -> NDArray[np.uint8]:
-    is_float = values.dtype.kind == "f"
-    values = np.nan_to_num(values.astype(np.float64), nan=0, posinf=0, neginf=0)
-    largest = values.max()
-    white = next((white for white in ((1, 255, 65_535) if is_float else (65_535,)) if largest <= white), largest)
-    return (values * (255 / white)).clip(0, 255).round().astype(np.uint8)
+def in_8_bits(image: Image.Image) -> Image.Image:
+    """A grey picture of whole numbers of 16 bits, or of floats that end at 1, 255 or 65,535."""
+    values = np.nan_to_num(np.asarray(image, np.float64), nan=0, posinf=0, neginf=0)
+    whites = (1, 255, 65_535) if image.mode == "F" else (65_535,)
+    white = next((white for white in whites if values.max() <= white), values.max())
+    return Image.fromarray((values * (255 / white)).clip(0, 255).round().astype(np.uint8))
 
 
 def cropped(image: Image.Image, size: int) -> Image.Image:

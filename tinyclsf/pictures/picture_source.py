@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING
 
-from tinyclsf.pictures.picture import SQUARES
+from tinyclsf.pictures.picture import SQUARES, in_8_bits
 
 if TYPE_CHECKING:
     from tinyclsf.modules import Fit
 
 
 def picture_source(size: int, channels: int, fit: Fit) -> str:
-    """Python with a function `read_picture(path)`, which does what ours does to pictures of 8 bits."""
+    """Python with a function `read_picture(path)`, which does what ours does to pictures."""
     square = SQUARES[fit]
     mode, colour = ("RGB", "in colour") if channels == 3 else ("L", "in grey")
     return f'''from pathlib import Path
@@ -23,6 +23,8 @@ from PIL import Image, ImageOps
 SIZE = {size}  # pixels
 
 
+{inspect.getsource(in_8_bits)}
+
 {inspect.getsource(square)}
 
 def read_picture(path: str | Path) -> np.ndarray:
@@ -30,6 +32,8 @@ def read_picture(path: str | Path) -> np.ndarray:
     with Image.open(path) as image:
         image.draft(None, (3 * SIZE, 3 * SIZE))  # a large JPEG is decoded at a part of its size
         image = ImageOps.exif_transpose(image)  # turned as the camera was held
+        if image.mode[0] in "IF":
+            image = in_8_bits(image)
         if image.has_transparency_data:
             ground = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(ground, image.convert("RGBA"))
