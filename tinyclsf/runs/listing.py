@@ -63,22 +63,6 @@ def describe_run(folder: Path) -> RunSummary:
     return _summary(folder, outline, ending or Ending("running" if running else "stopped", None, None))
 
 
-def _listed(folder: Path) -> RunSummary:
-    try:
-        ending = read_ending(folder)
-        if ending is None or ending.outline is None:
-            return describe_run(folder)
-        return _summary(folder, ending.outline, ending)
-    except ModelFileError as error:
-        return RunSummary(folder.name, folder, None, None, "broken", None, None, None, None, None, str(error))
-
-
-def _summary(folder: Path, outline: Outline, ending: Ending) -> RunSummary:
-    return RunSummary(
-        name=folder.name, path=folder, state=ending.state, held_out=ending.held_out, error=ending.error, **outline._asdict()
-    )
-
-
 def find_run(root: Path, name: str) -> Path:
     """The folder of a run that a person names: by its name in the root, else by a path.
 
@@ -94,6 +78,22 @@ def find_run(root: Path, name: str) -> Path:
         raise ConfigurationError(f"{found[0]} has no {CONFIG}, so it is no run; 'tinyclsf runs' shows all")
     tip = did_you_mean(name, run_names(root))
     raise ConfigurationError(f"there is no run {name!r} in {root}; 'tinyclsf runs' shows all", tip=tip)
+
+
+def _listed(folder: Path) -> RunSummary:
+    try:
+        ending = read_ending(folder)
+        if ending is None or ending.outline is None:
+            return describe_run(folder)
+        return _summary(folder, ending.outline, ending)
+    except ModelFileError as error:
+        return RunSummary(folder.name, folder, None, None, "broken", None, None, None, None, None, str(error))
+
+
+def _summary(folder: Path, outline: Outline, ending: Ending) -> RunSummary:
+    return RunSummary(
+        name=folder.name, path=folder, state=ending.state, held_out=ending.held_out, error=ending.error, **outline._asdict()
+    )
 
 
 def _runs(root: Path) -> list[Path]:
