@@ -97,7 +97,7 @@ class Keeps(Callback):
     [
         (np.float64(0.5), "numpy.float64 in its state, at state['best'][1]"),
         (np.zeros(2), "numpy.ndarray in its state, at state['best'][1]"),
-        ({np.int64(3): 1}, "numpy.int64 in its state, at state['best'][1][np.int64(3)]"),
+        ({np.int64(3): 1}, f"numpy.int64 in its state, at state['best'][1][{np.int64(3)!r}]"),
         (Row(0.5), f"{__name__}.Row in its state, at state['best'][1]"),
         (lambda: 1, "function in its state, at state['best'][1]"),
     ],

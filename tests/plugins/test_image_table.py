@@ -25,6 +25,9 @@ from tinyclsf_plugins.datasets.image_table import image_table
 
 Write = Callable[..., Path]
 ROWS = [(f"{label}/{at}.png", label) for label in ("ant", "bee") for at in range(10)]
+ZERO_BYTE = "row 2 of labels.csv has a zero byte in column 'path'; mend it, or take the row out"
+if sys.version_info < (3, 11):  # whose own reader refuses it
+    ZERO_BYTE = "row 2 of labels.csv is no CSV: line contains NUL; mend it"
 
 
 @pytest.fixture
@@ -205,7 +208,7 @@ REFUSED = [
         "row 4 of labels.csv has nothing in column 'label'; mend it, or take the row out",
     ),
     ("path,label\n ,ant", "row 2 of labels.csv has nothing in column 'path'; mend it, or take the row out"),
-    ("path,label\na\0b,ant", "row 2 of labels.csv has a zero byte in column 'path'; mend it, or take the row out"),
+    ("path,label\na\0b,ant", ZERO_BYTE),
     (
         "path,label,group\nant/0.png,ant,a\nbee/0.png,bee,",
         "row 3 of labels.csv has nothing in column 'group'; mend it, or take the row out",

@@ -13,7 +13,8 @@ from tinyclsf.batches.loaders import loader
 from tinyclsf.loop.evaluation import outputs
 from tinyclsf.machine.randomness import without_trace
 from tinyclsf.modules import Classifier
-from tinyclsf.progress.telling import tell_progress
+from tinyclsf.progress.telling import counted
+from tinyclsf.training import Batches
 
 
 class OnFeatures(Classifier):
@@ -49,7 +50,10 @@ def features_of(
     features, labels = [], []
     try:
         with without_trace():  # a loader draws a seed
-            for out, yb in outputs(model.to(device).eval(), loader(dataset, batch_size), device):
+            batches: Batches = loader(dataset, batch_size)
+            if isinstance(dataset, Sized):
+                batches = counted(batches, "computing features of the frozen backbone", len(dataset))
+            for out, yb in outputs(model.to(device).eval(), batches, device):
                 inputs: tuple[Any, ...] = taken[0] if len(taken) == 1 else ()
                 if len(inputs) != 1 or not isinstance(inputs[0], Tensor) or len(inputs[0]) != len(yb):
                     return None
@@ -60,8 +64,6 @@ def features_of(
                 taken.clear()
                 features.append(inputs[0].cpu())
                 labels.append(yb.cpu())
-                if isinstance(dataset, Sized):
-                    tell_progress("computing features of the frozen backbone", sum(map(len, labels)), len(dataset))
     finally:
         hook.remove()
     found = torch.cat(features)
