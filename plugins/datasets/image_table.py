@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import torch
+
 from tinyclsf.plugin import (
     ConfigurationError,
     DataError,
@@ -138,7 +140,7 @@ def _pictures_of(rows: list[_Row], classes: list[str]) -> Pictures:
         own = sorted((number_of[row.label], row.path, row.group) for row in rows if split_of(row.part) == split)
         if own:
             labels, paths, groups = zip(*own, strict=True)
-            splits[split] = Files([*paths], [*labels], [*groups] if rows[0].group else None)
+            splits[split] = Files([*paths], torch.tensor(labels), [*groups] if rows[0].group else None)
     return Pictures(tuple(map(printable, classes)), splits)
 
 

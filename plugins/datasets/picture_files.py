@@ -7,6 +7,8 @@ import stat
 import warnings
 from pathlib import Path
 
+import torch
+
 from tinyclsf.plugin import (
     DataError,
     DataWarning,
@@ -134,8 +136,9 @@ def _check_same(source: Path, train: Path, classes: list[str]) -> None:
 
 
 def _files_of(source: Path, classes: list[str], misnamed: list[str]) -> Files:
-    files = Files([], [])
-    for label, name in enumerate(classes):
+    files: list[str] = []
+    counts: list[int] = []
+    for name in classes:
         folder = source / name
         paths, others = pictures_in(folder, _refuse)
         misnamed += others
@@ -144,9 +147,9 @@ def _files_of(source: Path, classes: list[str], misnamed: list[str]) -> Files:
             raise DataError(
                 f"the class folder {printable(folder)} has no picture{names}; wanted one at least, or no such folder"
             )
-        files.paths.extend(paths)
-        files.labels.extend([label] * len(paths))
-    return files
+        files += paths
+        counts.append(len(paths))
+    return Files(files, torch.arange(len(classes)).repeat_interleave(torch.tensor(counts)))
 
 
 def _refuse(folder: str, error: OSError) -> None:

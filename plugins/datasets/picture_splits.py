@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -42,17 +42,19 @@ class Files:
     """Paths of pictures, sorted by class and name, with the number of each one's class; a group is in one split only."""
 
     paths: list[str]
-    labels: list[int]
+    labels: Tensor
     groups: list[str] | None = None
 
-    def taken(self, rows: Sequence[int]) -> Files:
+    def taken(self, rows: Tensor) -> Files:
         """Some of them."""
-        groups = None if self.groups is None else [self.groups[row] for row in rows]
-        return Files([self.paths[row] for row in rows], [self.labels[row] for row in rows], groups)
+        numbers = rows.tolist()
+        groups = None if self.groups is None else [self.groups[row] for row in numbers]
+        return Files([self.paths[row] for row in numbers], self.labels[rows], groups)
 
-    def parted(self, rows: Sequence[int]) -> tuple[Files, Files]:
+    def parted(self, rows: Tensor) -> tuple[Files, Files]:
         """Those that are not in the rows, and those that are."""
-        return self.taken(sorted(set(range(len(self.paths))).difference(rows))), self.taken(rows)
+        rest = torch.ones(len(self.paths), dtype=torch.bool).index_fill_(0, rows, False)
+        return self.taken(rest.nonzero().flatten()), self.taken(rows)
 
 
 @dataclass(frozen=True)
@@ -120,28 +122,30 @@ def _divided(prepare: Preparation, splits: dict[str, Files]) -> dict[str, Files]
     """The splits with the test and validation pictures asked for, and with the training pictures that `fraction` keeps."""
     train, others = splits["train"], {name: split for name, split in splits.items() if name != "train"}
     if prepare.test_ratio is not None:
-        rows = prepare.tested(torch.tensor(train.labels)).tolist()
+        rows = prepare.tested(train.labels)
         train, others["test"] = train.parted(_with_whole_groups(train, rows, prepare.seed))
     if "valid" not in splits:
-        rows = _held_out(prepare, torch.tensor(train.labels))
+        rows = _held_out(prepare, train.labels)
         train, others["valid"] = train.parted(_with_whole_groups(train, rows, prepare.seed))
-    return {"train": train.taken(prepare.kept(torch.tensor(train.labels)).tolist()), **others}
+    return {"train": train.taken(prepare.kept(train.labels)), **others}
 
 
-def _with_whole_groups(files: Files, rows: list[int], seed: int) -> list[int]:
+def _with_whole_groups(files: Files, rows: Tensor, seed: int) -> Tensor:
     """Rows to set aside; if there are groups, about as many other rows that keep all groups whole."""
-    return rows if files.groups is None else whole_groups(files.labels, files.groups, len(rows), seed)
+    if files.groups is None:
+        return rows
+    return torch.tensor(whole_groups(files.labels.tolist(), files.groups, len(rows), seed))
 
 
-def _held_out(prepare: Preparation, y: Tensor) -> list[int]:
+def _held_out(prepare: Preparation, y: Tensor) -> Tensor:
     """The rows for validation, ascending."""
     if prepare.split != "tail":
-        return prepare.held_out(y).tolist()
+        return prepare.held_out(y)
     # The last of all would be of the last class alone: as many of each class as a fair split takes, but the last ones.
     fair = dataclasses.replace(prepare, split="stratified").held_out(y)
     takes = torch.bincount(y[fair]).tolist()
     ends = torch.bincount(y).cumsum(0).tolist()
-    return [row for take, end in zip(takes, ends, strict=False) for row in range(end - take, end)]
+    return torch.cat([torch.arange(end - take, end) for take, end in zip(takes, ends, strict=False)])
 
 
 def _report_unreadable(kept: KeptPictures, paths: list[str], skip: bool) -> None:
@@ -159,8 +163,8 @@ def _without_unreadable(kept: KeptPictures, splits: dict[str, Files], classes: t
     readable, start = {}, 0
     for name, split in splits.items():
         rows = [row for row in range(len(split.paths)) if start + row not in kept.reasons]
-        readable[name] = split.taken(rows)
-        if lost := set(split.labels) - set(readable[name].labels):
+        readable[name] = split.taken(torch.tensor(rows, dtype=torch.int64))
+        if lost := set(split.labels.tolist()) - set(readable[name].labels.tolist()):
             whose = f"class {printable(classes[min(lost)])} in the {name} split"
             raise DataError(f"not one picture of {whose} can be read; mend one, or remove the class")
         start += len(split.paths)
@@ -192,9 +196,7 @@ def _images(kept: KeptPictures, splits: dict[str, Files]) -> dict[str, Images]:
         stop = start + len(split.paths)
         ahead = None if kept.ahead is None else functools.partial(_read_ahead, kept.ahead, start)
         sizes = kept.sizes[start:stop]
-        images[name] = Images(
-            x[start:stop], torch.tensor(split.labels), split.paths, file_sizes=sizes, x_checksum=checksum, ahead=ahead
-        )
+        images[name] = Images(x[start:stop], split.labels, split.paths, file_sizes=sizes, x_checksum=checksum, ahead=ahead)
         start = stop
     return images
 

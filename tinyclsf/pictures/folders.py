@@ -10,7 +10,7 @@ from pathlib import Path
 from tinyclsf.machine.storage import StrPath
 from tinyclsf.pictures.picture import picture_endings
 
-_USUAL = frozenset({".jpeg", ".jpg", ".png"})  # to know the others, Pillow imports all that it reads
+_USUAL = (".jpg", ".jpeg", ".png")  # to know the others, Pillow imports all that it reads
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,8 @@ def pictures_in(folder: StrPath, on_error: Callable[[str, OSError], object]) -> 
 
 def is_named_as_picture(path: str) -> bool:
     """Whether the name ends as those of pictures do."""
-    # Not os.path.splitext, which takes three times as long: there may be a million names.
-    ending = path[path.rfind(".") :].lower()
-    return ending in _USUAL or ending in picture_endings()
+    name = path.lower()
+    return name.endswith(_USUAL) or os.path.splitext(name)[1] in picture_endings()
 
 
 def _leads_to(kind: Callable[[], bool]) -> bool:

@@ -11,6 +11,7 @@ import os
 import sys
 import warnings
 import zlib
+from array import array
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,20 +80,20 @@ class _Wanted:
         return len(self.files) * self.channels * self.size**2
 
     @functools.cached_property
-    def stamps(self) -> list[tuple[int, int]]:
-        """The size in bytes and the time in ns of each file; (-1, 0) where there is none, which decoding will tell of."""
-        found = []
+    def stamps(self) -> array[int]:
+        """The size in bytes and the time in ns of each file in turn; -1, 0 where there is none, which decoding will tell of."""
+        found = array("q")
         for path in self.files:
             try:
                 status = os.stat(path)
-                found.append((status.st_size, status.st_mtime_ns))
+                found.extend((status.st_size, status.st_mtime_ns))
             except (OSError, ValueError):
-                found.append((-1, 0))
+                found.extend((-1, 0))
         return found
 
     def sizes(self, reasons: Container[int]) -> list[int]:
         """The sizes of the files without a reason why they cannot be read."""
-        return [size for row, (size, _) in enumerate(self.stamps) if row not in reasons]
+        return [size for row, size in enumerate(self.stamps[::2]) if row not in reasons]
 
     @functools.cached_property
     def folder(self) -> str:
@@ -106,7 +107,7 @@ class _Wanted:
         names = [path[start:] for path in self.files]
         where = [*(str(len(split)) for split in self.splits), os.path.abspath(self.folder), *names]
         text = os.fsencode("\0".join(how + where))
-        return hashlib.blake2b(text + np.array(self.stamps, np.int64).tobytes(), digest_size=16).hexdigest()
+        return hashlib.blake2b(text + self.stamps.tobytes(), digest_size=16).hexdigest()
 
 
 def keep_pictures(
