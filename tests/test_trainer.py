@@ -255,6 +255,21 @@ def test_training_computes_in_the_precision_and_evaluation_in_float32(precision:
     assert trainer.predict([images(8, 1).tensors]).logits.dtype == torch.float32
 
 
+def test_tf32_rounds_products_in_steps_but_not_in_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinyclsf.trainer.choose_precision", lambda *_: "tf32")  # which the CPU does not have
+    model, opt = begin(Mnist_CNN)
+    seen: list[tuple[str, str]] = []
+
+    def note(moment: str) -> None:
+        seen.append((moment, torch.get_float32_matmul_precision()))
+
+    conv = model.get_submodule("conv2")
+    conv.register_forward_hook(lambda module, *_: note("training" if module.training else "evaluation"))
+    conv.register_full_backward_hook(lambda *_: note("backward"))
+    Trainer(model, F.cross_entropy, opt, device="cpu").fit(1, *get_data(images(40, 0), images(8, 1), 64))
+    assert seen == [("training", "high"), ("backward", "high"), ("evaluation", "highest")]
+
+
 class Stops(Callback):
     """Stops a fit at a moment of its first or second epoch, and counts the ends."""
 
@@ -387,6 +402,18 @@ def test_cuda_trains_to_the_figures_of_the_cpu() -> None:
         assert trainer.predict(loaders[1]).logits.device.type == "cpu"
     assert rows[0].train_loss == pytest.approx(rows[1].train_loss, rel=1e-3)
     assert rows[0].valid_loss == pytest.approx(rows[1].valid_loss, rel=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("changes", [{"precision": "tf32"}, {"compile": True}, {"compile": True, "accumulate": 2}])
+def test_cuda_trains_nearly_alike_in_tf32_and_compiled(changes: dict[str, Any]) -> None:
+    loaders = get_data(images(640, 0), images(130, 1), 64)
+    rows: list[Epoch] = []
+    for given in ({**changes, "precision": "float32", "compile": False}, changes):
+        model, opt = begin(Mnist_CNN, lr=0.01)
+        rows += Trainer(model, F.cross_entropy, opt, device="cuda", **given).fit(1, *loaders)
+    assert rows[1].train_loss == pytest.approx(rows[0].train_loss, rel=1e-3)
+    assert rows[1].valid_loss == pytest.approx(rows[0].valid_loss, rel=1e-3)
 
 
 class WaitingIsAnError(Callback):

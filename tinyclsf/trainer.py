@@ -23,7 +23,16 @@ from tinyclsf.loop.steps import MovingAverage, Steps, check_trainable
 from tinyclsf.loop.training_loss import not_finite
 from tinyclsf.machine import distributed
 from tinyclsf.machine.arguments import naming_arguments
-from tinyclsf.machine.devices import choose_device, choose_memory_format, choose_precision, computing_in, moved, place
+from tinyclsf.machine.devices import (
+    choose_device,
+    choose_memory_format,
+    choose_precision,
+    compiled,
+    computing_in,
+    moved,
+    multiplying_in,
+    place,
+)
 from tinyclsf.machine.torch_errors import translated
 from tinyclsf.metrics import Epoch, labelled, loss_of
 from tinyclsf.progress.display import Progress
@@ -71,9 +80,10 @@ class Trainer:
     opt: an optimizer of all or some of the model's parameters.
     device: "auto" takes CUDA, then MPS, then the CPU.
     memory_format: "auto" is channels_last if a model has 2-D convolutions.
-    precision: the number type of training; "auto" is bfloat16 on CUDA that supports it. Evaluation is in float32; its
+    precision: the number type of training; "auto" is bfloat16 on CUDA that supports it, but float32 for models of fewer than
+        100,000 parameters. "tf32" is float32 on CUDA, but products of matrices round to 10 bits. Evaluation is in float32; its
         convolutions on CUDA use TF32 unless `torch.backends.cudnn.allow_tf32` is False.
-    compile: compile the model for training with `torch.compile`.
+    compile: compile the model for training with `torch.compile`, on CUDA with graphs if `accumulate` is 1.
     schedule: stepped after every step of the optimizer; `callbacks.EpochSchedule` steps one after every epoch.
     augment: changes each training batch (xb, yb) on the device: images as stored, and their labels. Where it has `set_epoch`,
         that is called with the number of each epoch, from 1.
@@ -97,7 +107,7 @@ class Trainer:
         *,
         device: str | torch.device = "auto",
         memory_format: Literal["auto", "channels_last", "contiguous"] = "auto",
-        precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+        precision: Literal["auto", "float32", "tf32", "bfloat16", "float16"] = "auto",
         compile: bool = False,
         schedule: LRScheduler | None = None,
         augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
@@ -109,7 +119,7 @@ class Trainer:
         check_trainable(model, opt, schedule)
         self.device = choose_device(device)
         self.memory_format = choose_memory_format(memory_format, model, self.device)
-        self.precision = choose_precision(precision, self.device)
+        self.precision = choose_precision(precision, self.device, model)
         # Parameters are moved in place, so the optimizer goes on holding the right ones.
         self.model = model
         place(model, self.device, self.memory_format)
@@ -129,7 +139,8 @@ class Trainer:
         self._steps = Steps(opt, self.device, self.precision, accumulate, clip_norm, lambda: self.stopping)
         self._images = 0  # in the last batch
         self._computing = computing_in(self.precision, self.device)
-        self._forward: Callable[[Tensor], Tensor] = torch.compile(model) if compile else model
+        self._multiplying = multiplying_in(self.precision)
+        self._forward: Callable[[Tensor], Tensor] = compiled(model, self.device, accumulate) if compile else model
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -302,12 +313,14 @@ class Trainer:
             xb, yb = moved(xb, self.device), moved(yb, self.device)
         if self.augment is not None:
             xb, yb = self.augment(xb, yb)
-        with self._computing:
-            out = self._forward(xb)
-            loss = loss_of(self.loss_func, out, yb, f"training batch {self.batch} of epoch {self.epoch}")
-        self.loss = loss.detach()
-        self._position.train_loss.add(self.loss, self._images, self.opt.param_groups[0]["lr"], labelled(out, yb))
-        if self._steps.add(loss, self._images):
+        with self._multiplying:
+            with self._computing:
+                out = self._forward(xb)
+                loss = loss_of(self.loss_func, out, yb, f"training batch {self.batch} of epoch {self.epoch}")
+            self.loss = loss.detach()
+            self._position.train_loss.add(self.loss, self._images, self.opt.param_groups[0]["lr"], labelled(out, yb))
+            stepped = self._steps.add(loss, self._images)
+        if stepped:
             self._after_step()
         for callback in self._watching:
             callback.on_batch_end(self)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 from tests.support.streams import Stream
 from tinyclsf import Images, WrappedDataLoader
 from tinyclsf.batches import loaders
-from tinyclsf.batches.loaders import WholeBatchLoader, batches_from, loader
+from tinyclsf.batches.loaders import WholeBatchLoader, batches_from, loader, on_device
 
 CUDA = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here"))
 
@@ -51,6 +51,32 @@ def test_whole_batches_are_those_of_the_ordinary_loader(shuffle: bool, device: s
     assert [len(batch) for batch in found] == [2] * 6
     assert all(torch.equal(a, b) for one, two in zip(found, right, strict=True) for a, b in zip(one, two, strict=True))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("device", ["cpu", CUDA])
+def test_batches_for_cuda_are_fetched_into_pinned_memory(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    pinned: list[tuple[int, ...]] = []
+    empty_of_torch = torch.empty
+
+    def empty(*shape: Any, pin_memory: bool = False, **options: Any) -> Tensor:
+        if pin_memory:  # which PyTorch does only where there is a GPU
+            pinned.append(shape)
+        return empty_of_torch(*shape, **options)
+
+    x, y = torch.randn(11, 1, 2, 2, device=device), torch.arange(11)
+    wanted = list(loader(TensorDataset(x, y), 4))
+    dl = loader(TensorDataset(x, y), 4)
+    assert not dl.pin_memory
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (x.nbytes, x.nbytes))
+    assert on_device(dl, torch.device("cpu")) is dl
+    assert not dl.pin_memory
+    assert on_device(dl, torch.device("cuda")) is dl
+    monkeypatch.setattr(torch, "empty", empty)
+    found = list(dl)
+    assert [shape for shape in pinned if len(shape) == 1] == [(4,), (4,), (3,)]
+    on_gpu = device == "cuda"  # images there already are not pinned
+    assert [shape for shape in pinned if len(shape) > 1] == [] if on_gpu else [(4, 1, 2, 2), (4, 1, 2, 2), (3, 1, 2, 2)]
+    assert all(torch.equal(a, b) for one, two in zip(found, wanted, strict=True) for a, b in zip(one, two, strict=True))
 
 
 class Doubled(TensorDataset):

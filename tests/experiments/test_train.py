@@ -288,7 +288,7 @@ def test_options_of_a_plugin_add_up_and_another_plugin_begins_with_its_own() -> 
         ({"lr": float("nan")}, "lr is nan; wanted a number above 0", None),
         ({"momentum": 1}, "momentum is 1; wanted a number of at least 0 and below 1", None),
         ({"seed": -1}, "seed is -1; wanted a whole number from 0 to 4294967295", None),
-        ({"precision": "int8"}, "precision is 'int8'; wanted one of auto, float32, bfloat16, float16", None),
+        ({"precision": "int8"}, "precision is 'int8'; wanted one of auto, float32, tf32, bfloat16, float16", None),
         ({"compile": 1}, "compile is 1; wanted true or false", None),
         ({"data": "digts"}, "there is no dataset 'digts'; 'tinyclsf list datasets' shows all", "did you mean 'digits'?"),
         ({"data": 3}, "data is of type int; wanted a name, Splits, or what returns Splits", None),

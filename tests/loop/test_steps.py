@@ -259,7 +259,7 @@ def test_the_moving_average_is_that_of_pytorch_step_by_step() -> None:
         ({"ema_decay": 0}, "ema_decay is 0; wanted a share between 0 and 1, as 0.999, or None"),
         ({"ema_decay": 1.0}, "ema_decay is 1.0; wanted a share between 0 and 1, as 0.999, or None"),
         ({"ema_decay": float("nan")}, "ema_decay is nan; wanted a share between 0 and 1, as 0.999, or None"),
-        ({"precision": "half"}, "'half' is not a precision; use auto, float32, bfloat16, float16"),
+        ({"precision": "half"}, "'half' is not a precision; use auto, float32, tf32, bfloat16, float16"),
     ],
     ids=str,
 )

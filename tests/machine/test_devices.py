@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.machine.devices import choose_device, choose_memory_format, choose_precision, moved
+from tinyclsf.machine.devices import choose_device, choose_memory_format, choose_precision, compiled, moved
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
 CONVOLUTIONS = nn.Sequential(nn.Sequential(nn.Conv2d(1, 1, 3)))
@@ -63,13 +63,33 @@ def test_memory_format_is_channels_last_only_where_there_are_convolutions() -> N
     assert str(error.value) == "'nhwc' is not a memory format; use auto, channels_last or contiguous"
 
 
-def test_precision_is_float32_where_nothing_else_is_fast() -> None:
-    assert choose_precision("auto", CPU) == choose_precision("auto", MPS) == "float32"
-    fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-    if torch.cuda.is_available():
-        assert choose_precision("auto", CUDA) == ("bfloat16" if fast else "float32")
+@pytest.mark.parametrize("fast", [False, True])
+def test_precision_is_float32_where_nothing_else_is_fast(monkeypatch: pytest.MonkeyPatch, fast: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: fast)
+    tiny, large = nn.Linear(998, 100), nn.Linear(999, 100)
+    assert choose_precision("auto", CPU, large) == choose_precision("auto", MPS, large) == "float32"
+    assert choose_precision("auto", CUDA, tiny) == "float32"
+    assert choose_precision("auto", CUDA, large) == ("bfloat16" if fast else "float32")
     for precision in ("float32", "bfloat16", "float16"):
-        assert choose_precision(precision, CPU) == precision
+        assert choose_precision(precision, CPU, tiny) == precision
     with pytest.raises(ConfigurationError) as error:
-        choose_precision("half", CPU)
-    assert str(error.value) == "'half' is not a precision; use auto, float32, bfloat16, float16"
+        choose_precision("half", CPU, tiny)
+    assert str(error.value) == "'half' is not a precision; use auto, float32, tf32, bfloat16, float16"
+
+
+def test_tf32_is_for_gpus_that_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for device, has in ((CPU, True), (MPS, True), (CUDA, False)):
+        monkeypatch.setattr(torch.cuda, "is_tf32_supported", lambda has=has: has)
+        with pytest.raises(ConfigurationError) as error:
+            choose_precision("tf32", device, nn.Linear(2, 2))
+        wanted = f"precision tf32 needs an NVIDIA GPU of 2020 or later and the device is {device}; use float32"
+        assert str(error.value) == wanted
+    monkeypatch.setattr(torch.cuda, "is_tf32_supported", lambda: True)
+    assert choose_precision("tf32", CUDA, nn.Linear(2, 2)) == "tf32"
+
+
+def test_operations_are_recorded_for_a_gpu_if_nothing_accumulates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", lambda model, mode: mode)
+    for device, accumulate, wanted in ((CUDA, 1, "reduce-overhead"), (CUDA, 2, "default"), (CPU, 1, "default")):
+        found: Any = compiled(nn.Linear(2, 2), device, accumulate)
+        assert found == wanted

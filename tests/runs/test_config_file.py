@@ -84,7 +84,7 @@ CASES: list[tuple[Any, str, str | None]] = [
     ({"settings": {"lr": float("nan")}}, ": lr is NaN; wanted a number above 0", None),
     ({"settings": {"compile": "no"}}, ': compile is "no"; wanted true or false', None),
     ({"settings": {"optimizer": 3}}, ": optimizer is 3; wanted text", None),
-    ({"settings": {"precision": "int8"}}, ': precision is "int8"; wanted one of auto, float32, bfloat16, float16', None),
+    ({"settings": {"precision": "int8"}}, ': precision is "int8"; wanted one of auto, float32, tf32, bfloat16, float16', None),
     ({"model": 3}, ": model is a number; wanted text or an object", None),
     ({"model": {}}, ": model.name is null; wanted text", None),
     ({"data": {"name": "digits", "options": []}}, ": data.options is a list; wanted an object", None),

@@ -307,7 +307,7 @@ def test_images_that_do_not_fit_into_memory_are_refused(changed: Callable[..., P
 
 def test_what_makes_a_script_differ_is_told_in_it(changed: Callable[..., Path]) -> None:
     callbacks = [{"name": "csv", "package": "tinyclsf"}, {"name": "freeze", "package": "other"}]
-    written = write_script(changed("plain", device="cuda:1", compile=True, epochs=9, callbacks=callbacks))
+    written = write_script(changed("plain", device="cuda:1", precision="tf32", compile=True, epochs=9, callbacks=callbacks))
     assert written.notes == (
         "the run was trained on cuda:1, where sums vary; figures will agree only about",
         "the run's model was compiled and the script's is not, so figures will agree only about",
@@ -319,6 +319,9 @@ def test_what_makes_a_script_differ_is_told_in_it(changed: Callable[..., Path]) 
     assert "exactly the same weights" not in written.text
     for line in ('DEVICE = "cuda:1"', "    model = make_model().to(DEVICE)", "        xb, yb = xb.to(DEVICE), yb.to(DEVICE)"):
         assert line in written.text.splitlines()
+    training, evaluation = written.text.split("def train_epoch")[1].split("def evaluate")
+    assert 'torch.set_float32_matmul_precision("high")  # products of matrices round to TF32' in training
+    assert 'torch.set_float32_matmul_precision("highest")' in evaluation
 
 
 def test_a_script_takes_the_numbers_of_augmentations_from_their_table(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

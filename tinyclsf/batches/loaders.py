@@ -67,7 +67,14 @@ class WholeBatchLoader(DataLoader[Any]):
         for number, indices in enumerate(zip(*orders, strict=True)):
             for batch in batches[number + (number > 0) : number + 2]:
                 begin_reading(self.dataset, batch)
-            yield [tensor.index_select(0, index) for tensor, index in zip(tensors, indices, strict=True)]
+            yield [self._rows(tensor, index) for tensor, index in zip(tensors, indices, strict=True)]
+
+    def _rows(self, tensor: Tensor, index: Tensor) -> Tensor:
+        if not self.pin_memory or tensor.is_cuda:
+            return tensor.index_select(0, index)
+        # PyTorch keeps such memory for the next batch, once the copy to the device has been made.
+        rows = torch.empty(len(index), *tensor.shape[1:], dtype=tensor.dtype, pin_memory=True)
+        return torch.index_select(tensor, 0, index, out=rows)
 
 
 def loader(dataset: Dataset[Any], batch_size: int, *, shuffle: bool = False, share: Share | None = None) -> DataLoader[Any]:
@@ -109,10 +116,12 @@ def batches_from(dl: Iterable[Any], start: int) -> Iterator[Any]:
 def on_device(dl: Iterable[Any], device: torch.device) -> Iterable[Any]:
     """The loader as it is best for a device.
 
-    On CUDA images in memory are copied there, where they take at most half of what is free; those that workers read are pinned.
+    On CUDA images in memory are copied there, where they take at most half of what is free; batches of others are pinned, so
+    that they are copied while the program goes on.
     """
-    if isinstance(dl, WorkerLoader):
-        dl.pin_memory = device.type == "cuda"  # nowhere else, as pinning opens a context on a GPU
+    if not isinstance(dl, (WholeBatchLoader, WorkerLoader)):
+        return dl
+    dl.pin_memory = device.type == "cuda"  # nowhere else, as pinning opens a context on a GPU
     if not isinstance(dl, WholeBatchLoader) or device.type != "cuda":
         return dl
     tensors = dl.dataset.tensors

@@ -77,7 +77,10 @@ _AUGMENT = (
     "rotate, erase, blur, trivialaugment, randaugment, mixup, cutmix; or several: flip,crop. [none]"
 )
 _EMA = "Evaluate and save a moving average of the weights with this decay, such as 0.999. [none]"
-_PRECISION = "auto, float32, bfloat16 or float16. [auto: bfloat16 on CUDA that has it, else float32]"
+_PRECISION = (
+    "auto, float32, tf32 (float32 whose matrix products are rounded), bfloat16 or float16. "
+    "[auto: bfloat16 on CUDA that has it, for models that are not tiny; else float32]"
+)
 _RESUME = "Resume a stopped run, or train a finished one for more --epochs."
 _CONFIG = "Take every other setting from a run's config.json."
 _PROGRESS = "auto, bar, plain or none. [auto: bar on a terminal, else a line an epoch]"

@@ -141,7 +141,7 @@ def _settled(settings: Settings, model: Classifier, device: torch.device) -> Set
     precision = settings["precision"]
     return {
         **settings,
-        "precision": Setting(choose_precision(precision.value, device), _source(precision)),
+        "precision": Setting(choose_precision(precision.value, device, model), _source(precision)),
         "device": Setting(str(device) if distributed.size() == 1 else device.type, _source(settings["device"])),
         "memory_format": Setting(choose_memory_format("auto", model, device), "auto"),
     }

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from tinyclsf.errors import ConfigurationError
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+_SMALL = 100_000  # parameters below which converting numbers takes a GPU longer than computing in fewer bits saves
 
 
 def choose_device(device: str | torch.device) -> torch.device:
@@ -60,19 +62,45 @@ def moved(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device, non_blocking=device.type == "cuda")
 
 
-def choose_precision(wanted: str, device: torch.device) -> str:
-    """What training computes in; "auto" is bfloat16 on CUDA that has it in hardware, float32 elsewhere.
+def choose_precision(wanted: str, device: torch.device, model: nn.Module) -> str:
+    """What training computes in; "auto" is bfloat16 for models that are not tiny on CUDA that has it in hardware, else float32.
 
-    Raises: ConfigurationError if there is no such precision.
+    Raises: ConfigurationError if there is no such precision, or the device does not have it.
     """
     if wanted == "auto":
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bfloat16" if fast else "float32"
+        large = sum(parameter.numel() for parameter in model.parameters()) >= _SMALL
+        return "bfloat16" if fast and large else "float32"
     if wanted not in PRECISIONS:
         raise ConfigurationError(f"'{wanted}' is not a precision; use auto, {', '.join(PRECISIONS)}")
+    if wanted == "tf32" and not (device.type == "cuda" and torch.cuda.is_tf32_supported()):
+        raise ConfigurationError(f"precision tf32 needs an NVIDIA GPU of 2020 or later and the device is {device}; use float32")
     return wanted
 
 
 def computing_in(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """A context, to be entered any number of times, in which a model computes in a precision."""
-    return contextlib.nullcontext() if precision == "float32" else torch.autocast(device.type, PRECISIONS[precision])
+    """A context, to be entered any number of times, in which a model computes outputs and loss in a precision."""
+    if precision in ("float32", "tf32"):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, getattr(torch, precision))
+
+
+def multiplying_in(precision: str) -> contextlib.AbstractContextManager[object]:
+    """A context, to be entered any number of times, for a whole step: with "tf32" products of matrices on CUDA round to it."""
+    return _Tf32() if precision == "tf32" else contextlib.nullcontext()
+
+
+class _Tf32(contextlib.AbstractContextManager[None]):
+    def __enter__(self) -> None:
+        self._before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high")
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_float32_matmul_precision(self._before)
+
+
+def compiled(model: nn.Module, device: torch.device, accumulate: int) -> Callable[[Tensor], Tensor]:
+    """A model compiled for training; on CUDA its operations are recorded and started as one, in a graph."""
+    # A graph writes the gradients of each batch to the same place, so none may wait there for a step.
+    graphs = device.type == "cuda" and accumulate == 1
+    return torch.compile(model, mode="reduce-overhead" if graphs else "default")

@@ -54,7 +54,7 @@ class Choices(TypedDict, total=False):
     backbone_lr: Annotated[float, _ABOVE_0]
     decayed: Literal["all", "weights"]
     seed: Annotated[int, _SEED]
-    precision: Literal["auto", "float32", "bfloat16", "float16"]
+    precision: Literal["auto", "float32", "tf32", "bfloat16", "float16"]
     compile: bool
     checkpoint_every: Annotated[int | None, COUNT]
     device: str
