@@ -112,6 +112,16 @@ def test_a_large_photograph_is_scaled_as_well_in_a_fraction_of_the_time() -> Non
     assert ours < decoding_alone / 1.3
 
 
+def test_decoding_a_large_photograph_in_part_changes_its_pixels_by_about_one() -> None:
+    smooth = np.asarray(Image.fromarray(noise(30, 40)).resize((1600, 1200), Image.Resampling.BICUBIC)).astype(int)
+    grain = np.random.default_rng(0).integers(-20, 21, smooth.shape)
+    photo = saved((smooth + grain).clip(0, 255).astype(np.uint8), "JPEG", quality=95)
+    right = Image.open(io.BytesIO(photo)).resize((100, 100), Image.Resampling.BILINEAR, (200, 0, 1400, 1200))
+    found = read_picture(photo, 100, 3)  # decoded as 200x150
+    difference = found.astype(int) - np.asarray(right).transpose(2, 0, 1)
+    assert 0.5 < np.sqrt((difference**2).mean()) < 1.5
+
+
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_picture_is_turned_as_its_camera_was_held(form: str, orientation: int) -> None:

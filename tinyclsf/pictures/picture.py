@@ -99,9 +99,9 @@ def _pixels(image: ImageFile.ImageFile, size: int, channels: int, fit: Fit) -> N
     width, height = image.size
     if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
         raise PictureError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels")
-    # A large JPEG is decoded at a half, a quarter or an eighth; below, a large picture is scaled in two steps, the first one
-    # rough. Down to three times the size neither can be told from scaling at once.
-    image.draft(None, (3 * size, 3 * size))
+    # A large JPEG is decoded at a half, a quarter or an eighth, of 1.5 times the size or more: this differs from scaling at
+    # once by about 1 of 255. Below, a large picture is scaled in two steps, the first one rough, which cannot be told.
+    image.draft(None, (size * 3 // 2, size * 3 // 2))
     image.load()
     _turn_upright(image)
     mode = "RGB" if channels == 3 else "L"
