@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from torch.utils.data import BatchSampler, RandomSampler, Sampler
-
-from tinyclsf.machine.randomness import draw_seed
+from torch.utils.data import BatchSampler, Sampler
 
 
 class Share(NamedTuple):
@@ -22,20 +20,6 @@ class Share(NamedTuple):
     rank: int
     size: int
     generator: torch.Generator
-
-
-class Shuffled(Sampler[int]):
-    """The order that `RandomSampler` has, whose seed is drawn from a generator and not from PyTorch's own one."""
-
-    def __init__(self, dataset: Sized, generator: torch.Generator) -> None:
-        self.dataset = dataset
-        self.generator = generator
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(RandomSampler(self.dataset, generator=torch.Generator().manual_seed(draw_seed(self.generator))))
 
 
 class ShareOfBatches(Sampler[list[int]]):
