@@ -52,6 +52,20 @@ class Torn(Dataset):
 def torn():
     return made(lambda test: Torn())
 
+class Fleeting(Dataset):
+    def __init__(self):
+        self.given = set()
+    def __len__(self):
+        return 9
+    def __getitem__(self, row):
+        if row and row in self.given:
+            raise OSError("the disk is gone")
+        self.given.add(row)
+        return torch.zeros(1, 28, 28, dtype=torch.uint8), row
+
+def fleeting():
+    return made(lambda test: Fleeting())
+
 def made(test):
     found = digits(train_size=640)
     return dataclasses.replace(found, test=test(found.test))
@@ -113,7 +127,7 @@ def run(trained: Path, cli: Any) -> Path:
 
 @pytest.fixture
 def theirs(install: Callable[..., None]) -> None:
-    found = ("agreed", "blank", "stream", "broken", "torn", "few", "others", "many")
+    found = ("agreed", "blank", "stream", "broken", "torn", "fleeting", "few", "others", "many")
     install("theirs", DATA, module="theirs", datasets={name: f"theirs:{name}" for name in found})
 
 
@@ -306,11 +320,17 @@ def test_classes_that_are_never_predicted_or_have_no_image_are_said(cli: Any) ->
 
 
 @pytest.mark.usefixtures("run", "theirs")
-@pytest.mark.parametrize("words", [("evaluate", "first", "--data", "torn"), ("show", "torn", "--split", "test")])
-def test_an_image_that_cannot_be_had_is_the_plugins_fault(cli: Any, words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("words", "name", "what"),
+    [
+        (("evaluate", "first", "--data", "torn"), "torn", "a batch"),
+        (("evaluate", "first", "--data", "fleeting"), "fleeting", "an image"),  # to draw it, after its batch
+        (("show", "torn", "--split", "test"), "torn", "an image"),
+    ],
+)
+def test_an_image_that_cannot_be_had_is_the_plugins_fault(cli: Any, words: tuple[str, ...], name: str, what: str) -> None:
     result = cli(*words)
-    what = "give a batch" if words[0] == "evaluate" else "give an image"
-    expected = f"error: dataset 'torn' of package theirs (theirs:torn) failed to {what}: OSError: the disk is gone"
+    expected = f"error: dataset '{name}' of package theirs (theirs:{name}) failed to give {what}: OSError: the disk is gone"
     assert (result.code, result.err.splitlines()[-1]) == (5, expected)
 
 

@@ -23,14 +23,14 @@ from tinyclsf.cli.shared_options import (
 from tinyclsf.errors import StorageError, join_names, printable
 from tinyclsf.machine.storage import check_target, storing
 from tinyclsf.metrics import SET_ASIDE, measured, percent
-from tinyclsf.registry.plugins import blamed_for_batches, find
+from tinyclsf.registry.plugins import blamed_for_batches, blamed_on, find
 from tinyclsf.runs.listing import find_run
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
-    from torch.utils.data import Dataset
+    from torch import Tensor
 
     from tinyclsf.analysis.assessment import Assessment, Mistake
     from tinyclsf.analysis.by_class import Cell
@@ -78,6 +78,9 @@ def evaluate(
     """
     folder = find_run(runs, run)
     # Not at the top: torch takes seconds to import, which --help need not wait for.
+    import torch
+    from torch.utils.data import IterableDataset
+
     from tinyclsf.analysis.assessment import assess
     from tinyclsf.analysis.guessing import guessing_note
     from tinyclsf.cli.console import Watch, warn_if_training
@@ -97,10 +100,14 @@ def evaluate(
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
         target = out or folder / plain
         _make_writable(target)
-        with blamed_for_batches(find("dataset", evaluated)):
+        plugin = find("dataset", evaluated)
+        with blamed_for_batches(plugin):
             predictions = predictions_for(trained, dataset, device=device, tta=tta)
-        assessment = assess(predictions, splits.classes, trained.loss_func, dataset=dataset)
-        files = _write(target, trained, dataset, assessment, worst, tta)
+        with blamed_on(plugin, "failed to give an image"):  # that has been in a batch already
+            assessment = assess(predictions, splits.classes, trained.loss_func, dataset=dataset)
+            shown = [] if isinstance(dataset, IterableDataset) else assessment.mistakes[:worst]  # a stream gives none again
+            images = [torch.as_tensor(dataset[each.index][0]) for each in shown]
+        files = _write(target, trained, assessment, shown, images, tta)
     names = [each.name for each in assessment.classes]
     said = guessing_note(assessment, [each.images for each in assessment.classes], names)
     said += [SET_ASIDE] if name == "valid" and splits.test is None and not other else []
@@ -131,11 +138,9 @@ def _make_writable(folder: Path) -> None:
 
 
 def _write(
-    folder: Path, run: TrainedRun, dataset: Dataset[Any], assessment: Assessment, worst: int, tta: Tta
+    folder: Path, run: TrainedRun, assessment: Assessment, shown: Sequence[Mistake], images: Sequence[Tensor], tta: Tta
 ) -> dict[str, Path | None]:
-    """Write the table and the pictures; where there is no picture of mistakes, an older one is removed."""
-    from torch.utils.data import IterableDataset
-
+    """Write the table and the pictures; where no mistakes are shown, an older picture of some is removed."""
     from tinyclsf.analysis.assessment import write_mistakes
     from tinyclsf.drawing.figures import add_title, draw_confusion, save_figure
 
@@ -143,9 +148,8 @@ def _write(
     errors, pictures, confusion = (folder / name for name in ("errors.csv", "mistakes.png", "confusion.png"))
     write_mistakes(errors, assessment.mistakes, classes, tta)
     figures = {confusion: draw_confusion(assessment.confusion, classes)}
-    shown = [] if isinstance(dataset, IterableDataset) else assessment.mistakes[:worst]  # a stream gives no image a second time
     if shown:
-        figures[pictures] = _draw(run, dataset, shown)
+        figures[pictures] = _draw(run, images, shown)
     else:
         with storing(pictures):
             pictures.unlink(missing_ok=True)
@@ -210,17 +214,17 @@ def _remarks(found: Assessment, files: Mapping[str, Path | None]) -> list[str]:
     return lines
 
 
-def _draw(run: TrainedRun, dataset: Dataset[Any], wrong: Sequence[Mistake]) -> Figure:
+def _draw(run: TrainedRun, images: Sequence[Tensor], wrong: Sequence[Mistake]) -> Figure:
     import torch
 
     from tinyclsf.drawing.figures import draw_samples
 
     classes = run.model.classes
-    images = torch.stack([torch.as_tensor(dataset[each.index][0]) for each in wrong])
     taken_for = [f"{_short(classes[each.predicted], _CAPTION)} ({each.confidence * 100:.0f} %)" for each in wrong]
     titles = [f"{guess}\nis {classes[each.true]}" for guess, each in zip(taken_for, wrong, strict=True)]
     marks = [False] * len(wrong)
-    return draw_samples(images, titles, columns=math.ceil(math.sqrt(len(wrong))), marks=marks, white=run.model.white)
+    across = math.ceil(math.sqrt(len(wrong)))
+    return draw_samples(torch.stack([*images]), titles, columns=across, marks=marks, white=run.model.white)
 
 
 def _short(name: str, room: int = _NAME) -> str:
