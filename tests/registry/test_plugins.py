@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from torch import nn
 
-from tests.support.commands import Install
+from tests.support.commands import Install, write_package
 from tinyclsf.data import Splits
 from tinyclsf.errors import ConfigurationError, PluginError
 from tinyclsf.registry.plugins import KINDS, Kind, blamed_on, check_result, find, load, plugins
@@ -22,6 +25,20 @@ def test_listing_imports_nothing(install: Install) -> None:
     assert "zoo_code" not in sys.modules
     assert [plugin.name for plugin in plugins("model")] == sorted(plugin.name for plugin in plugins("model"))
     assert "ape" not in {plugin.name for plugin in plugins("dataset")}
+
+
+def test_what_is_installed_or_removed_meanwhile_is_seen(install: Install, tmp_path: Path) -> None:
+    install("zoo", "", module="zoo_code", models={"ape": "zoo_code:Ape"})
+    entries = len(plugins("model"))
+    assert plugins("model") == plugins("model")
+    time.sleep(0.02)  # the time of a folder's last change is no finer than this
+    write_package(tmp_path / "zoo", "annex", "", module="annex_code", models={"bat": "annex_code:Bat"})
+    assert find("model", "bat").package == "annex"
+    assert len(plugins("model")) == entries + 1
+    time.sleep(0.02)
+    shutil.rmtree(tmp_path / "zoo" / "annex-1.0.dist-info")
+    assert plugins("model", "bat") == []
+    assert len(plugins("model")) == entries
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "command"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import entry_points, version
 from typing import Any, Literal, TypeVar
 
@@ -43,14 +45,25 @@ def plugins(kind: Kind, name: str | None = None) -> list[Plugin]:
 
     An architecture of torchvision that no plugin is named after is the model torchvision with that.
     """
-    entries, found = entry_points(group=f"tinyclsf.{kind}s"), []
-    for entry in entries if name is None else entries.select(name=name):
-        about = (
-            {"Name": "unknown", "Version": "unknown"} if entry.dist is None else entry.dist.metadata
-        )  # read once, as it is slow
-        found.append(Plugin(kind, entry.name, about["Name"], about["Version"], entry.value, entry.load))
+    # An installation changes the time of one of these places, or adds one.
+    places = tuple((place, os.stat(place or ".").st_mtime_ns) for place in sys.path if os.path.exists(place or "."))
+    found = [plugin for plugin in _registered(kind, places) if name in (None, plugin.name)]
     if not found and kind == "model" and name is not None and name.startswith(_ARCHITECTURES) and name.isidentifier():
         return [_architecture(plugin, name) for plugin in plugins(kind, "torchvision")]
+    return found
+
+
+@lru_cache(maxsize=len(KINDS))
+def _registered(kind: Kind, places: tuple[tuple[str, int], ...]) -> list[Plugin]:
+    """The plugins of a kind by name and package, from files of each package in these places: reading all takes a while."""
+    abouts: dict[int, Any] = {}  # of the packages, which are parsed at each asking
+    found = []
+    for entry in entry_points(group=f"tinyclsf.{kind}s"):
+        if id(entry.dist) not in abouts:
+            unknown = {"Name": "unknown", "Version": "unknown"}
+            abouts[id(entry.dist)] = unknown if entry.dist is None else entry.dist.metadata
+        about = abouts[id(entry.dist)]
+        found.append(Plugin(kind, entry.name, about["Name"], about["Version"], entry.value, entry.load))
     return sorted(found, key=lambda plugin: (plugin.name, plugin.package or "", plugin.target))
 
 
