@@ -41,6 +41,16 @@ def test_what_is_installed_or_removed_meanwhile_is_seen(install: Install, tmp_pa
     assert len(plugins("model")) == entries
 
 
+@pytest.mark.parametrize("metadata", [b"\xff\xfe", b"", None])
+def test_a_package_with_broken_metadata_hides_no_other(install: Install, tmp_path: Path, metadata: bytes | None) -> None:
+    install("zoo", "", module="zoo_code", models={"ape": "zoo_code:Ape"})
+    file = tmp_path / "zoo" / "zoo-1.0.dist-info" / "METADATA"
+    file.unlink() if metadata is None else file.write_bytes(metadata)
+    assert find("model", "lenet").package == "tinyclsf"
+    ape = find("model", "ape")
+    assert (ape.package, ape.package_version) == ("unknown", "unknown")
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "command"])
 def test_every_plugin_that_ships_can_be_loaded(kind: Kind) -> None:
     own = [plugin for plugin in plugins(kind) if plugin.package == "tinyclsf"]

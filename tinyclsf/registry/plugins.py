@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from importlib.metadata import entry_points, version
+from importlib.metadata import Distribution, entry_points, version
 from typing import Any, Literal, TypeVar
 
 from tinyclsf.errors import ConfigurationError, PluginError, TinyclsfError, did_you_mean
@@ -56,15 +56,22 @@ def plugins(kind: Kind, name: str | None = None) -> list[Plugin]:
 @lru_cache(maxsize=len(KINDS))
 def _registered(kind: Kind, places: tuple[tuple[str, int], ...]) -> list[Plugin]:
     """The plugins of a kind by name and package, from files of each package in these places: reading all takes a while."""
-    abouts: dict[int, Any] = {}  # of the packages, which are parsed at each asking
+    packages: dict[int, tuple[str, str]] = {}
     found = []
     for entry in entry_points(group=f"tinyclsf.{kind}s"):
-        if id(entry.dist) not in abouts:
-            unknown = {"Name": "unknown", "Version": "unknown"}
-            abouts[id(entry.dist)] = unknown if entry.dist is None else entry.dist.metadata
-        about = abouts[id(entry.dist)]
-        found.append(Plugin(kind, entry.name, about["Name"], about["Version"], entry.value, entry.load))
+        if id(entry.dist) not in packages:
+            packages[id(entry.dist)] = _name_and_version(entry.dist)
+        found.append(Plugin(kind, entry.name, *packages[id(entry.dist)], entry.value, entry.load))
     return sorted(found, key=lambda plugin: (plugin.name, plugin.package or "", plugin.target))
+
+
+def _name_and_version(package: Distribution | None) -> tuple[str, str]:
+    """What a package says of itself; "unknown" where it is missing or broken, which must not hide the plugins of others."""
+    try:
+        about: Any = None if package is None else package.metadata  # parsed at each asking
+        return about["Name"] or "unknown", about["Version"] or "unknown"
+    except Exception:
+        return "unknown", "unknown"
 
 
 def find(kind: Kind, name: str) -> Plugin:
