@@ -24,6 +24,7 @@ TRANSFORMS = {
     "jitter": v2.ColorJitter(0.4, 0.4, 0.4, 0.1),
     "grey": v2.RandomGrayscale(0.2),
     "rotate": v2.RandomRotation(15, LINEAR),
+    "affine": v2.RandomAffine(10, (1 / 16, 1 / 16), (0.9, 1.1), 5, LINEAR),
     "erase": v2.RandomErasing(0.5),
     "blur": v2.RandomApply([v2.GaussianBlur(13, (0.1, 2.0))], 0.5),
     "trivialaugment": v2.TrivialAugmentWide(interpolation=LINEAR),

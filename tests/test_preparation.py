@@ -21,6 +21,7 @@ from torchvision.transforms.v2.functional import normalize  # type: ignore[impor
 from tests.support.commands import Install
 from tests.support.messages import message
 from tinyclsf import preparation
+from tinyclsf.augment.geometry import random_affine
 from tinyclsf.errors import ConfigurationError, DataWarning
 from tinyclsf.plugin import Images, Preparation, Splits, prepared
 from tinyclsf.preparation import set_aside
@@ -642,23 +643,30 @@ def test_every_data_set_takes_every_shared_option(dataset: Built) -> None:
     ids=str,
 )
 def test_no_relative_of_a_held_out_digit_is_trained_on(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from tinyclsf.augment.geometry import random_affine
-
+    jittered = digits_module.jittered
     sources: set[bytes] = set()
     relatives: set[bytes] = set()
 
-    def watched(x: Tensor, **arguments: Any) -> Tensor:
-        moved = random_affine(x, **arguments)
+    def watched(x: Tensor, *arguments: Any) -> Tensor:
+        moved = jittered(x, *arguments)
         sources.update(map(bytes, x.numpy()))
         relatives.update(map(bytes, moved.numpy()))
         return moved
 
-    monkeypatch.setattr(digits_module, "random_affine", watched)
+    monkeypatch.setattr(digits_module, "jittered", watched)
     train, valid, test = parts(digits(train_size=2500, **options))
     held_out = set(map(bytes, torch.cat([valid.x, test.x]).numpy()))
     assert not sources & held_out
     assert len(sources | held_out) == len(load_digits().target)  # no two of the digits are the same
     assert set(map(bytes, train.x.numpy())) <= relatives
+
+
+def test_digits_are_jittered_as_affine_moves_images() -> None:
+    x = parts(digits(train_size=1))[2].x
+    found = digits_module.jittered(x, 500, torch.Generator().manual_seed(3))
+    amounts: dict[str, Any] = {"degrees": 12, "translate": 2, "scale": 0.12, "shear": 8}
+    wanted = random_affine(x[torch.arange(500) % len(x)], **amounts, generator=torch.Generator().manual_seed(3))
+    assert (found.int() - wanted.int()).abs().max() <= 1
 
 
 def test_a_tail_that_takes_whole_classes_from_training_is_warned_of() -> None:

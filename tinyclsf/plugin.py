@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from tinyclsf.machine.names_when_used import names_when_used
 
 if TYPE_CHECKING:
-    from tinyclsf.augment.geometry import random_affine as random_affine
     from tinyclsf.batches.loaders import loader as loader
     from tinyclsf.data import Images as Images, Splits as Splits, begin_reading as begin_reading
     from tinyclsf.errors import (
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = names_when_used(
     __name__,
     {
-        "augment.geometry": "random_affine",
         "batches.loaders": "loader",
         "data": "Images Splits begin_reading",
         "errors": "ConfigurationError DataError DataWarning ModelFileError did_you_mean join_names printable shape_as_text",

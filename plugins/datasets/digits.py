@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tinyclsf.plugin import ConfigurationError, Images, Preparation, Splits, prepared, random_affine, scripted
+from tinyclsf.plugin import ConfigurationError, Images, Preparation, Splits, prepared, scripted
 
 _HELD_OUT = 360  # of 1,797 for each of validation and test, a fifth
 
@@ -51,8 +52,19 @@ def framed(images: Tensor) -> Tensor:
 
 
 def jittered(x: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """`size` images, taken from the digits in turn, each moved in its own way."""
+    """`size` images, taken from the digits in turn, each turned, slanted, resized and shifted by random amounts of its own."""
     moved = torch.empty(size, *x.shape[1:], dtype=torch.uint8)
-    for piece in torch.split(torch.arange(size), 2048):  # in pieces that fit into the processor's cache
-        moved[piece] = random_affine(x[piece % len(x)], degrees=12, translate=2, scale=0.12, shear=8, generator=generator)
+    across = torch.arange(-27, 28, 2) / 28  # where the pixels are, in units of half an image from its middle
+    down = across.view(-1, 1)
+    for start in range(0, size, 2048):  # in pieces that fit into the processor's cache
+        taken = torch.arange(start, min(start + 2048, size)) % len(x)
+        turn, slant, larger, right, below = torch.rand(5, len(taken), 1, 1, generator=generator) * 2 - 1
+        turn, slant = math.radians(12) * turn, torch.tan(math.radians(8) * slant)
+        cos, sin = torch.cos(turn) / (1 + 0.12 * larger), torch.sin(turn) / (1 + 0.12 * larger)
+        # Each pixel is read, bilinearly, from the place that moves to it; 2 pixels are 4/28.
+        column = (cos * across + 4 / 28 * right) + (cos * slant - sin) * down
+        row = (sin * across + 4 / 28 * below) + (sin * slant + cos) * down
+        places = torch.stack([column, row], dim=1).permute(0, 2, 3, 1)
+        piece = F.grid_sample(x.index_select(0, taken).float(), places, align_corners=False)
+        moved[start : start + len(taken)] = piece.round_()
     return moved

@@ -82,25 +82,17 @@ def random_affine(
     Units: `degrees` and `shear` are the largest angles either way, `translate` the largest shift in pixels, `scale` the largest
     relative change of size, 0.1 for 90 to 110 %.
     """
-    n, height, width = len(x), x.shape[2], x.shape[3]
+    height, width = x.shape[2:]
 
     def uniform(largest: float) -> Tensor:
-        return moved(torch.rand(n, generator=generator) * 2 - 1, x.device) * largest
+        return uniform_each(x, -largest, largest, generator=generator)
 
     angle, slant = uniform(math.radians(degrees)), torch.tan(uniform(math.radians(shear)))
     size = 1 + uniform(scale)
-    # The map goes from a pixel of the result to the place that it is read from, in units of half the image's width and height.
     cos, sin = torch.cos(angle) / size, torch.sin(angle) / size
-    theta = torch.stack(
-        [
-            torch.stack([cos, (cos * slant - sin) * (height / width), uniform(2 * translate / width)], dim=1),
-            torch.stack([sin * (width / height), sin * slant + cos, uniform(2 * translate / height)], dim=1),
-        ],
-        dim=1,
-    )
-    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
-    turned = F.grid_sample(x.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return turned.round_().clamp_(0, 255).to(torch.uint8) if x.dtype == torch.uint8 else turned
+    by_column = cos, (cos * slant - sin) * (height / width), uniform(2 * translate / width)
+    by_row = sin * (width / height), sin * slant + cos, uniform(2 * translate / height)
+    return warped(x, as_maps(by_column, by_row))
 
 
 def random_resized_crop(
@@ -182,14 +174,15 @@ def warped(x: Tensor, maps: Tensor, *, outside: str = "zeros") -> Tensor:
     Shapes: x (n, c, h, w) uint8 or float32, and so the result; maps (n, 2, 3).
     """
     height, width = x.shape[2:]
-    u = (torch.arange(1 - width, width, 2, device=x.device) / width).view(-1, 1)
-    v = (torch.arange(1 - height, height, 2, device=x.device) / height).view(-1, 1)
-    by_column, by_row = u * maps[:, None, :, 0] + maps[:, None, :, 2], v * maps[:, None, :, 1]
+    u = torch.arange(1 - width, width, 2, device=x.device) / width
+    v = torch.arange(1 - height, height, 2, device=x.device) / height
+    by_column, by_row = u * maps[..., :1] + maps[..., 2:], v * maps[..., 1:2]
 
     def warp(piece: Tensor, by_column: Tensor, by_row: Tensor) -> Tensor:
-        # A sum of a row and a column; `affine_grid` multiplies matrices, which takes ten times as long.
-        grid = by_column.unsqueeze(1) + by_row.unsqueeze(2)
-        return F.grid_sample(piece, grid, mode="bilinear", padding_mode=outside, align_corners=False)
+        # A sum of a row and a column, all of one coordinate and then all of the other: `affine_grid`, which multiplies
+        # matrices, takes ten times as long.
+        places = (by_column.unsqueeze(2) + by_row.unsqueeze(3)).permute(0, 2, 3, 1)
+        return F.grid_sample(piece, places, mode="bilinear", padding_mode=outside, align_corners=False)
 
     return in_pieces(warp, x, by_column, by_row)
 
