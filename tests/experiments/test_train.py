@@ -24,7 +24,7 @@ from tinyclsf.metrics import Epoch, percent, wilson_interval
 from tinyclsf.modules import Preprocess
 from tinyclsf.progress.display import epoch_line
 from tinyclsf.recipes import CrossEntropy
-from tinyclsf.registry.choices import KINDS
+from tinyclsf.registry.choices import VALUES
 from tinyclsf.runs.models import read_weights, save_weights
 from tinyclsf.runs.trained_run import load_run, load_splits
 from tinyclsf.trainer import Callback, Trainer
@@ -282,7 +282,7 @@ def test_options_of_a_plugin_add_up_and_another_plugin_begins_with_its_own() -> 
 @pytest.mark.parametrize(
     ("arguments", "message", "tip"),
     [
-        ({"epoch": 2}, f"there is no setting 'epoch'; choose one of {', '.join(KINDS)}", "did you mean 'epochs'?"),
+        ({"epoch": 2}, f"there is no setting 'epoch'; choose one of {', '.join(VALUES)}", "did you mean 'epochs'?"),
         ({"epochs": "2"}, "epochs is '2'; wanted a whole number of at least 1", None),
         ({"epochs": True}, "epochs is True; wanted a whole number of at least 1", None),
         ({"lr": float("nan")}, "lr is nan; wanted a number above 0", None),

@@ -10,7 +10,7 @@ import pytest
 
 from tinyclsf.cli.fit import fit
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.registry.choices import KINDS
+from tinyclsf.registry.choices import VALUES
 from tinyclsf.runs.config_file import ConfigFile, Named, read_config_file
 
 
@@ -55,10 +55,10 @@ def test_a_file_of_a_run_is_taken_whole(tmp_path: Path) -> None:
 
 
 def test_its_settings_are_those_of_a_run(tmp_path: Path) -> None:
-    for name in KINDS:
+    for name in VALUES:
         with pytest.raises(ConfigurationError, match=rf"c.json: {name} is \[\]; wanted "):
             read(tmp_path / "c.json", {"settings": {name: []}})
-    others = {str(param.name) for param in fit.params} - set(KINDS)
+    others = {str(param.name) for param in fit.params} - set(VALUES)
     for name in others - {"run"}:
         with pytest.raises(ConfigurationError, match=f"c.json has an unknown key '{name}' in settings"):
             read(tmp_path / "c.json", {"settings": {name: "x"}})

@@ -18,7 +18,7 @@ from tinyclsf.experiments.request import DATA, make_request
 from tinyclsf.machine import launch
 from tinyclsf.machine.signals import SignalReceived, StopSignals, stopped_by
 from tinyclsf.progress.display import on_terminal
-from tinyclsf.registry.choices import KINDS
+from tinyclsf.registry.choices import VALUES
 from tinyclsf.registry.plugins import own_version
 from tinyclsf.runs.folder import check_run_name
 from tinyclsf.runs.listing import find_run
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 
 def _setting(name: str, metavar: str, help: str) -> Callable[[Any], Any]:
     """An option for a setting of training, by its own name, held to the values that it takes wherever it is given."""
-    kind = KINDS[name]
+    values = VALUES[name]
 
     def parse(ctx: click.Context, param: click.Parameter, text: str | None) -> Any:
         try:
-            return None if text is None else kind.parsed(text)
+            return None if text is None else values.parsed(text)
         except ValueError:
-            wanted = f"{kind.wanted}, or none" if kind.optional else kind.wanted
+            wanted = f"{values.wanted}, or none" if values.optional else values.wanted
             raise click.BadParameter(f"it is {text!r}; wanted {wanted}.", ctx, param) from None
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-        return [word for word in kind.words if word.startswith(incomplete)]
+        return [word for word in values.words if word.startswith(incomplete)]
 
     flag = f"--{name.replace('_', '-')}"
     return option(flag, name, callback=parse, shell_complete=complete, metavar=metavar, help=help)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tinyclsf.errors import ConfigurationError, did_you_mean
 from tinyclsf.machine.arguments import as_path, check_type
-from tinyclsf.registry.choices import KINDS, Choices, checked
+from tinyclsf.registry.choices import VALUES, Choices, checked
 from tinyclsf.registry.options import Setting
 from tinyclsf.registry.plugins import Plugin, find, given_plugin
 from tinyclsf.runs.config_file import ConfigFile, Named, read_config_file, read_run_config
@@ -51,7 +51,7 @@ class Asked(Choices, total=False):
     pretrained: bool
 
 
-_NO_SETTINGS = set(Asked.__annotations__) - set(KINDS)
+_NO_SETTINGS = set(Asked.__annotations__) - set(VALUES)
 
 
 @dataclass(frozen=True)
@@ -180,9 +180,9 @@ def _named(config: ConfigFile, what: Literal["model", "data"], given: Setting) -
 def _settings_of(asked: Mapping[str, Any], source_of: Callable[[str], str]) -> dict[str, Setting]:
     choices = {name: value for name, value in asked.items() if name not in _NO_SETTINGS}
     for name in choices:
-        if name not in KINDS:
-            tip = did_you_mean(name, [*KINDS, *_NO_SETTINGS])
-            raise ConfigurationError(f"there is no setting '{name}'; choose one of {', '.join(KINDS)}", tip=tip)
+        if name not in VALUES:
+            tip = did_you_mean(name, [*VALUES, *_NO_SETTINGS])
+            raise ConfigurationError(f"there is no setting '{name}'; choose one of {', '.join(VALUES)}", tip=tip)
     return {name: Setting(checked(name, value), source_of(name)) for name, value in choices.items()}
 
 

@@ -60,7 +60,7 @@ class Choices(TypedDict, total=False):
     device: str
 
 
-class Kind(NamedTuple):
+class Values(NamedTuple):
     """The values of one choice: its type, its limits or its words, and whether it may be None."""
 
     type: type
@@ -107,27 +107,27 @@ class Kind(NamedTuple):
         return self.checked(self.type(text) if self.type in (int, float) else text)
 
 
-def _kind(annotation: Any) -> Kind:
+def _values(annotation: Any) -> Values:
     limits = None
     if get_origin(annotation) is Annotated:
         annotation, limits = get_args(annotation)
     if get_origin(annotation) is Literal:
-        return Kind(str, words=get_args(annotation))
+        return Values(str, words=get_args(annotation))
     if get_origin(annotation) in (Union, types.UnionType):
-        return Kind(get_args(annotation)[0], limits, optional=True)
-    return Kind(annotation, limits)
+        return Values(get_args(annotation)[0], limits, optional=True)
+    return Values(annotation, limits)
 
 
-KINDS: Mapping[str, Kind] = {name: _kind(hint) for name, hint in get_type_hints(Choices, include_extras=True).items()}
+VALUES: Mapping[str, Values] = {name: _values(hint) for name, hint in get_type_hints(Choices, include_extras=True).items()}
 
 
-def checked(name: str, value: Any, *, kinds: Mapping[str, Kind] = KINDS, file: object = None) -> Any:
+def checked(name: str, value: Any, *, choices: Mapping[str, Values] = VALUES, file: object = None) -> Any:
     """The value of a choice as a plain Python one; `file` is the JSON file that it stands in.
 
     Raises: ConfigurationError if the choice cannot have it.
     """
     try:
-        return kinds[name].checked(value)
+        return choices[name].checked(value)
     except ValueError:
         found = f"{name} is {value!r}" if file is None else f"config file {file}: {name} is {json.dumps(value)}"
-        raise ConfigurationError(f"{found}; wanted {kinds[name].wanted}") from None
+        raise ConfigurationError(f"{found}; wanted {choices[name].wanted}") from None

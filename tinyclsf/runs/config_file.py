@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, did_you_mean
 from tinyclsf.machine.json_text import is_whole, json_type, parse_json
-from tinyclsf.registry.choices import COUNT, KINDS, Kind, checked
+from tinyclsf.registry.choices import COUNT, VALUES, Values, checked
 from tinyclsf.registry.options import Setting, as_text
 from tinyclsf.runs.folder import CONFIG
 
 _KEYS = ("version", "tinyclsf", "python", "torch", "threads", "created", "commands", "model", "data", "callbacks", "settings")
 _PLUGIN_KEYS = ("name", "package", "package_version", "options", "sources", "content", "parameters")
 # What a run writes down among its settings and nobody asks for.
-_FOUND_OUT = {"memory_format": Kind(str), "processes": Kind(int, COUNT), "run": Kind(str), "ema_warmup": Kind(bool)}
-_SETTINGS = {**KINDS, **_FOUND_OUT}
+_FOUND_OUT = {"memory_format": Values(str), "processes": Values(int, COUNT), "run": Values(str), "ema_warmup": Values(bool)}
+_SETTINGS = {**VALUES, **_FOUND_OUT}
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def read_config_file(path: Path) -> ConfigFile:
         raise ConfigurationError(f"config file {path} has version {found['version']}; this tinyclsf reads 1, so upgrade it")
     settings = _object(path, "settings", found.get("settings", {}), _SETTINGS)
     entries = {name: _entry(path, name, entry) for name, entry in settings.items()}
-    values = {name: checked(name, value, kinds=_SETTINGS, file=path) for name, (value, _) in entries.items()}
+    values = {name: checked(name, value, choices=_SETTINGS, file=path) for name, (value, _) in entries.items()}
     model, data = found.get("model"), found.get("data")
     return ConfigFile(
         path,
@@ -126,7 +126,7 @@ def read_config_file(path: Path) -> ConfigFile:
             _named(path, f"callbacks[{number}]", each)
             for number, each in enumerate(_typed(path, "callbacks", found.get("callbacks", []), list))
         ),
-        settings={name: value for name, value in values.items() if name in KINDS},
+        settings={name: value for name, value in values.items() if name in VALUES},
         found_out={name: value for name, value in values.items() if name in _FOUND_OUT},
         sources={name: source for name, (_, source) in entries.items() if source is not None},
         content=_content(path, data.get("content")) if isinstance(data, dict) else None,
