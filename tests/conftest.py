@@ -69,6 +69,12 @@ def mnist_dir() -> Path:
 
 
 @pytest.fixture
+def narrow_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """VGG with hidden layers of 16 units, as 4,096 of them make half a gigabyte; its own tests leave them as they are."""
+    monkeypatch.setattr("tinyclsf_plugins.models.vgg._UNITS", 16)
+
+
+@pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of half a megabyte."""
     disk = tmp_path / "disk"

@@ -113,13 +113,10 @@ def test_models_without_layers_or_parameters() -> None:
     assert (without.parameters, without.parameter_bytes, without.total_bytes) == (0, 0, 16 + 32)
 
 
-MODELS = [
-    pytest.param(plugin, marks=[pytest.mark.stress] * (plugin.name == "vgg"))  # whose 134 million parameters take seconds
-    for plugin in plugins("model")
-    if plugin.package == "tinyclsf"
-]
+MODELS = [plugin for plugin in plugins("model") if plugin.package == "tinyclsf"]
 
 
+@pytest.mark.usefixtures("narrow_vgg")
 @pytest.mark.parametrize("plugin", MODELS, ids=lambda plugin: plugin.name)
 def test_every_model_has_layers_that_add_up_and_is_left_as_it_was(plugin: Plugin) -> None:
     torch.manual_seed(0)

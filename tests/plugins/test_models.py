@@ -83,12 +83,6 @@ def build(name: str, texts: dict[str, str]) -> tuple[nn.Module, Shape]:
     return network, shape
 
 
-@pytest.fixture
-def narrow_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
-    """VGG with hidden layers of 16 units, as 4,096 of them make half a gigabyte; its own tests leave them as they are."""
-    monkeypatch.setattr("tinyclsf_plugins.models.vgg._UNITS", 16)
-
-
 def images(shape: Shape, n: int = 6) -> tuple[Tensor, Tensor]:
     return torch.randn(n, *shape, generator=torch.Generator().manual_seed(0)), torch.arange(n) % len(CLASSES)
 

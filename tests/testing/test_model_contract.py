@@ -184,6 +184,7 @@ def test_our_small_models_pass(name: str) -> None:
 
 
 @pytest.mark.stress
+@pytest.mark.usefixtures("narrow_vgg")
 @pytest.mark.parametrize("name", OURS)
 def test_our_models_pass_with_exports(name: str) -> None:
     check_model(name)
