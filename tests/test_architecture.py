@@ -20,7 +20,7 @@ ROWS = (
     ("machine",),
     ("metrics", "modules", "finetuning", "progress"),
     ("drawing", "history"),
-    ("augment", "data", "preparation"),
+    ("augment", "data", "splitting", "preparation"),
     ("pictures", "batches", "recipes", "registry"),
     ("training", "loop"),
     ("trainer",),

@@ -20,13 +20,13 @@ from torchvision.transforms.v2.functional import normalize  # type: ignore[impor
 
 from tests.support.commands import Install
 from tests.support.messages import message
-from tinyclsf import preparation
+from tinyclsf import splitting
 from tinyclsf.augment.geometry import random_affine
 from tinyclsf.errors import ConfigurationError, DataWarning
 from tinyclsf.plugin import Images, Preparation, Splits, prepared
-from tinyclsf.preparation import set_aside
 from tinyclsf.registry.options import REQUIRED, Option, as_text
 from tinyclsf.registry.signatures import options_of
+from tinyclsf.splitting import set_aside
 from tinyclsf_plugins.datasets import digits as digits_module
 from tinyclsf_plugins.datasets.digits import digits
 from tinyclsf_plugins.datasets.idx import idx
@@ -213,11 +213,11 @@ def test_a_validation_choose_split_its_own_joins_only_where_a_split_is_asked_for
     assert len(split(valid_ratio=0.5)[1]) == 550
 
 
-@pytest.mark.parametrize("piece", [1, 40, preparation._PIECE])
+@pytest.mark.parametrize("piece", [1, 40, splitting._PIECE])
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.95, 1.0])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_setting_aside_equals_indexing(dtype: torch.dtype, share: float, piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparation, "_PIECE", piece)
+    monkeypatch.setattr(splitting, "_PIECE", piece)
     given = images(labels({0: 90, 1: 110}), 3, 2, 2)
     given = Images(given.x.to(dtype), given.y)
     x, y = given.x.clone(), given.y.clone()
@@ -315,12 +315,12 @@ def byte_images(shape: tuple[int, ...]) -> Images:
     return given
 
 
-@pytest.mark.parametrize("piece", [1, 1000, preparation._PIECE])
+@pytest.mark.parametrize("piece", [1, 1000, splitting._PIECE])
 @pytest.mark.parametrize(("make", "largest"), [(byte_images, 255.0), (float_images, 101.0)], ids=["uint8", "float32"])
 def test_stats_are_those_of_numpy(
     make: Callable[[tuple[int, ...]], Images], largest: float, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preparation, "_PIECE", piece)
+    monkeypatch.setattr(splitting, "_PIECE", piece)
     given = make((61, 3, 7, 5))
     stored = given.x.clone()
     layer = Preparation(normalize="stats").scaling(given, largest)
@@ -534,6 +534,21 @@ def test_calls_that_do_not_fit_are_answered_in_the_data_sets_name() -> None:
     assert message(lambda: stripes(size=4, sead=1), TypeError) == "stripes() got an unexpected keyword argument 'sead'"
     assert message(lambda: stripes(seed=1), TypeError) == "stripes() missing 1 required keyword-only argument: 'size'"
     assert message(lambda: stripes(4), TypeError) == "stripes() takes 0 positional arguments but 1 was given"
+
+
+@pytest.mark.parametrize(
+    "annotations", [{"place": "Path", "other": "Path | None"}, {"place": Path, "other": Path | None}], ids=str
+)
+def test_a_path_may_be_given_as_text(annotations: dict[str, Any]) -> None:
+    def located(prepare: Preparation, *, place: Any, other: Any = None, word: str = "w") -> Any:
+        return place, other, word
+
+    located.__annotations__ |= annotations
+    plugin: Any = prepared(located)
+    assert plugin(place="a/b", word="c") == (Path("a/b"), None, "c")
+    assert plugin(place=Path("a"), other="b") == (Path("a"), Path("b"), "w")
+    assert plugin(place="a", other=None) == (Path("a"), None, "w")
+    assert message(lambda: plugin(place=3), ConfigurationError) == "place is of type int; wanted a path as str or Path"
 
 
 PLUGIN = """

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tinyclsf.pictures.kept import KeptPictures as KeptPictures, keep_pictures as keep_pictures
     from tinyclsf.pictures.picture import PictureError as PictureError, read_picture as read_picture
     from tinyclsf.pictures.picture_source import picture_source as picture_source
-    from tinyclsf.preparation import Preparation as Preparation, prepared as prepared, stratified as stratified
+    from tinyclsf.preparation import Preparation as Preparation, prepared as prepared
     from tinyclsf.progress.telling import tell_progress as tell_progress
     from tinyclsf.recipes import recipe as recipe
     from tinyclsf.registry.scripted import ScriptReader as ScriptReader, as_source as as_source, scripted as scripted
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from tinyclsf.runs.listing import RunSummary as RunSummary, find_run as find_run, list_runs as list_runs
     from tinyclsf.runs.state_dicts import load_weights as load_weights, read_state_dict as read_state_dict
     from tinyclsf.runs.trained_run import TrainedRun as TrainedRun, load_run as load_run, load_splits as load_splits
+    from tinyclsf.splitting import stratified as stratified
     from tinyclsf.trainer import Callback as Callback, Trainer as Trainer
 
 __getattr__, __dir__, __all__ = names_when_used(
@@ -60,7 +61,7 @@ __getattr__, __dir__, __all__ = names_when_used(
         "pictures.kept": "KeptPictures keep_pictures",
         "pictures.picture": "PictureError read_picture",
         "pictures.picture_source": "picture_source",
-        "preparation": "Preparation prepared stratified",
+        "preparation": "Preparation prepared",
         "progress.telling": "tell_progress",
         "recipes": "recipe",
         "registry.scripted": "ScriptReader as_source scripted",
@@ -69,6 +70,7 @@ __getattr__, __dir__, __all__ = names_when_used(
         "runs.listing": "RunSummary find_run list_runs",
         "runs.state_dicts": "load_weights read_state_dict",
         "runs.trained_run": "TrainedRun load_run load_splits",
+        "splitting": "stratified",
         "trainer": "Callback Trainer",
     },
 )

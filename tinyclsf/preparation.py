@@ -7,6 +7,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 import torch
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError, DataWarning
+from tinyclsf.machine.arguments import as_path
 from tinyclsf.modules import Fit, Preprocess
+from tinyclsf.splitting import moved_to_front, rows_a_piece, set_aside, shuffled_by_class, stratified
 
 # The mean and deviation of red, green and blue that torchvision's networks were trained with, white being 1.
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -23,7 +26,6 @@ REPLACED = {"normalize": {"mean", "std"}, "mean": {"normalize"}, "std": {"normal
 # The options that decide which image is in which split.
 SPLITTING = ("test_ratio", "valid_ratio", "valid_size", "split", "seed")
 _LARGEST = 1e6  # of the numbers in mean and std: beyond any use, and well within float32
-_PIECE = 1 << 21  # numbers at a time, where a whole set at once would need its memory twice or more
 
 
 @dataclass(frozen=True)
@@ -180,10 +182,7 @@ class Preparation:
         """
         if self.fraction == 1:
             return images
-        rows = self.kept(images.y)
-        for tensor in images.tensors:
-            _move_to_front(tensor, rows)
-        return Images(images.x[: len(rows)], images.y[: len(rows)], _paths_at(images, rows))
+        return moved_to_front(images, self.kept(images.y))
 
     def kept(self, y: Tensor) -> Tensor:
         """The rows of labels y (n,) that `fraction` keeps, ascending: as many of each class, at most what the rarest has.
@@ -214,7 +213,7 @@ class Preparation:
             return Preprocess(0.0, white)
         if self.normalize == "half":
             return Preprocess(white / 2, white / 2)
-        pieces = torch.split(images.x, _rows_a_piece(images.x)) if isinstance(images, Images) else images
+        pieces = torch.split(images.x, rows_a_piece(images.x)) if isinstance(images, Images) else images
         count, mean, squares = 0, torch.zeros(()), torch.zeros(())
         for piece in filter(len, pieces):  # merged as in Chan, Golub, LeVeque 1983
             pixels, added = piece.double(), piece[:, 0].numel()
@@ -231,6 +230,7 @@ def prepared(plugin: Callable[..., Splits]) -> Callable[..., Splits]:
     """Give a data set the options of `Preparation`; the function below gets them as its first argument.
 
     `@prepared` above `def stripes(prepare, *, size: int = 16) -> Splits` makes `stripes(size=..., valid_ratio=..., ...)`.
+    An option that is a Path may be given as text too.
     """
     shared = inspect.signature(Preparation, eval_str=True).parameters
     own = list(inspect.signature(plugin).parameters.values())[1:]
@@ -240,9 +240,13 @@ def prepared(plugin: Callable[..., Splits]) -> Callable[..., Splits]:
                 f"{plugin.__name__} has an option '{parameter.name}' of its own beside that of @prepared; rename it"
             )
 
+    paths = {each.name for each in own if each.annotation in (Path, Path | None, "Path", "Path | None")}
+
     @functools.wraps(plugin)
     def build(**options: Any) -> Splits:
         prepare = Preparation(**{name: options.pop(name) for name in shared if name in options})
+        for name in paths & options.keys():
+            options[name] = None if options[name] is None else as_path(name, options[name])
         return plugin(prepare, **options)
 
     rest = [parameter for parameter in own if parameter.kind == inspect.Parameter.VAR_KEYWORD]  # **options, always last
@@ -250,58 +254,3 @@ def prepared(plugin: Callable[..., Splits]) -> Callable[..., Splits]:
     named = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in named]
     build.__signature__ = inspect.Signature([*named, *rest])  # type: ignore[attr-defined]
     return build
-
-
-def set_aside(images: Images, rows: Tensor) -> tuple[Images, Images]:
-    """The images without the given rows (ascending), and those rows: two views of the same memory, reordered in place.
-
-    Needs no more memory beside than the rows that are set aside.
-    """
-    edge = len(images) - len(rows)
-    rest = torch.ones(len(images), dtype=torch.bool).index_fill_(0, rows, False).nonzero().squeeze(1)
-    if not torch.equal(rows, torch.arange(edge, len(images))):  # otherwise they are the last ones already
-        for tensor in images.tensors:
-            aside = tensor.index_select(0, rows)
-            _move_to_front(tensor, rest)
-            tensor[edge:] = aside
-    return (
-        Images(images.x[:edge], images.y[:edge], _paths_at(images, rest)),
-        Images(images.x[edge:], images.y[edge:], _paths_at(images, rows)),
-    )
-
-
-def _paths_at(images: Images, rows: Tensor) -> list[str] | None:
-    return None if images.paths is None else [images.paths[row] for row in rows.tolist()]
-
-
-def _move_to_front(tensor: Tensor, rows: Tensor) -> None:
-    # A row only moves towards the front, so that none is written over before it has been read.
-    size = _rows_a_piece(tensor)
-    for at in range(0, len(rows), size):
-        piece = rows[at : at + size]
-        tensor[at : at + len(piece)] = tensor.index_select(0, piece)
-
-
-def _rows_a_piece(tensor: Tensor) -> int:
-    return max(1, _PIECE // tensor.shape[1:].numel())
-
-
-def stratified(y: Tensor, size: int, seed: int) -> Tensor:
-    """`size` rows, as nearly as whole numbers can the same share of every class."""
-    shuffled = shuffled_by_class(y, seed)
-    shares = [size * len(rows) / len(y) for rows in shuffled]
-    takes = [int(share) for share in shares]
-    # What rounding down left over goes to the largest remainders, but a class should keep an image to train on.
-    by_remainder = sorted(range(len(shares)), key=lambda at: (takes[at] + 1 == len(shuffled[at]), takes[at] - shares[at]))
-    for at in by_remainder[: size - sum(takes)]:
-        takes[at] += 1
-    return torch.cat([rows[:take] for rows, take in zip(shuffled, takes, strict=True)]).sort().values
-
-
-def shuffled_by_class(y: Tensor, seed: int) -> list[Tensor]:
-    """The rows of every class that there is, in a random order that only the labels and the seed decide."""
-    generator = torch.Generator().manual_seed(seed)
-    order = y.argsort(stable=True)
-    starts = y[order].diff().nonzero().flatten() + 1
-    by_class = order.tensor_split(starts.tolist())
-    return [rows[torch.randperm(len(rows), generator=generator)] for rows in by_class]
