@@ -30,7 +30,7 @@ SIZE = {size}  # pixels
 def read_picture(path: str | Path) -> np.ndarray:
     """A picture as a square, {colour}: ({channels}, SIZE, SIZE) uint8."""
     with Image.open(path) as image:
-        image.draft(None, (SIZE * 3 // 2, SIZE * 3 // 2))  # a large JPEG is decoded in part
+        image.draft(None, (SIZE * 3 // 2, SIZE * 3 // 2))  # a large JPEG is decoded smaller
         image = ImageOps.exif_transpose(image)  # turned as the camera was held
         if image.mode[0] in "IF":
             image = in_8_bits(image)
