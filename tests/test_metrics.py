@@ -8,7 +8,7 @@ from scipy.stats import binomtest  # type: ignore[import-untyped]
 from sklearn.metrics import accuracy_score  # type: ignore[import-untyped]
 
 from tinyclsf.errors import DataError
-from tinyclsf.metrics import Epoch, accuracy, best_of, has_labels, hits, mean_over, weighted_mean, wilson_interval
+from tinyclsf.metrics import Epoch, accuracy, best_of, has_accuracy, hits, mean_over, weighted_mean, wilson_interval
 
 NO_BATCH = (
     "the loader gave no batch: the data set is empty, "
@@ -33,10 +33,11 @@ def test_accuracy_and_hits_are_those_of_sklearn(n: int, classes: int) -> None:
         (torch.zeros(3, 2), torch.zeros(3), False),
         (torch.zeros(3, 2), torch.zeros(3, 2, dtype=torch.int64), False),
         (torch.zeros(3), torch.zeros(3, dtype=torch.int64), False),
+        (torch.zeros(3, 1), torch.zeros(3, dtype=torch.int64), False),
     ],
 )
 def test_only_outputs_a_class_and_whole_labels_have_an_accuracy(out: torch.Tensor, yb: torch.Tensor, answer: bool) -> None:
-    assert has_labels(out, yb) is answer
+    assert has_accuracy(out, yb) is answer
 
 
 def test_weighted_mean_counts_samples_not_batches() -> None:

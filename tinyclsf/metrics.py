@@ -80,8 +80,13 @@ def hits(out: Tensor, yb: Tensor) -> Tensor:
 
 
 def has_labels(out: Tensor, yb: Tensor) -> bool:
-    """Whether these are outputs a class and class labels, of which an accuracy can be told."""
+    """Whether these are rows of outputs and class labels."""
     return getattr(out, "ndim", 0) == 2 and getattr(yb, "ndim", 0) == 1 and not yb.is_floating_point()
+
+
+def has_accuracy(out: Tensor, yb: Tensor) -> bool:
+    """Whether an accuracy can be told: there are class labels and two outputs at least, as of one the sign may be the class."""
+    return has_labels(out, yb) and out.shape[1] > 1
 
 
 class Labelled(NamedTuple):

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from tinyclsf.batches.loaders import loader
 from tinyclsf.history import History
 from tinyclsf.machine.arguments import naming_arguments
-from tinyclsf.metrics import Epoch, check_labels_of_loss, has_labels, hits, labelled, loss_of, weighted_mean
+from tinyclsf.metrics import Epoch, check_labels_of_loss, has_accuracy, hits, labelled, loss_of, weighted_mean
 
 LossFunc = Callable[[Tensor, Tensor], Tensor]
 Batches = Iterable[Any]  # of (xb, yb); a DataLoader, a WrappedDataLoader, a list
@@ -95,7 +95,7 @@ def _validate(model: nn.Module, loss_func: LossFunc, valid_dl: Batches, epoch: i
         out, where = model(xb), f"validation batch {number} of epoch {epoch}"
         losses.append((loss_of(loss_func, out, yb, where).item(), len(xb)))
         check_labels_of_loss(losses[-1][0], labelled(out, yb), where)
-        correct.append(int(hits(out, yb)) if has_labels(out, yb) else math.nan)
+        correct.append(int(hits(out, yb)) if has_accuracy(out, yb) else math.nan)
     loss, accuracy = weighted_mean(losses), sum(correct) / sum(count for _, count in losses)
     return loss, None if math.isnan(accuracy) else accuracy
 

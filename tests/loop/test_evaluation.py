@@ -63,6 +63,17 @@ def test_targets_that_are_no_labels_have_no_accuracy() -> None:
     assert mixed.accuracy is None
 
 
+def test_the_sign_of_a_single_output_may_be_the_class_so_it_has_no_accuracy() -> None:
+    def loss(out: Tensor, yb: Tensor) -> Tensor:
+        return F.binary_cross_entropy_with_logits(out.squeeze(1), yb.float())
+
+    x, y = torch.rand(8, 3), torch.arange(8) % 2
+    found = evaluate(nn.Linear(3, 1), loss, [(x, y)], CPU)
+    assert (found.accuracy, found.samples) == (None, 8)
+    with pytest.raises(DataError, match=r"^label 1 of evaluated batch 1 is 1; wanted 0 to 0 for 1 classes$"):
+        evaluate(nn.Linear(3, 1), F.cross_entropy, [(x, y)], CPU)
+
+
 def test_no_gradient_is_kept() -> None:
     def loss(out: Tensor, yb: Tensor) -> Tensor:
         assert not out.requires_grad

@@ -13,7 +13,17 @@ from torch import Tensor, nn
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.machine import distributed
 from tinyclsf.machine.devices import moved
-from tinyclsf.metrics import Score, check_labels_of_loss, hits, labelled, loss_of, mean_over, no_samples, wilson_interval
+from tinyclsf.metrics import (
+    Score,
+    check_labels_of_loss,
+    has_accuracy,
+    hits,
+    labelled,
+    loss_of,
+    mean_over,
+    no_samples,
+    wilson_interval,
+)
 from tinyclsf.modules import Lambda
 from tinyclsf.training import Batches, LossFunc
 
@@ -69,7 +79,7 @@ def evaluate(model: nn.Module, loss_func: LossFunc, dl: Batches, device: torch.d
         counts.append(len(yb))
         targets.append(labelled(out, yb))
         if correct is not None:
-            correct = None if targets[-1] is None else correct + hits(out, yb)
+            correct = correct + hits(out, yb) if has_accuracy(out, yb) else None
     values = torch.stack(losses).tolist() if losses else []
     for number, (value, each) in enumerate(zip(values, targets, strict=True), start=1):
         check_labels_of_loss(value, each, f"evaluated batch {number}")
