@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional  # type: ignore[import-untyped]
 
 from tinyclsf.augment.colour import colour_jitter, random_blur, random_grey, with_hue
+from tinyclsf.augment.named import AUGMENTATIONS
 from tinyclsf.augment.whole_batch import in_pieces
 
 JITTER = {"brightness": 0.4, "contrast": 0.5, "saturation": 0.6, "hue": 0.5}
@@ -82,6 +83,13 @@ def test_blur_is_torchvisions_with_a_width_for_each_image(channels: int) -> None
         assert (found[n].int() - wanted.int()).abs().max() <= 1
     floats = random_blur(x / 255, sigma=(0.1, 1.5), share=0.5, generator=generator())
     assert (floats * 255 - found).abs().max() <= 0.501
+
+
+@pytest.mark.parametrize("name", ["jitter", "randaugment", "trivialaugment"])
+def test_a_batch_of_black_images_stays_black(name: str) -> None:
+    torch.manual_seed(0)
+    black = torch.zeros(16, 3, 8, 8)
+    assert all(float(AUGMENTATIONS[name](8)(black).abs().max()) < 1e-30 for _ in range(8))
 
 
 def test_a_blur_is_no_wider_than_a_small_image() -> None:

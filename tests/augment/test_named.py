@@ -54,6 +54,7 @@ def test_two_epochs_of_alternating_flips_show_both_ways_of_each_image(dtype: tor
     assert torch.equal(epochs[2], epochs[0])
     assert torch.equal(epochs[3], epochs[1])
     assert torch.equal(alternating_flip(x[7:20], epoch=2), epochs[1][7:20])  # in whatever batch it comes
+    assert torch.equal(alternating_flip(x.repeat_interleave(2, 3)[..., ::2]), epochs[0])  # or with gaps in memory
 
 
 def test_images_of_even_numbers_are_halved_too() -> None:

@@ -79,7 +79,7 @@ def in_bytes(x: Tensor, change: Change) -> Tensor:
     """
     if x.dtype == torch.uint8:
         return change(x)
-    white = x.amax().clamp(min=torch.finfo(x.dtype).tiny)
+    white = x.amax().clamp(min=1024 * torch.finfo(x.dtype).tiny)  # of black alone; 255 divided by it is finite
     return (change(x * (255 / white)) * (white / 255)).clamp_(max=white)
 
 
