@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.estimator import TorchClassifier
 from tinyclsf.modules import Preprocess
-from tinyclsf.progress.display import epoch_line
+from tinyclsf.progress.display import Progress, epoch_line
 
 # Checks that scikit-learn itself skips in some environments; with both at hand they pass.
 SKIPPED = {
@@ -205,6 +205,18 @@ def test_train_batch_is_a_step_written_by_hand() -> None:
             again(x.numpy(), y.numpy() + 2)
 
 
+def test_train_batch_leaves_a_frozen_part_as_it_is() -> None:
+    model = nn.Sequential(nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8)).requires_grad_(False), nn.Linear(8, 3))
+    clsf = classifier(model, lr=0.01)
+    clsf.train_batch(np.random.default_rng(0).normal(size=(7, 5)), np.arange(7) % 3)
+    found = clsf.model_.network.state_dict()
+    assert {key: int((found[f"1.{key}"] != value).sum()) for key, value in model.state_dict().items()} == {
+        **dict.fromkeys(model[0].state_dict(prefix="0."), 0),
+        "1.weight": 24,
+        "1.bias": 3,
+    }
+
+
 def test_validation_rows_are_a_share_of_every_class_that_is_never_trained_on() -> None:
     rng = np.random.default_rng(0)
     y = rng.permutation(np.repeat([0, 1, 2, 3], [50, 30, 19, 1]))
@@ -240,8 +252,9 @@ def test_scikit_learn_tools_take_it(digits: tuple[NDArray[Any], NDArray[Any]]) -
     piped = make_pipeline(StandardScaler(), classifier(epochs=10, lr=0.01)).fit(*iris)
     assert piped.score(*iris) > 0.9
     assert cross_val_score(classifier(epochs=3), *digits, cv=2).min() > 0.8
-    search = GridSearchCV(classifier(epochs=30), {"lr": [1e-6, 0.01], "optimizer": ["adam"]}, cv=2).fit(*iris)
-    assert search.best_params_ == {"lr": 0.01, "optimizer": "adam"}
+    settings = {"lr": [1e-6, 0.01], "optimizer": ["adam"], "batch_size": np.array([32])}
+    search = GridSearchCV(classifier(epochs=30, progress=Progress("none")), settings, cv=2).fit(*iris)
+    assert search.best_params_ == {"lr": 0.01, "optimizer": "adam", "batch_size": 32}
     assert search.best_score_ > 0.9
 
 

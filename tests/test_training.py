@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, log_loss  # type: ignore[import-untyped]
@@ -48,10 +49,10 @@ def test_fit_ends_bit_for_bit_where_the_tutorial_ends(
     assert [line.split()[0] for line in printed.splitlines()] == ["0", "1", "2"]
 
 
-@pytest.mark.parametrize("n", [640, 650, 63])
-def test_get_data_gives_the_batches_of_a_plain_loader(n: int) -> None:
+@pytest.mark.parametrize(("n", "bs"), [(640, 64), (650, np.int64(64)), (63, 64)])
+def test_get_data_gives_the_batches_of_a_plain_loader(n: int, bs: int) -> None:
     train_ds, valid_ds = images(n, 0), images(130, 1)
-    ours, plain = get_data(train_ds, valid_ds, 64), (DataLoader(train_ds, 64, shuffle=True), DataLoader(valid_ds, 128))
+    ours, plain = get_data(train_ds, valid_ds, bs), (DataLoader(train_ds, 64, shuffle=True), DataLoader(valid_ds, 128))
     for dl in (*ours, *plain):
         assert isinstance(dl, DataLoader)
     seen = []

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from tinyclsf.data import Images
 from tinyclsf.errors import ConfigurationError
+from tinyclsf.finetuning import put_in_training
 from tinyclsf.history import History
 from tinyclsf.loop.evaluation import score
 from tinyclsf.modules import Classifier, Preprocess
@@ -88,8 +89,8 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def train(self, x: ArrayLike, y: ArrayLike, epochs: int) -> History:
         """Train for some epochs from the current weights, if there are any, and return one row per epoch.
 
-        Optimizer and random numbers continue too: two calls with the same x and y validate on the same rows, and end like one
-        call with as many epochs. A changed `lr` or `optimizer` applies to the next `fit`.
+        Optimizer and random numbers continue too: two calls with the same x and y validate on the same rows, and on the CPU end
+        like one call with as many epochs. A changed `lr` or `optimizer` applies to the next `fit`.
         Raises: the errors of `fit`; ValueError if x or y does not fit the earlier data.
         """
         data = self._go_on(x, y) if hasattr(self, "model_") else self._begin(x, y, self.val_ratio)
@@ -104,7 +105,7 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         data = self._go_on(x, y) if hasattr(self, "model_") else self._begin(x, y, 0.0)
         trainer = self._trainer()
         xb, yb = (tensor.to(trainer.device) for tensor in data)
-        self.model_.train()
+        put_in_training(self.model_)
         with self._own_numbers(trainer.device):
             loss, _ = loss_batch(self.model_, F.cross_entropy, xb, yb, self._optimizer)
         return loss
@@ -206,7 +207,8 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _batches(self, images: Tensor, labels: Tensor) -> list[tuple[Tensor, Tensor]]:
         # Not by a loader, which draws a random number even where it does not shuffle.
-        return list(zip(torch.split(images, 2 * self.batch_size), torch.split(labels, 2 * self.batch_size), strict=True))
+        rows = 2 * int(self.batch_size)
+        return list(zip(torch.split(images, rows), torch.split(labels, rows), strict=True))
 
     def _held_out(self, labels: Tensor, val_ratio: float) -> Tensor:
         size = min(round(val_ratio * len(labels)), len(labels) - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import chain, islice
@@ -107,6 +108,7 @@ def loader(dataset: Dataset[Any], batch_size: int, *, shuffle: bool = False, sha
     batches are those of one process among several; together they are the batches that a single process has.
     Raises: ConfigurationError if the data or a batch cannot be shared.
     """
+    batch_size = operator.index(batch_size)  # PyTorch takes no whole number of NumPy's
     if isinstance(dataset, IterableDataset):
         if share is not None:
             raise ConfigurationError("a data set that is a stream cannot be shared by several processes; train with one")

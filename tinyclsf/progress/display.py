@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -67,6 +67,10 @@ class Progress:
         self._losses: list[Any] = []  # of the batches since a mean of them was shown
         self._started: dict[str, float] = {}
         self._inside = ExitStack()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What it draws on cannot be copied, as scikit-learn copies every setting.
+        return partial(Progress, self.mode, every=self.every, verbose=self.verbose), ()
 
     def __enter__(self) -> Self:
         self._inside.enter_context(listening(self.work))
