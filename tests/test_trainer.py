@@ -405,6 +405,17 @@ def test_cuda_trains_to_the_figures_of_the_cpu() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_takes_the_weights_of_a_loss_and_the_state_of_an_optimizer() -> None:
+    losses = []
+    for device in ("cpu", "cuda"):
+        model, _ = begin(Mnist_Logistic)
+        opt = torch.optim.Adagrad(model.parameters(), lr=0.01)  # has a state before its first step
+        loss = nn.CrossEntropyLoss(weight=torch.arange(1.0, 11))
+        losses.append(Trainer(model, loss, opt, device=device).fit(1, *get_data(images(650, 0), images(130, 1), 64))[0])
+    assert losses[0].valid_loss == pytest.approx(losses[1].valid_loss, rel=1e-3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("changes", [{"precision": "tf32"}, {"compile": True}, {"compile": True, "accumulate": 2}])
 def test_cuda_trains_nearly_alike_in_tf32_and_compiled(changes: dict[str, Any]) -> None:
     loaders = get_data(images(640, 0), images(130, 1), 64)

@@ -76,7 +76,7 @@ class Trainer:
     """Train, evaluate and predict with one model on one device.
 
     model: the model to train; it is moved to the device in place.
-    loss_func: gives the mean loss of a batch; a module is put in training and evaluation mode together with the model.
+    loss_func: gives the mean loss of a batch; a module is moved, and put in training and evaluation mode, as the model is.
     opt: an optimizer of all or some of the model's parameters.
     device: "auto" takes CUDA, then MPS, then the CPU.
     memory_format: "auto" is channels_last if a model has 2-D convolutions.
@@ -122,8 +122,13 @@ class Trainer:
         self.precision = choose_precision(precision, self.device, model)
         # Parameters are moved in place, so the optimizer goes on holding the right ones.
         self.model = model
-        place(model, self.device, self.memory_format)
-        distributed.take_from_first([*model.parameters(), *model.buffers()])
+        moves = any(parameter.device != self.device for parameter in model.parameters())
+        for module in (model, loss_func):
+            if isinstance(module, nn.Module):
+                place(module, self.device, self.memory_format)
+                distributed.take_from_first([*module.parameters(), *module.buffers()])
+        if moves and opt.state:  # that of Adagrad is there before the first step; PyTorch brings it to its parameters
+            opt.load_state_dict(opt.state_dict())
         self.averaged = None if ema_decay is None else MovingAverage(model, ema_decay)
         self.loss_func = loss_func
         self.opt = opt
@@ -307,7 +312,7 @@ class Trainer:
         return Epoch(self.epoch, train_loss, valid.loss, valid.accuracy, time.perf_counter() - start)
 
     def _train_batch(self, xb: Tensor, yb: Tensor) -> None:
-        self._position.batch += 1
+        number = self.batch + 1
         self._images = len(xb)
         if xb.device != self.device or yb.device != self.device:
             xb, yb = moved(xb, self.device), moved(yb, self.device)
@@ -316,10 +321,11 @@ class Trainer:
         with self._multiplying:
             with self._computing:
                 out = self._forward(xb)
-                loss = loss_of(self.loss_func, out, yb, f"training batch {self.batch} of epoch {self.epoch}")
-            self.loss = loss.detach()
-            self._position.train_loss.add(self.loss, self._images, self.opt.param_groups[0]["lr"], labelled(out, yb))
+                loss = loss_of(self.loss_func, out, yb, f"training batch {number} of epoch {self.epoch}")
             stepped = self._steps.add(loss, self._images)
+        # Only now: an error or Ctrl-C before leaves a state that goes on with this batch.
+        self.loss, self._position.batch = loss.detach(), number
+        self._position.train_loss.add(self.loss, self._images, self.opt.param_groups[0]["lr"], labelled(out, yb))
         if stepped:
             self._after_step()
         for callback in self._watching:
@@ -345,4 +351,5 @@ class Trainer:
 
     def _stateful(self) -> dict[str, Any]:
         of_steps = {"optimizer": self.opt, "schedule": self.schedule, "scaler": self._steps.scaler}
-        return {"model": self.model, "average": self.averaged, **of_steps}
+        learns = isinstance(self.loss_func, nn.Module) and any(each.requires_grad for each in self.loss_func.parameters())
+        return {"model": self.model, "average": self.averaged, **of_steps, **({"loss": self.loss_func} if learns else {})}

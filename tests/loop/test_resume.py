@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset
 
 from tests.support.states import assert_equal, through_a_file
 from tests.support.training import images, regularised
 from tinyclsf import Trainer, get_data
+from tinyclsf.batches.loaders import WrappedDataLoader
 from tinyclsf.batches.workers import WorkerLoader
 from tinyclsf.callbacks import EarlyStopping, EpochSchedule
 from tinyclsf.errors import ModelFileError
@@ -62,6 +63,15 @@ def in_memory() -> tuple[Any, Any]:
 def own_generator() -> tuple[Any, Any]:
     generator = torch.Generator().manual_seed(3)
     return DataLoader(images(330, 0, PIXELS), 64, shuffle=True, generator=generator), in_memory()[1]
+
+
+def wrapped() -> tuple[Any, Any]:
+    return WrappedDataLoader(own_generator()[0], lambda x, y: (2 * x, y)), in_memory()[1]
+
+
+def own_sampler() -> tuple[Any, Any]:
+    data = images(330, 0, PIXELS)
+    return DataLoader(data, 64, sampler=RandomSampler(data, generator=torch.Generator().manual_seed(3))), in_memory()[1]
 
 
 def plain_workers() -> tuple[Any, Any]:
@@ -146,6 +156,7 @@ MOMENTS = {
 CASES = [
     *((in_memory, settings, moment) for settings in SETTINGS for moment in MOMENTS),
     *((own_generator, "plain", moment) for moment in MOMENTS),
+    *((loaders, "plain", moment) for loaders in (wrapped, own_sampler) for moment in [("batch", 3), ("batch", 8)]),
     *((own_workers, "plain", moment) for moment in [("batch", 3), ("validation", 4)]),
     (plain_workers, "plain", ("batch", 3)),
 ]
@@ -187,6 +198,64 @@ def test_a_fit_may_be_stopped_and_resumed_again_and_again() -> None:
     last = begin()
     assert without_seconds(last.fit(EPOCHS, *in_memory(), resume=saved)) == wanted
     assert_equal(last.state_dict()["model"], state["model"])
+
+
+class Warmed(nn.Module):
+    """A loss that learns its temperature."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.temperature = nn.Parameter(torch.ones(()))
+
+    def forward(self, out: Tensor, yb: Tensor) -> Tensor:
+        return F.cross_entropy(out / self.temperature, yb)
+
+
+def test_a_loss_that_learns_goes_on_too() -> None:
+    def begin_warmed(*callbacks: Callback) -> Trainer:
+        seed(1)
+        model, loss = nn.Linear(PIXELS, 10), Warmed()
+        opt = torch.optim.SGD([*model.parameters(), *loss.parameters()], lr=0.5)
+        return Trainer(model, loss, opt, device="cpu", callbacks=callbacks)
+
+    whole = begin_warmed()
+    whole.fit(EPOCHS, *in_memory())
+    stopped = begin_warmed(StopAt("batch", 8))
+    stopped.fit(EPOCHS, *in_memory())
+    saved = through_a_file(stopped.state_dict())
+    resumed = begin_warmed()
+    resumed.fit(EPOCHS, *in_memory(), resume=saved)
+    assert_equal(resumed.state_dict()["model"], whole.state_dict()["model"])
+    assert_equal(resumed.state_dict()["loss"], whole.state_dict()["loss"])
+    assert float(whole.state_dict()["loss"]["temperature"]) != 1
+
+
+@pytest.mark.parametrize("number", [1, 5, 8])
+@pytest.mark.parametrize("where", ["loss", "backward"])
+def test_ctrl_c_in_a_batch_leaves_a_state_that_makes_it_again(where: str, number: int) -> None:
+    left = number
+
+    def loss(out: Tensor, yb: Tensor) -> Tensor:
+        nonlocal left
+        left -= out.requires_grad
+        if left == 0 and out.requires_grad:
+            if where == "loss":
+                raise KeyboardInterrupt
+            out.register_hook(interrupt)  # type: ignore[no-untyped-call]
+        return F.cross_entropy(out, yb)
+
+    def interrupt(gradient: Tensor) -> None:
+        raise KeyboardInterrupt
+
+    trainer = begin()
+    trainer.loss_func = loss
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(EPOCHS, *in_memory())
+    assert (trainer.between_steps, trainer.steps) == (True, number - 1)
+    assert trainer.batch == (number - 1) % BATCHES
+    resumed = begin()
+    assert len(resumed.fit(EPOCHS, *in_memory(), resume=through_a_file(trainer.state_dict()))) == EPOCHS
+    assert resumed.steps == EPOCHS * BATCHES
 
 
 def test_a_resumed_fit_that_is_stopped_before_its_first_batch_has_the_state_that_it_was_given() -> None:
@@ -254,6 +323,17 @@ def test_what_callbacks_know_survives(tmp_path: Path, kind: type[LRScheduler], m
     # Training that has ended in vain does not begin again.
     again, _ = steered(kind, tmp_path)
     assert len(again.fit(20, *in_memory(), resume=through_a_file(resumed.state_dict()))) == 6
+
+
+def test_a_schedule_by_epochs_may_come_later() -> None:
+    model = regularised(PIXELS)
+    opt = torch.optim.AdamW(model.parameters(), lr=0.01)
+    plain = Trainer(model, F.cross_entropy, opt, device="cpu")
+    plain.fit(1, *in_memory())
+    later = torch.optim.AdamW(model.parameters(), lr=0.01)
+    steps = EpochSchedule(StepLR(later, 1, 0.5))
+    Trainer(model, F.cross_entropy, later, device="cpu", callbacks=[steps]).fit(2, *in_memory(), resume=plain.state_dict())
+    assert later.param_groups[0]["lr"] == 0.005
 
 
 def refusal(state: dict[str, Any], **more: Any) -> str:

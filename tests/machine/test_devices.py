@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tinyclsf.errors import ConfigurationError
-from tinyclsf.machine.devices import choose_device, choose_memory_format, choose_precision, compiled, moved
+from tinyclsf.machine.devices import choose_device, choose_memory_format, choose_precision, compiled, moved, place
 
 CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
 CONVOLUTIONS = nn.Sequential(nn.Sequential(nn.Conv2d(1, 1, 3)))
@@ -26,6 +26,14 @@ def test_a_device_that_is_not_there_is_an_error(device: str) -> None:
         f"device {device} was asked for and PyTorch {torch.__version__} finds {count} {kind} devices here; "
         "use --device auto or cpu"
     )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_device_that_is_given_as_an_object_is_there_too() -> None:
+    with pytest.raises(ConfigurationError, match=r"^device cuda was asked for and PyTorch \S+ finds 0 cuda devices here; "):
+        choose_device(CUDA)
+    assert choose_device(CPU) is not None
+    assert choose_device(torch.device("meta")) == torch.device("meta")
 
 
 def test_a_word_that_is_no_device_is_an_error() -> None:
@@ -61,6 +69,16 @@ def test_memory_format_is_channels_last_only_where_there_are_convolutions() -> N
     with pytest.raises(ConfigurationError) as error:
         choose_memory_format("nhwc", CONVOLUTIONS, CPU)
     assert str(error.value) == "'nhwc' is not a memory format; use auto, channels_last or contiguous"
+
+
+def test_a_model_is_placed_in_place_whatever_its_dimensions() -> None:
+    flat, solid = nn.Conv2d(2, 3, 2), nn.Conv3d(2, 3, 2)
+    model = nn.Sequential(flat, solid, nn.Linear(2, 2))
+    before = [*model.parameters()]
+    place(model, CPU, "channels_last")
+    assert all(own is other for own, other in zip(model.parameters(), before, strict=True))
+    assert flat.weight.is_contiguous(memory_format=torch.channels_last)
+    assert solid.weight.is_contiguous()
 
 
 @pytest.mark.parametrize("fast", [False, True])

@@ -58,8 +58,6 @@ class Position:
     def state_dict(self) -> dict[str, Any]:
         """All that `load_state_dict` needs, from every process."""
         unfinished = len(self.history) < self.epoch
-        if unfinished:
-            self.train_loss.read()
         return {
             "history": [tuple(row) for row in self.history],
             "batch": self.batch if unfinished else 0,

@@ -93,9 +93,12 @@ def _load(each: Stateful, state: dict[str, Any], name: str) -> None:
         if isinstance(each, (LRScheduler, torch.amp.GradScaler)):
             load_numbers(each, state)
             return
-        groups = copy.deepcopy(each.state_dict()["param_groups"]) if isinstance(each, Optimizer) else None
+        groups = copy.deepcopy(each.state_dict()["param_groups"]) if isinstance(each, Optimizer) else []
         each.load_state_dict(state)
         if isinstance(each, Optimizer):
+            for group, before in zip(each.param_groups, groups, strict=True):
+                for key in before.keys() - each.defaults.keys():  # of a schedule that was not there then
+                    group.setdefault(key, before[key])
             check_loaded(groups, each.state_dict()["param_groups"])
             check_optimizer(each)
     except (TinyclsfError, MemoryError):

@@ -28,13 +28,31 @@ class TrainingLoss:
         """Take in a batch's mean loss over so many samples, at a learning rate, and its labels for where there is no loss."""
         self._waiting.append((loss, count, lr, targets))
         if len(self._waiting) == _READ_EVERY:
-            self.read()
+            self._take_in()
 
     def read(self) -> float:
         """The mean over this process's samples so far; it waits for the device.
 
         Raises: TrainingError if a loss is not a finite number; DataError if that is for a label's sake, or there is no sample.
         """
+        self._take_in()
+        return mean_over(self.total, self.count)
+
+    def totals(self) -> tuple[float, int, int]:
+        """The loss summed over samples, the samples and the batches so far; it waits for the device.
+
+        Raises: as `read`, but not where there is no sample yet.
+        """
+        self._take_in()
+        return self.total, self.count, self.batches
+
+    def mean(self) -> float:
+        """The mean over the samples of all processes."""
+        total, samples, _ = self.totals()
+        total, count = distributed.summed([total, samples])
+        return mean_over(total, int(count))
+
+    def _take_in(self) -> None:
         if self._waiting:
             losses = torch.stack([loss for loss, *_ in self._waiting]).tolist()
             for value, (_, count, lr, targets) in zip(losses, self._waiting, strict=True):
@@ -45,17 +63,6 @@ class TrainingLoss:
                 self.total += value * count
                 self.count += count
             self._waiting.clear()
-        return mean_over(self.total, self.count)
-
-    def totals(self) -> tuple[float, int, int]:
-        """What has been read: the loss summed over samples, the samples and the batches."""
-        return self.total, self.count, self.batches
-
-    def mean(self) -> float:
-        """The mean over the samples of all processes."""
-        self.read()
-        total, count = distributed.summed([self.total, self.count])
-        return mean_over(total, int(count))
 
 
 def not_finite(what: str, value: float, lr: float) -> TrainingError:

@@ -19,8 +19,6 @@ def choose_device(device: str | torch.device) -> torch.device:
 
     Raises: ConfigurationError if there is no such device; nothing falls back to the CPU unasked.
     """
-    if isinstance(device, torch.device):
-        return device
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if device == "auto":
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
@@ -28,7 +26,10 @@ def choose_device(device: str | torch.device) -> torch.device:
         chosen = torch.device(device)
     except RuntimeError:
         raise ConfigurationError(f"'{device}' is not a device; use auto, cpu, cuda, cuda:0 or mps") from None
-    there = {"cpu": 1, "cuda": torch.cuda.device_count() if cuda else 0, "mps": int(mps)}.get(chosen.type, 0)
+    known = {"cpu": 1, "cuda": torch.cuda.device_count() if cuda else 0, "mps": int(mps)}
+    if isinstance(device, torch.device) and chosen.type not in known:
+        return device
+    there = known.get(chosen.type, 0)
     if (chosen.index or 0) >= there:
         raise ConfigurationError(
             f"device {device} was asked for and PyTorch {torch.__version__} finds {there} {chosen.type} devices here; "
@@ -54,7 +55,9 @@ def place(model: nn.Module, device: torch.device, memory_format: str) -> None:
     """Move a model to a device and into a layout, in place."""
     model.to(device)
     if memory_format == "channels_last":
-        model.to(memory_format=torch.channels_last)
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.ndim == 4:  # Module.to takes those of 3-D convolutions too, which have no such layout
+                tensor.data = tensor.data.to(memory_format=torch.channels_last)
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:

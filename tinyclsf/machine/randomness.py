@@ -68,8 +68,14 @@ def without_trace() -> Iterator[None]:
 
 
 def _own_generator(loader: object) -> torch.Generator | None:
-    found = getattr(loader, "generator", None)
-    return found if isinstance(found, torch.Generator) else None
+    """The generator that draws the order of a loader, or of the one that it wraps; None if that is PyTorch's own one."""
+    while hasattr(loader, "dl"):
+        loader = loader.dl
+    for owner in (getattr(getattr(loader, "batch_sampler", None), "sampler", None), loader):
+        found = getattr(owner, "generator", None)
+        if isinstance(found, torch.Generator):
+            return found
+    return None
 
 
 def _index(device: torch.device) -> tuple[torch.device, ...]:
