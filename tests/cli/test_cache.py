@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -24,6 +25,9 @@ def test_the_sets_are_listed_and_removed(cli: Cli, tmp_path: Path, monkeypatch: 
     keep_pictures([files], 8, 3)
     keep_pictures([files], 200, 3, fit="pad")
     (folder / f"{'0' * 32}.pictures").write_bytes(b"torn")
+    foreign = {folder / name for name in ("uv.lock", "uv.part", "album.pictures")}
+    for path in foreign:
+        path.write_bytes(b"of another program")
     for at, each in enumerate(kept_sets(folder)):
         os.utime(each.path, (1e9 + 60 * at, 1e9 + 60 * at))
     document = cli("cache", "--json").document
@@ -40,4 +44,21 @@ def test_the_sets_are_listed_and_removed(cli: Cli, tmp_path: Path, monkeypatch: 
     assert lines[-1] == f"3 sets, 1.4 MiB, in {folder}; 'tinyclsf cache --empty' removes them"
     assert cli("cache", str(folder)).out.endswith(f"; 'tinyclsf cache {folder} --empty' removes them\n")
     assert cli("cache", "--empty").out == f"removed 3 sets, 1.4 MiB, from {folder}\n"
-    assert list(folder.iterdir()) == []
+    keep_pictures([files], 8, 3)
+    assert cli("cache", "--empty").code == 0
+    assert set(folder.iterdir()) == foreign
+
+
+def test_what_another_person_keeps_there_is_passed_over(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (10, 12)).save(tmp_path / "0.png")
+    folder = tmp_path / "kept"
+    keep_pictures([[str(tmp_path / "0.png")]], 8, 3, cache=folder)
+    opened = Path.open
+
+    def refuse(path: Path, *args: Any, **options: Any) -> Any:
+        if path.suffix == ".pictures":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *args, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert kept_sets(folder) == []

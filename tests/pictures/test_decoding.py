@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from tinyclsf.errors import DataError
 from tinyclsf.modules import Fit
@@ -69,6 +69,21 @@ def test_processes_put_every_picture_into_its_row(files: list[str], started: Sta
     for row in set(range(40)) - set(BAD):
         np.testing.assert_array_equal(out[row], read_picture(files[row], 5, channels, fit))
     assert [process.poll() is not None for process in started] == [True, True]
+
+
+def test_what_pillow_was_told_here_is_for_all_pictures(
+    files: list[str], started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 35):
+        pixels = np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(files[number])
+        Path(files[number]).write_bytes(Path(files[number]).read_bytes()[:5000])
+    assert decode_pictures(files, 5, 3).reasons == {**BAD, 1: "cut short", 35: "cut short"}
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    out = np.empty((40, 3, 5, 5), np.uint8)
+    assert decode_pictures(files, 5, 3, out).reasons == BAD
+    np.testing.assert_array_equal(out[1], out[35])
+    assert len(started) == 4
 
 
 def test_digests_are_of_the_files_bytes(files: list[str], started: Started) -> None:

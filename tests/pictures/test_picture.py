@@ -18,6 +18,7 @@ from torchvision.transforms import functional as F  # type: ignore[import-untype
 
 from tinyclsf.modules import Fit
 from tinyclsf.pictures.picture import PictureError, picture_endings, read_picture
+from tinyclsf.pictures.picture_source import picture_source
 
 
 def noise(height: int, width: int, channels: int = 3) -> NDArray[np.uint8]:
@@ -182,7 +183,7 @@ def test_every_depth_is_scaled_and_not_clipped(data: bytes, wanted: list[list[in
     assert read_picture(data, 2, 3).tolist() == [wanted] * 3
 
 
-def test_lab_is_the_colour_that_a_person_sees() -> None:
+def test_lab_is_the_colour_that_a_person_sees(tmp_path: Path) -> None:
     lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
     orange = ImageCms.profileToProfile(Image.new("RGB", (8, 8), (230, 120, 20)), srgb, lab, outputMode="LAB")
     assert orange is not None
@@ -190,6 +191,11 @@ def test_lab_is_the_colour_that_a_person_sees() -> None:
     assert Image.open(io.BytesIO(tiff)).mode == "LAB"
     assert np.abs(read_picture(tiff, 8, 3)[:, 0, 0].astype(int) - (230, 120, 20)).max() <= 4
     assert abs(int(read_picture(tiff, 8, 1)[0, 0, 0]) - 142) <= 4
+    (tmp_path / "lab.tiff").write_bytes(tiff)
+    for channels in (1, 3):
+        exported: dict[str, Any] = {}
+        exec(picture_source(8, channels, "crop"), exported)
+        np.testing.assert_array_equal(exported["read_picture"](tmp_path / "lab.tiff"), read_picture(tiff, 8, channels))
 
 
 def test_every_colour_mode_becomes_what_was_asked_for() -> None:

@@ -17,6 +17,7 @@ from tinyclsf.machine.locks import lock
 from tinyclsf.progress.telling import tell_progress
 
 ENDING, _PART, _LOCK = ".pictures", ".part", ".lock"
+_KEY = "[0-9a-f]" * 32  # what names of ours begin with; the folder may hold files of others
 DIGEST_BYTES = 8  # of each file
 _LENGTH_BYTES = 8
 _WAITING, _WAIT_SECONDS = "waiting for another process that decodes these pictures", 0.1
@@ -70,8 +71,9 @@ def kept_sets(folder: Path) -> list[KeptSet]:
     Raises: OSError if the folder cannot be read.
     """
     found = []
-    for path in folder.glob(f"*{ENDING}"):
-        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:  # another process may remove it
+    for path in folder.glob(f"{_KEY}{ENDING}"):
+        # Another process may remove it, or it may be another person's.
+        with contextlib.suppress(FileNotFoundError, PermissionError), path.open("rb") as file:
             status = os.fstat(file.fileno())
             found.append(KeptSet(path, status.st_size, status.st_mtime, read_about(file)))
     return sorted(found, key=lambda each: each.used, reverse=True)
@@ -186,7 +188,7 @@ def alone(path: Path, *, wait: bool = True) -> Iterator[None]:
 
 def remove_torn(folder: Path) -> None:
     """Remove what processes left behind that were killed."""
-    for name in folder.glob(f"*{_LOCK}"):
+    for name in folder.glob(f"{_KEY}{_LOCK}"):
         with contextlib.suppress(OSError), alone(name, wait=False):
             name.with_suffix(_PART).unlink(missing_ok=True)
 

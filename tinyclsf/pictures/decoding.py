@@ -34,7 +34,7 @@ _SAMPLE = 16  # pictures that are decoded here first, to see how long one takes
 _STARTUP_SECONDS = 0.25  # what a process takes before its first picture
 _CHUNK_SECONDS, _CHUNK_FILES, _CHUNK_BYTES = 0.1, 256, 8 << 20  # the most that a process is given at a time
 _TELL_SECONDS = 0.2
-# A process finds what this one finds. `sys` is part of the interpreter: no file of that name can take its place.
+# A process imports what this one imports. `sys` is part of the interpreter: no file of that name can take its place.
 _PROGRAM = "import sys; sys.path[:] = {}; from tinyclsf.pictures.decoding import serve; serve()"
 
 
@@ -130,6 +130,10 @@ def _decode_all(decoding: Decoding) -> Generator[int, None, None]:
         chunk = min(int(_CHUNK_SECONDS / each), _CHUNK_FILES, _CHUNK_BYTES // (decoding.channels * decoding.size**2))
         chunks = [rest[at : at + max(1, chunk)] for at in range(0, len(rest), max(1, chunk))]
         yield from _decode_in_processes(decoding, chunks, processes)
+        # Pillow may have been told in this process to take more: another format, or files that are cut short.
+        for row in sorted(row for row in decoding.reasons if row in rest):
+            del decoding.reasons[row]
+            decoding.decode(row)
     else:
         for row in rest:
             decoding.decode(row)

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Literal
 import numpy as np
 import PIL
 from numpy.typing import NDArray
+from PIL import ImageFile
 
 from tinyclsf.errors import ConfigurationError, DataWarning
 from tinyclsf.machine.memory import free_memory
@@ -103,7 +104,8 @@ class _Wanted:
     def key(self) -> str:
         """What tells these pixels from all others: how they are decoded, and of which files, by name, size and time."""
         start = len(os.path.join(self.folder, ""))
-        how = [inspect.getsource(picture), PIL.__version__, f"{self.size} {self.channels} {self.fit}"]
+        how = [inspect.getsource(picture), PIL.__version__, str(ImageFile.LOAD_TRUNCATED_IMAGES)]
+        how.append(f"{self.size} {self.channels} {self.fit}")
         names = [path[start:] for path in self.files]
         where = [*(str(len(split)) for split in self.splits), os.path.abspath(self.folder), *names]
         text = os.fsencode("\0".join(how + where))

@@ -15,6 +15,9 @@ def picture_source(size: int, channels: int, fit: Fit) -> str:
     """Python with a function `read_picture(path)`, which does what ours does to pictures."""
     square = SQUARES[fit]
     mode, colour = ("RGB", "in colour") if channels == 3 else ("L", "in grey")
+    lab = ""
+    if channels == 1:
+        lab = '        if image.mode == "LAB":\n            image = image.convert("RGB")  # from which Pillow goes on to grey\n'
     return f'''from pathlib import Path
 
 import numpy as np
@@ -34,7 +37,7 @@ def read_picture(path: str | Path) -> np.ndarray:
         image = ImageOps.exif_transpose(image)  # turned as the camera was held
         if image.mode[0] in "IF":
             image = in_8_bits(image)
-        if image.has_transparency_data:
+{lab}        if image.has_transparency_data:
             ground = Image.new("RGBA", image.size, "white")
             image = Image.alpha_composite(ground, image.convert("RGBA"))
         square = {square.__name__}(image.convert("{mode}"), SIZE)
