@@ -168,6 +168,11 @@ def test_files_are_known_by_name_and_size_wherever_their_folder_is(tmp_path: Pat
 
     was = checksum("here", "cat/0.png", "catfish/0.png")
     assert checksum("else/where", "cat/0.png", "catfish/0.png") == was
+    x, y = torch.zeros(2, 1, 2, 3), torch.zeros(2).long()
+    here = Images(x, y, ["cat/0.png", "catfish/0.png"], file_sizes=[3, 3])  # from within it
+    assert fingerprint(splits(test=here))["test_files"] == was
+    root = Images(x, y, ["/cat/0.png", "/catfish/0.png"], file_sizes=[3, 3])
+    assert fingerprint(splits(test=root))["test_files"] == was
     others = [
         checksum("1", "cat/1.png", "catfish/0.png"),
         checksum("2", "catfish/0.png", "cat/0.png"),

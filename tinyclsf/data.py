@@ -208,9 +208,10 @@ def _checksum(dataset: Dataset[Any] | None) -> str | None:
 def _files_checksum(dataset: Any) -> str:
     """A checksum of the names of its files, below the folder that holds all of them, and of their sizes."""
     paths, sizes = dataset.paths, getattr(dataset, "file_sizes", None)
-    inside = len(os.path.dirname(os.path.commonprefix(paths)))  # noqa: RUF071  # cut at the last separator
+    folder = os.path.dirname(os.path.commonprefix(paths))  # noqa: RUF071  # cut at the last separator
+    inside = len(os.path.join(folder, ""))
     known = map(_size, paths) if sizes is None else sizes
-    lines = (f"{path[inside:]}\0{size}\0" for path, size in zip(paths, known, strict=True))
+    lines = (f"{os.sep}{path[inside:]}\0{size}\0" for path, size in zip(paths, known, strict=True))
     return f"{zlib.crc32(os.fsencode(''.join(lines))):08x}"
 
 

@@ -30,8 +30,8 @@ def cifar_parts(
     If a file is missing, torchvision's class `name` downloads it; `labels` and `classes` are the keys in batches and in meta.
     Raises: DataError if a file is broken, or missing and cannot be downloaded.
     """
-    if not all(os.path.exists(folder / file) for file in (*train, test, meta)):
-        _download(name, folder)
+    if missing := [file for file in (*train, test, meta) if not os.path.exists(folder / file)]:
+        _download(name, folder, missing)
     names = read_names(folder / meta, classes)
     read = [read_batches([folder / file for file in files], labels, len(names)) for files in (train, [test])]
     return read[0], read[1], names
@@ -114,7 +114,7 @@ def _described(value: Any) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
 
 
-def _download(name: str, folder: Path) -> None:
+def _download(name: str, folder: Path, missing: Sequence[str]) -> None:
     from torchvision import datasets  # type: ignore[import-untyped]
     from torchvision.datasets.utils import check_integrity, download_and_extract_archive  # type: ignore[import-untyped]
 
@@ -127,6 +127,6 @@ def _download(name: str, folder: Path) -> None:
         for file, md5 in files:
             if not check_integrity(scratch / source.base_folder / file, md5):
                 raise RuntimeError(f"{file} is missing in the archive or damaged")
-        return [scratch / source.base_folder / file for file, _ in files]
+        return [scratch / source.base_folder / file for file in missing]
 
     download(name, folder, fetch, otherwise=f"point --data-dir at a folder that holds {source.base_folder}")

@@ -14,6 +14,7 @@ import time
 import traceback
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -133,7 +134,9 @@ def _patience(folder: Path) -> Iterator[None]:
 
     def sent(adapter: Any, request: Any, **options: Any) -> Any:
         response = adapters[0][1](adapter, request, **{**options, "timeout": _SILENCE})
-        watch = _Watched(response.raw.read1, response.raw.length_remaining, folder)
+        # As a browser reads it: a page may come packed, and its length is that of what is packed.
+        length = None if "Content-Encoding" in response.headers else response.raw.length_remaining
+        watch = _Watched(partial(response.raw.read1, decode_content=True), length, folder)
         response.raw.stream = lambda *args, **options: iter(lambda: watch.read(_PIECE), b"")
         return response
 

@@ -49,8 +49,9 @@ def idx(
             raise DataError(f"{data_dir / test_images} has images of {one} and {data_dir / images} of {other}; wanted one type")
     classes = tuple(str(number) for number in range(int(both.y.max()) + 1))
     white = 255.0 if both.x.dtype == torch.uint8 else float(both.x.abs().max()) or 1.0
+    left = len(both) - round((prepare.test_ratio or 0) * len(both))
     # Of 60,000 these are the 10,000 that the torch.nn tutorial validates with.
-    return prepare.splits(both, test, classes, own_size=len(both) // 6, own_split="tail", white=white)
+    return prepare.splits(both, test, classes, own_size=left // 6, own_split="tail", white=white)
 
 
 def read_pair(images: Path, labels: Path) -> Images:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -103,6 +103,10 @@ def picture_splits(
     channels, size, _ = image_shape
     if size < 1:
         raise ConfigurationError(f"size is {size}; wanted at least 1")
+    if fit not in get_args(Fit):
+        raise ConfigurationError(f"fit is {fit!r}; wanted {', '.join(get_args(Fit)[:-1])} or {get_args(Fit)[-1]}")
+    if channels not in (1, 3):
+        raise ConfigurationError(f"channels is {channels!r}; wanted 1 or 3")
     splits = _divided(prepare, pictures.splits)
     paths = [path for split in splits.values() for path in split.paths]
     kept = keep_pictures([split.paths for split in splits.values()], size, channels, fit=fit, cache=cache)

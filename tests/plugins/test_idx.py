@@ -107,6 +107,13 @@ def test_parts_and_classes_of_a_whole_set(four: Path) -> None:
     assert idx(data_dir=four, valid_size=2, split="tail", test_images=None, test_labels=None).test is None
 
 
+def test_the_last_sixth_of_what_is_not_set_aside_validates(four: Path) -> None:
+    (four / FILES[0]).write_bytes(images(60))
+    (four / FILES[1]).write_bytes(labels(*[number % 3 for number in range(60)]))
+    splits = idx(data_dir=four, test_ratio=0.5, test_images=None, test_labels=None)
+    assert [splits.train.y.numel(), splits.valid.y.numel(), splits.test.y.numel()] == [25, 5, 30]  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     "kind", ["gzipped under the raw name", "gzipped with .gz beside the name", "raw, but named .gz", "other names"]
 )

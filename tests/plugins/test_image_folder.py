@@ -439,6 +439,8 @@ def test_what_is_neither_kept_nor_fits_into_half_of_the_free_memory_is_refused(
         "-d cache=DIR, or give a smaller size"
     )
     assert error_of(photos, size=0) == ("size is 0; wanted at least 1", None)
+    assert error_of(photos, fit="cut") == ("fit is 'cut'; wanted crop, pad or stretch", None)
+    assert error_of(photos, channels=2) == ("channels is 2; wanted 1 or 3", None)
 
 
 def test_each_split_of_a_large_set_is_read_a_batch_ahead(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,19 @@ def test_options_come_in_the_order_of_the_plugin_and_are_written_down(tmp_path: 
     assert (described["options"]["size"], described["options"]["data_dir"]) == (12, str(tmp_path / "photos"))
 
 
+def test_without_a_home_the_folder_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("TINYCLSF_DATA", raising=False)
+    monkeypatch.setattr(Path, "expanduser", none)  # as where the system knows no such user, and HOME is not set
+    with pytest.raises(ConfigurationError) as error:
+        load_component(find("dataset", "mnist"), {})
+    assert str(error.value) == (
+        "there is no home folder that dataset mnist could be kept in; give its folder as --data-dir FOLDER"
+    )
+
+
 def test_where_the_files_of_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plugin, saved = find("dataset", "mnist"), {"data_dir": "saved"}
     monkeypatch.delenv("TINYCLSF_DATA", raising=False)

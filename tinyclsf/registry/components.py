@@ -138,12 +138,21 @@ def load_component(
         if folder := os.environ.get("TINYCLSF_DATA"):
             options["data_dir"] = Setting(Path(folder), "$TINYCLSF_DATA")
         else:
-            options["data_dir"] = Setting(Path("~/.cache/tinyclsf").expanduser(), "default")
+            options["data_dir"] = Setting(_home_folder(plugin), "default")
     component = Component(plugin, factory, {name: options[name] for name in known})
     if (check_options := attribute_of(factory, "check_options")) is not None:
         with blamed_on(plugin, "failed in check_options"):
             check_options(**component.values)
     return component
+
+
+def _home_folder(plugin: Plugin) -> Path:
+    try:
+        return Path("~/.cache/tinyclsf").expanduser()
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"there is no home folder that {plugin.kind} {plugin.name} could be kept in; give its folder as --data-dir FOLDER"
+        ) from error
 
 
 def build_splits(component: Component) -> Splits:
