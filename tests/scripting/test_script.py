@@ -333,15 +333,35 @@ def test_a_run_that_patience_ended_is_whole(runs: Path) -> None:
     assert write_script(runs / "mixed").notes == ()
 
 
+def test_a_run_with_patience_that_was_stopped_is_not(changed: Callable[..., Path]) -> None:
+    folder = changed("mixed")
+    (folder / "state.json").unlink()
+    done = len((folder / "metrics.jsonl").read_text().splitlines())
+    assert write_script(folder).notes == (f"the run was stopped after {done} of 5 epochs; the script trains all of them",)
+
+
+def test_a_persons_own_program_is_kept(changed: Callable[..., Path], tmp_path: Path) -> None:
+    own, run = tmp_path / "train.py", changed("plain")
+    own.write_text("print('my own homework')\n")
+    with pytest.raises(ConfigurationError) as caught:
+        write_script(run, own)
+    assert str(caught.value) == f"{own} is there already and was not made from a run; choose another name, or move it away"
+    assert own.read_text() == "print('my own homework')\n"
+    own.write_text("")
+    for _ in range(2):
+        write_script(run, own)
+    assert own.read_text() == write_script(run).text
+
+
 def test_a_schedule_that_was_stretched_is_told_of(changed: Callable[..., Path]) -> None:
     resumed = "tinyclsf fit --resume every-extra"
     assert write_script(changed("plain", commands=[f"{resumed} --epochs 9"])).notes == ()  # its rate stays
-    stretched = [resumed, f"{resumed} --epochs 9"]
-    (note,) = write_script(changed("every-extra", commands=stretched)).notes
-    assert note == (
-        "the run went on to more epochs than it was begun with, which changed its schedule on the way; "
-        "the script has the later one from the start"
-    )
+    for number, last in enumerate((f"{resumed} --epochs 9", "tinyclsf.train(resume='every-extra', epochs=9)")):
+        folder = changed("every-extra", commands=[resumed, last])
+        assert write_script(folder.rename(folder.with_name(f"stretched-{number}"))).notes == (
+            "the run went on to more epochs than it was begun with, which changed its schedule on the way; "
+            "the script has the later one from the start",
+        )
 
 
 def test_data_that_changed_or_went_away_are_told_of(changed: Callable[..., Path], tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ _NEEDED = (
     *("epochs", "batch_size", "optimizer", "lr", "schedule", "loss", "augment", "accumulate", "clip_norm", "ema_decay"),
     *("patience", "seed", "precision", "compile", "device"),
 )
+_MADE_FROM, _HEAD = "Made from the run", 2000  # characters, within which a script says so
+_EPOCHS = re.compile(r"--epochs\b|\bepochs=")  # in a command, or in a call of Python
 _STRETCHED = {"cosine", "one-cycle"}  # schedules that depend on the number of epochs
 
 
@@ -61,11 +63,23 @@ def write_script(run_folder: str | os.PathLike[str], out: str | os.PathLike[str]
 
     If the data needs more than a short reader, it goes into an .npz file beside the script. Where possible, it is checked that
     the script reads the same images and builds the same model as the run.
-    Raises: ConfigurationError if no script can do what the run did; ModelFileError, DataError or PluginError if a part of the
-    run is missing; StorageError if a file cannot be written.
+    Raises: ConfigurationError if no script can do what the run did, or the file is there and is no such script;
+    ModelFileError, DataError or PluginError if a part of the run is missing; StorageError if a file cannot be written.
     """
-    run, path = load_run(as_path("run_folder", run_folder)), None if out is None else as_path("out", out)
-    return _Writer(run, path).write()
+    run_path, path = as_path("run_folder", run_folder), None if out is None else as_path("out", out)
+    if path is not None:
+        _check_replaceable(path)
+    return _Writer(load_run(run_path), path).write()
+
+
+def _check_replaceable(path: Path) -> None:
+    """Keep a person's own program, which may well be called train.py."""
+    if not path.is_file():
+        return
+    with path.open(errors="replace") as file:
+        head = file.read(_HEAD)
+    if head and _MADE_FROM not in head:
+        raise ConfigurationError(f"{path} is there already and was not made from a run; choose another name, or move it away")
 
 
 class _Writer:
@@ -105,10 +119,12 @@ class _Writer:
                 "the run computed its frozen backbone once, the script in every epoch, so figures will agree only about"
             )
         done, epochs = len(self.run.history), self.settings["epochs"]
-        if done < epochs and self.settings["patience"] is None:
+        ending = read_ending(self.run.folder)
+        ended_early = self.settings["patience"] is not None and ending is not None and ending.state == "done"
+        if done < epochs and not ended_early:
             self.notes.append(f"the run was stopped after {done} of {epochs} epochs; the script trains all of them")
         resumed_by = self.run.config.commands[1:]
-        if self.settings["schedule"] in _STRETCHED and any("--epochs" in command for command in resumed_by):
+        if self.settings["schedule"] in _STRETCHED and any(map(_EPOCHS.search, resumed_by)):
             self.notes.append(
                 "the run went on to more epochs than it was begun with, which changed its schedule on the way; "
                 "the script has the later one from the start"
@@ -217,7 +233,7 @@ class _Writer:
         file = "train.py" if self.path is None else self.path.name
         versions = f"tinyclsf {config.versions.tinyclsf}, PyTorch {config.versions.torch}"
         lines = [f"Train {self.model.name} on {self.data.name}, in plain PyTorch.", ""]
-        lines.append(f"Made from the run {run.folder.name} ({versions}), {self._score(held_out)}.")
+        lines.append(f"{_MADE_FROM} {run.folder.name} ({versions}), {self._score(held_out)}.")
         count = "as many" if config.threads is None else config.threads
         threads = "1 thread" if count == 1 else f"{count} threads"
         if not self.notes:
