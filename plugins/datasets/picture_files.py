@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -29,7 +31,8 @@ def find_pictures(folder: Path) -> Pictures:
     """The pictures in FOLDER/train/CLASS, FOLDER/valid (or val)/CLASS and FOLDER/test/CLASS, or else in FOLDER/CLASS.
 
     A split's folder may have its long name, and capitals: Training, Validation, Testing.
-    Hidden files and folders are skipped; a DataWarning says what else is not used.
+    Hidden files and folders are skipped; a DataWarning says what else is not used. A class is named in Unicode's NFC, however
+    the system that its folder comes from writes it.
     Raises: DataError if there are fewer than two classes, one has no picture, or the splits have different ones.
     """
     try:
@@ -45,12 +48,15 @@ def find_pictures(folder: Path) -> Pictures:
     if given:
         _tell_unused(folder, given["train"].name)
     sources = given or {"train": folder}
-    classes = _content(sources["train"]).folders
+    named = {split: _classes_in(source) for split, source in sources.items()}
+    classes = sorted(named["train"])
     _check_classes(folder, sources["train"], classes)
-    for source in sources.values():
-        _check_same(source, sources["train"], classes)
+    for split, source in sources.items():
+        _check_same(source, named[split], sources["train"], classes)
     misnamed: list[str] = []
-    splits = {split: _files_of(source, classes, misnamed) for split, source in sources.items()}
+    splits = {
+        split: _files_of([source / named[split][name] for name in classes], misnamed) for split, source in sources.items()
+    }
     if misnamed:
         _warn(
             f"{_count(len(misnamed), 'file')} left out, not ending in .jpg, .png or the like: {printable(misnamed[0])}, for one"
@@ -87,6 +93,17 @@ def _content(folder: str | Path) -> FolderContent:
         raise _unreadable(folder, error) from error
 
 
+def _classes_in(source: Path) -> dict[str, str]:
+    """The names of folders by their names in NFC: a Mac takes Korean letters and accents apart, other systems do not."""
+    found: dict[str, str] = {}
+    for name in _content(source).folders:
+        composed = unicodedata.normalize("NFC", name)
+        if composed in found:
+            raise DataError(f"{printable(source)} has two folders named {printable(composed)}, in NFC and in NFD; rename one")
+        found[composed] = name
+    return found
+
+
 def _tell_unused(folder: Path, train: str) -> None:
     if others := [printable(name) for name in _content(folder).folders if split_of(name) is None]:
         _warn(
@@ -101,7 +118,13 @@ def _check_classes(folder: Path, train: Path, classes: list[str]) -> None:
     if not classes:
         pictures = sum(map(is_named_as_picture, _content(train).files))
         found = f"{here} has {pictures:,} pictures and no class folders" if pictures else f"{here} has no class folders"
-        tip = f"did you mean --data-dir {printable(os.path.normpath(folder / '..'))}?" if pictures else None
+        tip = None
+        if pictures:
+            above = folder / ".."
+            of_classes = all(any(pictures_in(above / name, _refuse)[0]) for name in _content(above).folders)
+            tip = f"make a folder of pictures for each class: {here}/cat, {here}/dog"
+            if of_classes and len(_content(above).folders) > 1:
+                tip = f"did you mean --data-dir {printable(os.path.normpath(above))}?"
         raise DataError(f"{found}; wanted a folder of pictures for each class, in it or in {here}/train", tip=tip)
     if train == folder and all(map(split_of, classes)):
         inner = f"{here}/{next((name for name in classes if split_of(name) == 'train'), 'train')}"
@@ -118,8 +141,7 @@ def _check_classes(folder: Path, train: Path, classes: list[str]) -> None:
         raise DataError(f"{here} has one class folder, {names[0]}; wanted at least two", tip=tip)
 
 
-def _check_same(source: Path, train: Path, classes: list[str]) -> None:
-    own = _content(source).folders
+def _check_same(source: Path, own: Iterable[str], train: Path, classes: list[str]) -> None:
     differences = [
         f"{kind} {join_names([repr(printable(name)) for name in names])}"
         for kind, names in (
@@ -135,11 +157,10 @@ def _check_same(source: Path, train: Path, classes: list[str]) -> None:
         )
 
 
-def _files_of(source: Path, classes: list[str], misnamed: list[str]) -> Files:
+def _files_of(folders: list[Path], misnamed: list[str]) -> Files:
     files: list[str] = []
     counts: list[int] = []
-    for name in classes:
-        folder = source / name
+    for folder in folders:
         paths, others = pictures_in(folder, _refuse)
         misnamed += others
         if not paths:
@@ -149,7 +170,7 @@ def _files_of(source: Path, classes: list[str], misnamed: list[str]) -> Files:
             )
         files += paths
         counts.append(len(paths))
-    return Files(files, torch.arange(len(classes)).repeat_interleave(torch.tensor(counts)))
+    return Files(files, torch.arange(len(folders)).repeat_interleave(torch.tensor(counts)))
 
 
 def _refuse(folder: str, error: OSError) -> None:

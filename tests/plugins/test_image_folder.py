@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -219,6 +220,12 @@ def test_what_lies_beside_the_class_folders_is_named(plant: Plant) -> None:
             "a",
             "{} has 3 pictures and no class folders; wanted a folder of pictures for each class, in it or in {}/train",
             "did you mean --data-dir {parent}?",
+        ),
+        (
+            {"a": 3, "runs": 0},
+            "a",
+            "{} has 3 pictures and no class folders; wanted a folder of pictures for each class, in it or in {}/train",
+            "make a folder of pictures for each class: {}/cat, {}/dog",
         ),
         (
             {"empty": 0},
@@ -441,6 +448,20 @@ def test_what_is_neither_kept_nor_fits_into_half_of_the_free_memory_is_refused(
     assert error_of(photos, size=0) == ("size is 0; wanted at least 1", None)
     assert error_of(photos, fit="cut") == ("fit is 'cut'; wanted crop, pad or stretch", None)
     assert error_of(photos, channels=2) == ("channels is 2; wanted 1 or 3", None)
+
+
+def test_names_that_a_mac_took_apart_are_those_of_other_systems(plant: Plant) -> None:
+    ant, bee = "\u1100\u1162\u1106\u1175", "\ubc8c"  # 개미 as a Mac writes it, 벌
+    composed = unicodedata.normalize("NFC", ant)
+    photos = plant(**{f"train__{ant}": 3, f"train__{bee}": 2, f"test__{composed}": 1, f"test__{bee}": 1})
+    splits = read(photos, valid_size=2)
+    assert splits.classes == (composed, bee)
+    assert isinstance(splits.test, Images)
+    assert isinstance(splits.train, Images)
+    assert [Path(path).parent.name for path in splits.test.paths or ()] == [composed, bee]
+    assert {Path(path).parent.name for path in splits.train.paths or ()} == {ant, bee}
+    plant(**{f"train__{composed}": 1})
+    assert error_of(photos)[0] == f"{photos}/train has two folders named {composed}, in NFC and in NFD; rename one"
 
 
 def test_each_split_of_a_large_set_is_read_a_batch_ahead(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
