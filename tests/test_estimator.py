@@ -22,7 +22,7 @@ from sklearn.utils.estimator_checks import check_estimator  # type: ignore[impor
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tinyclsf.errors import ConfigurationError
+from tinyclsf.errors import ConfigurationError, DataWarning
 from tinyclsf.estimator import TorchClassifier
 from tinyclsf.modules import Preprocess
 from tinyclsf.progress.display import Progress, epoch_line
@@ -108,6 +108,16 @@ def test_the_small_network_learns_features_and_images(
 def test_the_small_network_takes_images_of_any_size(size: tuple[int, int, int]) -> None:
     x = np.random.default_rng(0).random((12, *size))
     assert classifier(epochs=1).fit(x, np.arange(12) % 3).predict_proba(x).shape == (12, 3)
+
+
+def test_channels_that_come_last_are_told_of() -> None:
+    x, y = np.zeros((8, 32, 24, 3), np.uint8), np.arange(8) % 2
+    with pytest.warns(DataWarning) as told:
+        classifier(epochs=1).fit(x, y)
+    assert [str(each.message) for each in told] == [
+        "X of shape (8, 32, 24, 3) is read as 32 channels of 24x3 pixels; for channels last give X.transpose(0, 3, 1, 2)"
+    ]
+    assert classifier(epochs=1).fit(x.transpose(0, 3, 1, 2), y).model_.image_shape == (3, 32, 24)
 
 
 def test_numbers_are_standardised_by_the_training_rows_alone() -> None:

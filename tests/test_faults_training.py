@@ -90,7 +90,8 @@ def test_a_run_that_fails_keeps_its_best_epoch_and_goes_on(
     monkeypatch.setenv("FAILURE", failure)
     code = 5 if sentence == MISTAKE else 6
     failed = cli(*FIT)
-    assert (failed.code, failed.out, failed.err) == (code, "", f"error: {sentence}\n")
+    tip = f"tip: look at {Path('frail/frail.py').absolute()}, line 15; --debug shows the traceback\n" if code == 5 else ""
+    assert (failed.code, failed.out, failed.err) == (code, "", f"error: {sentence}\n{tip}")
     assert listed(cli) == ("failed", 1, sentence)
     with safetensors.safe_open(run / "model.safetensors", "pt") as weights:
         assert weights.metadata() == {"epoch": "1"}
@@ -133,7 +134,8 @@ def test_a_model_that_fails_when_it_is_scored(
     assert cli(*FIT, "--runs", "whole").code == 0
     monkeypatch.setenv("FAILURE", f"evaluation 10:{failure}")
     failed = cli(*FIT)
-    assert (failed.code, failed.out, failed.err) == (code, "", f"error: {sentence}\n")
+    tip = f"tip: look at {Path('frail/frail.py').absolute()}, line 15; --debug shows the traceback\n" if code == 5 else ""
+    assert (failed.code, failed.out, failed.err) == (code, "", f"error: {sentence}\n{tip}")
     assert listed(cli) == ("failed", 3, sentence)
     monkeypatch.delenv("FAILURE")
     assert cli(*RESUME).code == 0

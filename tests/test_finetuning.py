@@ -16,7 +16,7 @@ from torchvision import models  # type: ignore[import-untyped]
 import tinyclsf
 from tests.support.messages import message
 from tinyclsf.callbacks import Unfreeze
-from tinyclsf.errors import ConfigurationError
+from tinyclsf.errors import ConfigurationError, TinyclsfWarning
 from tinyclsf.finetuning import (
     freeze_backbone,
     freeze_backbone_and_batch_norm,
@@ -188,6 +188,18 @@ def test_a_backbone_that_is_computed_once_gives_what_one_in_each_epoch_gives(mon
         torch.testing.assert_close(once[name], each[name])
     one, other = (json.loads(Path("runs", run, "state.json").read_text())["held_out"] for run in ("once", "each"))
     assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
+
+
+def test_a_frozen_backbone_of_random_weights_is_told_of() -> None:
+    def begun(image_shape: tuple[int, int, int], num_classes: int, *, pretrained: bool = False) -> nn.Module:
+        return plain(image_shape, num_classes)
+
+    with pytest.warns(TinyclsfWarning) as told:
+        train("random", model=begun, epochs=1)
+    assert "the frozen backbone has random weights, so it has learned nothing; add --pretrained" in map(
+        str, [each.message for each in told]
+    )
+    train("pretrained", model=begun, epochs=1, pretrained=True)
 
 
 class Stop(Callback):

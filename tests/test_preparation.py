@@ -23,6 +23,7 @@ from tests.support.messages import message
 from tinyclsf import splitting
 from tinyclsf.augment.geometry import random_affine
 from tinyclsf.errors import ConfigurationError, DataWarning
+from tinyclsf.metrics import SET_ASIDE
 from tinyclsf.plugin import Images, Preparation, Splits, prepared
 from tinyclsf.registry.options import REQUIRED, Option, as_text
 from tinyclsf.registry.signatures import options_of
@@ -577,6 +578,7 @@ def test_a_plugin_of_any_style_gets_the_options(cli: Any, install: Install, futu
     size = ("-d", "size=4") if "size" in parameters else ()
     result = cli("fit", "mnist-logistic", "--data", "bars", *size, "-d", "valid_size=13", "--epochs", "1", "--json")
     assert (result.code, result.document["held_out"]["images"]) == (0, 13)
+    assert result.document["notes"][-1] == SET_ASIDE
     result = cli("fit", "mnist-logistic", "--data", "bars", *size, "-d", "test_ratio=0.25", "--epochs", "1", "--json")
     assert [result.document["held_out"][name] for name in ("split", "images")] == ["test", 10]
 
@@ -587,7 +589,8 @@ def test_an_option_of_its_own_with_a_shared_name_is_the_plugins_fault(cli: Any, 
     assert (result.code, result.err) == (
         5,
         "error: dataset 'bars' of package theirs (theirs:bars) cannot be imported: "
-        "TypeError: bars has an option 'seed' of its own beside that of @prepared; rename it\n",
+        "TypeError: bars has an option 'seed' of its own beside that of @prepared; rename it\n"
+        f"tip: look at {Path('theirs/theirs.py').absolute()}, line 5; --debug shows the traceback\n",
     )
 
 

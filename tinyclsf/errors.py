@@ -89,7 +89,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     import difflib  # which a command that finds its names need not wait for
 
     by_lower = {each.lower(): each for each in known}
-    nearest = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(name.lower(), by_lower, n=1)
     return f"did you mean '{by_lower[nearest[0]]}'?" if nearest else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tinyclsf.data import Images
-from tinyclsf.errors import ConfigurationError
+from tinyclsf.errors import ConfigurationError, DataWarning
 from tinyclsf.finetuning import put_in_training
 from tinyclsf.history import History
 from tinyclsf.loop.evaluation import score
@@ -226,6 +227,13 @@ class TorchClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         stored: type = np.float32
         if len(shape) > 4:
             raise ValueError(f"X has {len(shape)} dimensions; wanted (n, features), (n, h, w) or (n, c, h, w)")
+        if reset and len(shape) == 4 and min(shape[1:3]) > 4 and shape[3] in (1, 3, 4):
+            warnings.warn(
+                f"X of shape {shape} is read as {shape[1]} channels of {shape[2]}x{shape[3]} pixels; "
+                "for channels last give X.transpose(0, 3, 1, 2)",
+                DataWarning,
+                stacklevel=3,
+            )
         if len(shape) > 2:
             x = np.asarray(x)
             stored = np.uint8 if x.dtype == np.uint8 else np.float32

@@ -26,9 +26,11 @@ def test_the_interval_of_balanced_accuracy_comes_from_those_of_the_classes() -> 
     assert alone.balanced_accuracy_interval == pytest.approx(wilson_interval(45, 50))
 
 
-def test_where_no_image_is_wrong_only_the_interval_that_resampling_cannot_tell_is_left_out() -> None:
+def test_where_no_image_or_each_is_wrong_only_the_interval_that_resampling_cannot_tell_is_left_out() -> None:
     found = by_class([(0, 0, 20), (1, 1, 5)], ["a", "b"])
     assert (found.macro_f1, found.macro_f1_interval) == (1.0, None)
+    wrong = by_class([(0, 1, 5)], ["a", "b"])
+    assert (wrong.macro_f1, wrong.macro_f1_interval) == (0.0, None)
     low, high = found.balanced_accuracy_interval
     assert (low < 0.9, high) == (True, 1.0)
 

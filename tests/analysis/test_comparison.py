@@ -20,7 +20,7 @@ from tinyclsf.analysis.differences import differing
 from tinyclsf.errors import ConfigurationError, ModelFileError
 from tinyclsf.history import History
 from tinyclsf.loop.evaluation import Predictions
-from tinyclsf.metrics import SET_ASIDE, Epoch, Score
+from tinyclsf.metrics import NO_TEST_SPLIT, Epoch, Score
 from tinyclsf.runs.config_file import ConfigFile, read_run_config
 from tinyclsf.runs.ending import write_state
 from tinyclsf.runs.folder import write_config
@@ -157,7 +157,7 @@ def test_without_the_same_images_there_is_no_test(tmp_path: Path, other: dict[st
     runs = [make_run(tmp_path / "a", LABELS), make_run(tmp_path / "b", **{"predicted": flipped(1), **other})]
     found = compare(runs)
     assert found.pairs == (("a", "b", None, None, f"no test of a against b: {reason}"),)
-    assert found.notes == (() if found.runs[1].held_out in (None, found.runs[0].held_out) else (f"b: {SET_ASIDE}",))
+    assert found.notes == (() if found.runs[1].held_out in (None, found.runs[0].held_out) else (f"b: {NO_TEST_SPLIT}",))
     assert [run.best is not None for run in found.runs] == [True, True]
 
 

@@ -181,7 +181,7 @@ def test_where_the_data_is_gone_or_other_the_mistakes_have_no_pictures(run: Path
     write_config(run, {**config, "data": {**config["data"], "name": "gone"}})
     gone = write_report(run)
     sentence = "there is no dataset 'gone'; 'tinyclsf list datasets' shows all"
-    assert gone.notes == [f"The mistakes have no pictures, as the run's data could not be read: {sentence}."]
+    assert gone.notes == [f"The mistakes have no pictures, as the run's model or data could not be read: {sentence}."]
     page = Page(gone.path)
     assert gone.notes[0] in page.said("p")
     assert not [tag for tag, _, _ in page.attributes if tag == "img"]
@@ -329,8 +329,8 @@ def once():
         ("stream", "the images come as a stream, which gives none a second time"),
         (
             "once",
-            "the run's data could not be read: dataset 'once' of package fleeting (fleeting:once) failed to give an image: "
-            "OSError: the disk is gone",
+            "the run's model or data could not be read: dataset 'once' of package fleeting (fleeting:once) failed to give an "
+            "image: OSError: the disk is gone",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,7 @@ def test_errors_are_those_of_fit(cli: Any, install: Any) -> None:
     assert result.err == (
         "error: model 'broken' of package odd (odd:broken) failed for 10 classes of images (1, 28, 28): "
         "RuntimeError: no such layer\n"
+        f"tip: look at {Path('odd/odd.py').absolute()}, line 14; --debug shows the traceback\n"
     )
     assert cli("check", "lenett").err == (
         "error: there is no model 'lenett'; 'tinyclsf list models' shows all\ntip: did you mean 'lenet'?\n"

@@ -13,7 +13,7 @@ from tests.support.runs import write_run
 from tinyclsf.analysis.by_class import by_class
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.machine.json_text import as_json
-from tinyclsf.metrics import SET_ASIDE, Epoch, Score, wilson_interval
+from tinyclsf.metrics import NO_TEST_SPLIT, Epoch, Score, wilson_interval
 
 LABELS = [0, 1] * 50
 NOTE = "the tests compare these trained models; with one run for each setting, its effect cannot be told from that of the seed"
@@ -96,7 +96,7 @@ def test_runs_that_were_scored_on_different_parts(cli: Any) -> None:
     out = cli("compare", "a", "b").out
     assert ["held-out", "accuracy", "80.00", "%", "95.00", "%"] in [line.split() for line in out.splitlines()]
     assert "no test of a against b: a was scored on test images and b on valid images\n" in out
-    assert f"b: {SET_ASIDE}" in " ".join(out.split())
+    assert f"b: {NO_TEST_SPLIT}" in " ".join(out.split())
 
 
 @pytest.mark.parametrize("number", [4, 9])
@@ -196,4 +196,4 @@ def test_where_no_run_has_a_test_split_that_is_said_once(cli: Any) -> None:
     make_run("a", 20, split="valid")
     make_run("b", 5, split="valid")
     make_run("c", None)
-    assert cli("compare", "a", "b", "c", "--json").document["notes"][-1] == SET_ASIDE
+    assert cli("compare", "a", "b", "c", "--json").document["notes"][-1] == NO_TEST_SPLIT

@@ -19,9 +19,11 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, log_loss  # type: ignore[import-untyped]
 
+import tinyclsf
 from tests.support.forking import Forks
 from tinyclsf import Preprocess, load_model
 from tinyclsf.cli.app import cli as program
+from tinyclsf.machine.launch import resume_command
 from tinyclsf.metrics import percent, wilson_interval
 from tinyclsf.registry.plugins import find, load
 from tinyclsf_plugins.datasets.digits import digits
@@ -131,18 +133,27 @@ def test_a_result_no_better_than_the_most_frequent_class_is_said(cli: Any, insta
     assert cli(*fit, "all", "--json").document["notes"] == []
 
 
+def test_what_is_printed_to_paste_works_in_any_folder(cli: Any) -> None:
+    for root in ('q"r', "my runs", "back\\slash"):
+        result = cli("fit", "linear", *SMALL, "--epochs", "1", "--runs", root, "--run", "r")
+        call = next(line for line in result.out.splitlines() if "load_model" in line)
+        model = eval(call.strip().removesuffix(" in Python"), {"tinyclsf": tinyclsf})
+        assert model.classes == tuple("0123456789")
+    assert resume_command("my runs/r") == "tinyclsf fit --resume 'my runs/r'"
+
+
 def test_the_header_fits_a_screen(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TINYCLSF_RUNS", "elsewhere")
     result = cli("fit", "mnist-cnn", *SMALL, "--optimizer", "adam", "--seed", "3", "--ema-decay", "0.9", "--callback", "csv")
     assert result.code == 0
-    folder = next(Path("elsewhere").iterdir())
+    folder, count = next(Path("elsewhere").iterdir()), torch.get_num_threads()
     assert result.err.splitlines()[:-2] == [
         "data       digits: 640 train, 360 valid, 360 test; 10 classes; 1x28x28",
         "model      mnist-cnn: 3,930 parameters",
         "training   2 epochs, batch size 64, adam, lr 0.001, one-cycle schedule, ema decay 0.9",
         "given      data train-size 640, epochs 2, optimizer adam, ema-decay 0.9, seed 3",
         "callbacks  csv",
-        f"device     cpu, float32, {torch.get_num_threads()} threads",
+        f"device     cpu, float32, {count} thread{'s' * (count > 1)}",
         f"run        {folder}",
     ]
     assert result.out.splitlines()[-4] == f"next  tinyclsf report {folder.name}"
@@ -313,7 +324,7 @@ CASES = [
         "show, check, cache, list, info, new",
         "did you mean 'fit'?",
     ),
-    (("fit",), "missing argument 'MODEL'", None),
+    (("fit",), "missing argument 'MODEL'", "name a model, such as mnist-cnn; 'tinyclsf list models' shows all"),
     (("fit", "mnist-cn"), "there is no model 'mnist-cn'; 'tinyclsf list models' shows all", "did you mean 'mnist-cnn'?"),
     (
         ("fit", "mnist-cnn", "--data", "minst"),
@@ -357,7 +368,20 @@ CASES = [
     (("fit", "mnist-cnn", "-d", "seed=x"), "option seed of dataset digits is 'x'; wanted a whole number", None),
     (("fit", "mnist-cnn", "-d", "seed=1=2"), "option seed of dataset digits is '1=2'; wanted a whole number", None),
     (("fit", "mnist-cnn", "--data", "mnist-pickle"), "dataset mnist-pickle needs -d path=PATH", None),
-    (("fit", "mnist-cnn", "--data-dir", "."), "dataset digits does not use --data-dir; leave it out", None),
+    (
+        ("fit", "mnist-cnn", "--data-dir", "."),
+        "dataset digits does not use --data-dir; leave it out, or name other data, as with --data image-folder",
+        None,
+    ),
+    (
+        ("fit", "mnist-cnn", "--augment", "flip,", "crop"),
+        "got unexpected extra argument (crop)",
+        "write a list without spaces, as in flip,crop",
+    ),
+    (("fit", "mnist-cnn", "epochs=3"), "got unexpected extra argument (epochs=3)", "did you mean --epochs 3?"),
+    (("check", "lenet", "digits"), "got unexpected extra argument (digits)", "did you mean --data digits?"),
+    (("show", "digits", ".."), "got unexpected extra argument (..)", "did you mean --data-dir ..?"),
+    (("show", "digits", "nowhere"), "got unexpected extra argument (nowhere)", None),
     (
         ("fit", "mnist-cnn", "--optimizer", "adam", "--momentum", "0.9"),
         "optimizer adam does not use --momentum; leave it out",
@@ -376,7 +400,7 @@ CASES = [
     (("fit", "mnist-cnn", "--device", "gpu"), "'gpu' is not a device; use auto, cpu, cuda, cuda:0 or mps", None),
     (
         ("fit", "mnist-cnn", "--run", "../x"),
-        "run name '../x' cannot be used; wanted at most 100 letters, digits, '.', '_' or '-', the first no '.' or '-'",
+        "run name '../x' cannot be used; wanted at most 100 of a-z, A-Z, 0-9, '.', '_' and '-', the first no '.' or '-'",
         None,
     ),
     (("info", "mnist-cn"), "there is no plugin 'mnist-cn'; 'tinyclsf list' shows all", "did you mean 'mnist-cnn'?"),

@@ -130,6 +130,7 @@ def test_a_plugin_that_cannot_be_imported_breaks_only_itself(cli: Any, install: 
     assert result.err == (
         "error: model 'broken' of package broken (broken:Model) cannot be imported: "
         "ModuleNotFoundError: No module named 'no_such_module'\n"
+        f"tip: look at {Path('broken/broken.py').absolute()}, line 1; --debug shows the traceback\n"
     )
 
 

@@ -203,8 +203,8 @@ def test_odd_names_are_shown_escaped_and_kept_in_a_csv_file(cli: Cli, run: Path)
     assert [row[0] for row in rows[1:]] == ["'-x.png", "'-", *shown]  # text to a spreadsheet, and harmless to a terminal
     document = cli("predict", "first", "--json", "--out", "found.csv", "--", *odd).document
     assert [entry["file"] for entry in document["pictures"]] == odd
-    rows = list(csv.reader(io.StringIO(Path("found.csv").read_bytes().decode(), newline="")))
-    assert [row[0] for row in rows[1:]] == ["'-x.png", "'-", *odd[2:4], "\\udcff.png", *odd[5:]]
+    rows = list(csv.reader(io.StringIO(os.fsdecode(Path("found.csv").read_bytes()), newline="")))
+    assert [row[0] for row in rows[1:]] == ["'-x.png", "'-", *odd[2:]]
 
 
 def test_a_line_of_the_table_has_a_hundred_characters_at_most(cli: Cli) -> None:

@@ -310,4 +310,4 @@ def test_a_zero_byte_in_a_name_stops_no_process(here: Path, monkeypatch: pytest.
     monkeypatch.setattr("tinyclsf.pictures.decoding.processor_count", lambda: 2)
     files = [save(f"{number}.png", np.zeros((4, 4), np.uint8)) for number in range(20)]
     found = predict_files(brightness(), [*files, "a\0b"], device="cpu")
-    assert [each.error for each in found] == [None] * 20 + ["no such file or directory"]
+    assert [each.error for each in found] == [None] * 20 + ["embedded null byte"]

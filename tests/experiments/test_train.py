@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 import tinyclsf
+from tests.support.commands import Install
 from tests.support.notebooks import charts, rows_of_table, said as words_of
 from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataError, ModelFileError
@@ -90,6 +91,28 @@ def test_a_call_ends_where_the_command_ends(cli: Any) -> None:
     assert words_of(run).startswith(f"run called mnist-logistic on digits, done after epoch 2 test accuracy {accuracy}")
     assert "tinyclsf.assess(run.predictions, run.model.classes)" in words_of(run)
     assert charts(run) == 1
+
+
+def test_the_call_is_written_down_with_all_that_the_experiment_has(tmp_path: Path) -> None:
+    options: Any = {"data_options": {"train_size": 320}, "callbacks": ["csv"]}
+    experiment = Experiment.of("linear", data="digits", epochs=1, lr=0.5, **options)
+    call = "tinyclsf.train('linear', data='digits', data_options={'train_size': 320}, callbacks=['csv'], epochs=1, lr=0.5"
+    runs = [tinyclsf.train(experiment), tinyclsf.train(experiment, seed=4)]
+    assert [run.config.commands for run in runs] == [(f"{call})",), (f"{call}, seed=4)",)]
+    again = eval(call + ")", {"tinyclsf": tinyclsf})
+    assert same(weights(runs[0].folder), weights(again.folder))
+    longer = tinyclsf.train(resume=again.folder, epochs=2)
+    assert longer.config.commands == (f"{call})", f"tinyclsf.train(resume='{again.folder}', epochs=2)")
+    given = tinyclsf.train(one_layer, data=small_splits(), epochs=1, callbacks=[Callback(), "csv"])
+    assert given.config.commands == ("tinyclsf.train('one_layer', callbacks=['csv'], epochs=1)",)
+
+
+def test_options_of_a_callback_stay_where_its_name_has_a_dot(install: Install) -> None:
+    code = "from tinyclsf.plugin import Callback\nclass Every(Callback):\n    def __init__(self, folder, name, *, n=1): pass"
+    install("dotted", code, module="dotted", callbacks={"my.every": "dotted:Every"})
+    experiment = Experiment.of("linear", callbacks=["my.every"], callback_options={"my.every.n": 5})
+    for changed in (experiment, experiment.with_(seed=1), experiment.with_(callbacks=["my.every"])):
+        assert changed.callbacks[0].values["n"] == 5
 
 
 def unequal_splits() -> Splits:
@@ -241,12 +264,13 @@ def test_callbacks_see_the_run_and_progress_is_shown_where_it_is_asked_for(capsy
     out, err = capsys.readouterr()
     assert out == ""
     *header, epoch = err.splitlines()
+    threads = torch.get_num_threads()
     assert header == [
         "data      splits: 40 train, 10 valid, 10 test; 2 classes; 1x6x6",
         "model     one_layer: 74 parameters",
         "training  1 epoch, batch size 64, adam, lr 0.01",
         "given     epochs 1, lr 0.01",
-        f"device    cpu, float32, {torch.get_num_threads()} threads",
+        f"device    cpu, float32, {threads} thread{'s' * (threads > 1)}",
         f"run       {run.folder}",
     ]
     assert re.sub(r"\d+\.\d s$", "s", epoch) == re.sub(r"\d+\.\d s$", "s", epoch_line(run.history[0], 1))
@@ -296,7 +320,7 @@ def test_options_of_a_plugin_add_up_and_another_plugin_begins_with_its_own() -> 
         ({"model_options": {"x": 1}}, "model mnist-logistic has no option 'x'; it takes manual", None),
         (
             {"run": "../x"},
-            "run name '../x' cannot be used; wanted at most 100 letters, digits, '.', '_' or '-', the first no '.' or '-'",
+            "run name '../x' cannot be used; wanted at most 100 of a-z, A-Z, 0-9, '.', '_' and '-', the first no '.' or '-'",
             None,
         ),
         ({"resume": "x", "run": "y"}, "a run that is resumed goes on in its own folder; leave out run and config", None),

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torchvision import models  # type: ignore[import-untyped]
 
 import tinyclsf
+from tests.support.commands import Install
 from tinyclsf import Classifier, Preprocess, Trainer, load_model, save_model
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError
 from tinyclsf.finetuning import parameter_groups
@@ -128,6 +129,17 @@ def test_a_model_is_built_again_from_its_folder(name: str, texts: dict[str, str]
     save_model(model, tmp_path, plugin={"name": name, "options": values_of(name, texts)})
     x, _ = images(shape)
     assert torch.equal(load_model(tmp_path)(x), model(x))
+
+
+def test_what_a_network_begins_with_is_not_told_of_when_it_is_loaded(tmp_path: Path, install: Install) -> None:
+    code = "import warnings\nfrom torch import nn\nfrom tinyclsf.plugin import DataWarning\n"
+    code += (
+        "def net(image_shape, num_classes):\n    warnings.warn(DataWarning('new layer'))\n    return nn.Linear(4, num_classes)"
+    )
+    install("begins", code, module="begins", models={"begins": "begins:net"})
+    model = Classifier(Preprocess(), nn.Linear(4, 2), CLASSES[:2], (1, 1, 4)).eval()
+    save_model(model, tmp_path, plugin={"name": "begins", "options": {}})
+    assert torch.equal(load_model(tmp_path)(torch.ones(1, 1, 1, 4)), model(torch.ones(1, 1, 1, 4)))
 
 
 @each_model

@@ -23,6 +23,7 @@ from tests.support.messages import message
 from tinyclsf.errors import ConfigurationError, Interrupted
 from tinyclsf.progress.display import Progress, on_terminal
 from tinyclsf.progress.telling import tell_progress
+from tinyclsf.progress.terminal import Terminal
 from tinyclsf.trainer import Callback, Trainer
 
 
@@ -38,6 +39,21 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     monkeypatch.setattr(shell, "display_pub", shown)
     yield shown.outputs
     InteractiveShell.clear_instance()
+
+
+@pytest.mark.parametrize("columns", ["40", "100"])
+def test_a_narrow_terminal_has_numbers_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    terminal = Terminal()
+    terminal.bar("epoch 1/2", 3, 10, "batches, loss 1.8508")
+    terminal.clear()
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capsys.readouterr().err)
+    assert "epoch 1/2" in shown
+    assert "3/10 batches, loss 1.8508" in shown
+    assert ("\u2501" in shown) == (columns == "100")
 
 
 def fit(epochs: int = 2, *callbacks: Callback, progress: bool | Progress | None = None) -> Trainer:

@@ -80,7 +80,9 @@ def test_where_the_files_of_data_are(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert given(load_component(plugin, {}, saved=saved, data_dir=Path("here")), "data_dir") == [(Path("here"), "--data-dir")]
     with pytest.raises(ConfigurationError) as error:
         load_component(find("dataset", "digits"), {}, data_dir=Path("here"))
-    assert str(error.value) == "dataset digits does not use --data-dir; leave it out"
+    assert str(error.value) == (
+        "dataset digits does not use --data-dir; leave it out, or name other data, as with --data image-folder"
+    )
     with pytest.raises(ConfigurationError, match="data_dir"):  # an unknown option is never dropped
         load_component(find("dataset", "digits"), {}, saved=saved)
 

@@ -69,12 +69,16 @@ def test_every_plugin_that_ships_can_be_loaded(kind: Kind) -> None:
         ("empty_code", "", "AttributeError: module 'empty_code' has no attribute 'net'"),
     ],
 )
-def test_a_plugin_that_cannot_be_imported_breaks_only_itself(install: Install, module: str, code: str, reason: str) -> None:
+def test_a_plugin_that_cannot_be_imported_breaks_only_itself(
+    install: Install, tmp_path: Path, module: str, code: str, reason: str
+) -> None:
     install("broken", code, module=module, models={"net": f"{module}:net"})
     with pytest.raises(PluginError) as error:
         load(find("model", "net"))
     assert str(error.value) == f"model 'net' of package broken ({module}:net) cannot be imported: {reason}"
-    assert (error.value.tip, error.value.exit_code) == (None, 5)
+    place = f"look at {tmp_path / 'broken' / module}.py, line {len(code.splitlines())}; --debug shows the traceback"
+    assert error.value.tip == (None if module in ("syntax_code", "empty_code") else place)
+    assert error.value.exit_code == 5
     assert callable(load(find("model", "mnist-cnn")))
     assert {"net", "mnist-cnn"} <= {plugin.name for plugin in plugins("model")}
 

@@ -93,7 +93,7 @@ def test_names_that_could_lead_elsewhere_are_refused(tmp_path: Path, name: str) 
     with pytest.raises(ConfigurationError) as error:
         create_run(tmp_path / "runs", name, default="m-d")
     assert str(error.value) == (
-        f"run name {shown!r} cannot be used; wanted at most 100 letters, digits, '.', '_' or '-', the first no '.' or '-'"
+        f"run name {shown!r} cannot be used; wanted at most 100 of a-z, A-Z, 0-9, '.', '_' and '-', the first no '.' or '-'"
     )
     assert list(tmp_path.iterdir()) == []
 

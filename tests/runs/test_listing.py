@@ -256,3 +256,9 @@ def test_a_folder_that_is_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ConfigurationError) as error:
         find_run(Path("runs"), name)
     assert str(error.value) == f"{folder} has no config.json, so it is no run; 'tinyclsf runs' shows all"
+
+
+def test_the_run_that_a_person_is_in_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run(tmp_path / "first")
+    monkeypatch.chdir(tmp_path / "first")
+    assert find_run(Path("runs"), ".") == tmp_path / "first"

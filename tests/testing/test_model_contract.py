@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,21 @@ def test_the_error_lists_each_check_that_failed() -> None:
     first, second = str(failed.value).splitlines()
     assert first == "model nothing_taken fails 1 of 21 checks"
     assert second.startswith("- logits: it takes none of 1x28x28")
+
+
+def test_in_pytest_the_traceback_has_the_line_of_the_plugin() -> None:
+    def torn(image_shape: Shape, num_classes: int) -> nn.Module:
+        """A network that cannot be built."""
+        raise KeyError("layer")
+
+    check = next(each for each in check_model.bound(torn) if each.name == "logits")
+    with pytest.raises(ChecksFailed) as failed:
+        check()
+    frames, error = [], failed.value.__cause__
+    while error is not None:
+        frames += [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+        error = error.__cause__
+    assert "torn" in frames
 
 
 def test_the_quick_checks_build_once() -> None:

@@ -22,7 +22,7 @@ from tinyclsf.history import History
 from tinyclsf.loop.evaluation import Predictions
 from tinyclsf.machine.arguments import as_path, check_type, naming_arguments
 from tinyclsf.machine.storage import StrPath
-from tinyclsf.metrics import SET_ASIDE, Epoch, Score, best_of, measured, percent, quality
+from tinyclsf.metrics import Epoch, Score, best_of, measured, percent, quality
 from tinyclsf.registry.options import as_text
 from tinyclsf.runs.config_file import ConfigFile, read_run_config
 from tinyclsf.runs.epochs import read_history
@@ -279,5 +279,6 @@ def _notes(scored: Sequence[_Scored], pairs: Sequence[Pair], configs: Sequence[C
         )
     held_out = {each.name: each.run.held_out.split for each in scored if each.run.held_out is not None}
     if without := [name for name, split in held_out.items() if split == "valid"]:
-        notes.append(SET_ASIDE if len(without) == len(held_out) else f"{join_names(without)}: {SET_ASIDE}")
+        said = configs[[each.name for each in scored].index(without[0])].no_test_split
+        notes.append(said if len(without) == len(held_out) else f"{join_names(without)}: {said}")
     return notes

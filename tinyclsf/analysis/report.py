@@ -18,7 +18,7 @@ from tinyclsf.drawing.figures import draw_confusion, draw_reliability, draw_sing
 from tinyclsf.drawing.page import picture_url
 from tinyclsf.drawing.samples import as_pictures
 from tinyclsf.drawing.style import as_svg
-from tinyclsf.errors import ConfigurationError, DataWarning, TinyclsfError, shape_as_text
+from tinyclsf.errors import ConfigurationError, DataWarning, TinyclsfError, join_names, shape_as_text
 from tinyclsf.machine.arguments import as_path
 from tinyclsf.machine.storage import StrPath, check_target, write_text
 from tinyclsf.machine.templates import load_template
@@ -80,6 +80,10 @@ def write_report(folder: StrPath, out: StrPath | None = None, *, worst: int = 12
     scored = _scored(path, config) if predicted and done else None
     if predicted and not done:
         notes.append("The run is not done and its saved predictions are of earlier weights, so it has no figures.")
+    if done and not predicted:
+        notes.append(f"{path / PREDICTIONS} is not there, so the page has no figures; tinyclsf evaluate computes them.")
+    if in_python := [each.name for each in (config.model, config.data) if each is not None and each.given_in_python]:
+        notes.append(f"No command can make {join_names(in_python)}, given in Python: give the options below to tinyclsf.train.")
     remarks = find_remarks(
         history,
         None if scored is None else scored.assessment,
@@ -139,7 +143,7 @@ def _pictures(folder: Path, scored: Scored, worst: int, notes: list[str]) -> lis
         with blamed_on(find("dataset", run.data.name), "failed to give an image"):
             return [_picture(dataset[each.index][0], run.model.white, each, paths) for each in shown]
     except TinyclsfError as error:
-        notes.append(f"The mistakes have no pictures, as the run's data could not be read: {error}.")
+        notes.append(f"The mistakes have no pictures, as the run's model or data could not be read: {error}.")
         return []
 
 

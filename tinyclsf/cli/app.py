@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -159,7 +161,7 @@ def _run(args: list[str]) -> int:
     except click.ClickException as error:
         message = error.format_message().rstrip(".")
         first = message[:1] if message[1:2].isupper() else message[:1].lower()  # but not of CSV
-        return _fail("configuration", first + message[1:], 2, None, as_json)
+        return _fail("configuration", first + message[1:], 2, _tip_for(message, args), as_json)
     except TinyclsfError as error:
         _show_traceback(args)
         return _fail(error.kind, str(error), error.exit_code, error.tip, as_json)
@@ -170,6 +172,21 @@ def _run(args: list[str]) -> int:
             return _fail("training", message, 6, None, as_json)
         message = f"{type(error).__name__}: {error}; this is a bug of tinyclsf: please report what --debug prints"
         return _fail("internal", message, 1, None, as_json)
+
+
+def _tip_for(message: str, args: list[str]) -> str | None:
+    """What may have been meant by a word that a command has no place for."""
+    if (found := re.fullmatch(r"Got unexpected extra arguments? \((\S+).*\)", message)) is None:
+        return None
+    word = found[1]
+    name, equals, value = word.partition("=")
+    if equals:
+        return f"did you mean --{name} {value}?"
+    if any(each.endswith(",") for each in args):
+        return "write a list without spaces, as in flip,crop"
+    if plugins("dataset", word):
+        return f"did you mean --data {word}?"
+    return f"did you mean --data-dir {word}?" if os.path.isdir(word) else None
 
 
 def _show_traceback(args: list[str]) -> None:

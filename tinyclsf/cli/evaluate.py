@@ -22,7 +22,7 @@ from tinyclsf.cli.shared_options import (
 )
 from tinyclsf.errors import StorageError, join_names, printable
 from tinyclsf.machine.storage import check_target, storing
-from tinyclsf.metrics import SET_ASIDE, measured, percent
+from tinyclsf.metrics import measured, percent
 from tinyclsf.registry.plugins import blamed_for_batches, blamed_on, find
 from tinyclsf.runs.listing import find_run
 
@@ -110,7 +110,7 @@ def evaluate(
         files = _write(target, trained, assessment, shown, images, tta)
     names = [each.name for each in assessment.classes]
     said = guessing_note(assessment, [each.images for each in assessment.classes], names)
-    said += [SET_ASIDE] if name == "valid" and splits.test is None and not other else []
+    said += [trained.config.no_test_split] if name == "valid" and splits.test is None and not other else []
     figures = {name: value for name, value in assessment._asdict().items() if name != "pictures"}
     figures |= {"confusion": _named(assessment.confusion, names), "mistakes": _named(assessment.mistakes, names)}
     content = document(

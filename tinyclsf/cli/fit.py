@@ -93,7 +93,7 @@ def _before_a_run(resume: str | None) -> Iterator[None]:
     try:
         yield
     except SignalReceived as received:
-        tip = None if resume is None else f"{launch.command()} fit --resume {resume}"
+        tip = None if resume is None else launch.resume_command(resume)
         raise stopped_by(received.number, "before training began", tip=tip) from None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tinyclsf.analysis.guessing import guessing_note
 from tinyclsf.cli.output import Output, columns, document, notes, scored
-from tinyclsf.metrics import SET_ASIDE, best_of, percent
+from tinyclsf.metrics import best_of, percent
 from tinyclsf.runs.trained_run import TrainedRun
 
 
@@ -17,14 +17,16 @@ def output_of(run: TrainedRun, warnings: list[str]) -> Output:
     best, held_out, folder = best_of(run.history), run.held_out, str(run.folder)
     assert best is not None, "a run that was scored has an epoch"
     images = run.predictions.labels.bincount(minlength=len(run.model.classes)).tolist()
-    said = guessing_note(held_out, images, run.model.classes) + ([SET_ASIDE] if held_out.split == "valid" else [])
+    said = guessing_note(held_out, images, run.model.classes) + (
+        [run.config.no_test_split] if held_out.split == "valid" else []
+    )
     rows = [
         ("best", f"epoch {best.epoch}: valid accuracy {percent(best.valid_accuracy)}, valid loss {best.valid_loss:.4f}"),
         (held_out.split, scored(held_out)),
         *notes(said),
         ("next", f"tinyclsf report {shlex.quote(_called(run.folder))}"),
         ("", f"tinyclsf predict {shlex.quote(_called(run.folder))} FILES"),
-        ("", f'tinyclsf.load_model("{folder}") in Python'),
+        ("", f"tinyclsf.load_model({_quoted(folder)}) in Python"),
         ("run", folder),
     ]
     content = document(
@@ -38,6 +40,11 @@ def output_of(run: TrainedRun, warnings: list[str]) -> Output:
         warnings=warnings,
     )
     return Output("\n".join(columns(rows, indent="")), content)
+
+
+def _quoted(text: str) -> str:
+    """As Python reads it, in the quotes of this document where that can be."""
+    return repr(text) if '"' in text or "\\" in text else f'"{text}"'
 
 
 def _called(folder: Path) -> str:

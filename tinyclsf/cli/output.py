@@ -51,7 +51,8 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "  ", *, numbers_from: 
 def scored(found: Any) -> str:
     """How good a model is on some images, with an accuracy, its interval and their number, as a Score or an Assessment has."""
     low, high = map(percent, found.interval)
-    return f"accuracy {percent(found.accuracy)} (95 % interval {low} to {high}, {found.images:,} images)"
+    images = "1 image" if found.images == 1 else f"{found.images:,} images"
+    return f"accuracy {percent(found.accuracy)} (95 % interval {low} to {high}, {images})"
 
 
 def notes(sentences: Sequence[str]) -> list[tuple[str, str]]:

@@ -89,7 +89,7 @@ def predict(
         lines += tta_title(tta) + _table([_shown(row) for row in rows], top)
     if out is not None:
         text = json_text(content) + "\n" if out.suffix.lower() == ".json" else _csv(rows, top, tta)
-        write_whole(out, lambda file: file.write(text.encode()))
+        write_whole(out, lambda file: file.write(text.encode(errors="surrogateescape")))
         lines += [f"{_count(len(rows))} in {out}"] if form != "csv" else []
     return Output("\n".join(lines), content, exit_code=3 if unread else 0, exact=form == "csv")
 
@@ -125,7 +125,7 @@ def _csv(rows: Sequence[_Row], top: int, tta: str) -> str:
     for row in rows:
         pairs = row.best or [("", "")] * top
         table.append([row.file, *(value for pair in pairs for value in pair), row.error, *augmented])
-    return csv_text(table).encode(errors="backslashreplace").decode()
+    return csv_text(table)
 
 
 def _table(rows: Sequence[_Row], top: int) -> list[str]:

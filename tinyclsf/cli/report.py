@@ -62,7 +62,9 @@ def _text(page: PageReport) -> str:
         lines += [f"{page.scored.split}  {scored(page.scored.assessment)}", ""]
     else:
         epochs = f"{page.run.epochs_done} of {page.run.epochs or '-'} epochs"
-        lines += [f"{page.run.state}, {epochs}; it has no score on held-out images", ""]
+        held_out = page.run.held_out
+        score = "it has no score on held-out images" if held_out is None else f"{held_out.split} {scored(held_out)}"
+        lines += [f"{page.run.state}, {epochs}; {score}", ""]
     for remark in page.remarks:
         lines += wrapped(f"{remark.what}: {remark.evidence}", indent=0)
         lines += [f"  {remark.suggestion}", ""]

@@ -77,6 +77,10 @@ def build(experiment: Experiment, device: torch.device, folder: Path, run: Setti
             warnings.warn(finding.sentence, TinyclsfWarning, stacklevel=1)
     batch_size = settings["batch_size"].value
     frozen = _frozen(model, settings)
+    of_model = experiment.model.values
+    if freezes_backbone(settings["freeze"].value) and of_model.get("pretrained") is False and not of_model.get("weights"):
+        message = "the frozen backbone has random weights, so it has learned nothing; add --pretrained"
+        warnings.warn(message, TinyclsfWarning, stacklevel=1)
     if isinstance(splits.train, Sized):
         later = frozen if settings["unfreeze_after"].value is not None else []
         _check_last_batch(model, later, len(splits.train), batch_size)

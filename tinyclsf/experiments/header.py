@@ -35,7 +35,8 @@ def header(config: ConfigFile, built: Built) -> list[tuple[str, str]]:
     if config.callbacks:
         rows.append(("callbacks", ", ".join(each.name for each in config.callbacks)))
     processes = f", {settings['processes'].value} processes" if "processes" in settings else ""
-    device = f"{settings['device'].value}, {settings['precision'].value}, {config.threads} threads{processes}"
+    threads = "thread" if config.threads == 1 else "threads"
+    device = f"{settings['device'].value}, {settings['precision'].value}, {config.threads} {threads}{processes}"
     return [*rows, ("device", device), ("run", str(settings["run"].value))]
 
 

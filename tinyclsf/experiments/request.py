@@ -91,7 +91,7 @@ class Request:
             "callback_options": {
                 key: value
                 for key, value in self.callback_options.items()
-                if callbacks is None or key.partition(".")[0] in callbacks
+                if callbacks is None or key.rpartition(".")[0] in callbacks
             },
         }
         for name, kept in before.items():
@@ -130,7 +130,10 @@ def make_request(
     named = _named(config, "model", Setting(model, source_of("model")))
     if named.value is None:
         missing = "missing argument 'MODEL'"
-        raise ConfigurationError(missing if config.path is None else f"{missing}, and config file {config} names no model")
+        raise ConfigurationError(
+            missing if config.path is None else f"{missing}, and config file {config} names no model",
+            tip="name a model, such as mnist-cnn; 'tinyclsf list models' shows all",
+        )
     data = _named(config, "data", Setting(asked.get("data"), source_of("data")))
     if data.value is None:
         data = Setting(DATA, "default")

@@ -60,7 +60,7 @@ def check_kept(folder: Path, best: Epoch) -> None:
     if (kept := weights_epoch(folder / WEIGHTS)) not in (None, best.epoch):
         raise ModelFileError(
             f"{folder / WEIGHTS} holds the weights of epoch {kept}, and the best epoch is {best.epoch}; "
-            f"train epoch {kept} once more with {launch.command()} fit --resume {folder} --epochs {kept}"
+            f"train epoch {kept} once more with {launch.resume_command(folder)} --epochs {kept}"
         )
 
 

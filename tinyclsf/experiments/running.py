@@ -153,7 +153,7 @@ def _score(built: Built, folder: Path, signals: StopSignals) -> None:
     if best is None:
         raise TrainingError(
             f"training was stopped {position(trainer)}, so there are no validated weights to score; "
-            f"go on with {launch.command()} fit --resume {folder}"
+            f"go on with {launch.resume_command(folder)}"
         )
     name, dataset = built.splits.held_out
     batch_size = 2 * built.settings["batch_size"].value
@@ -204,7 +204,7 @@ def _described(component: Component) -> dict[str, Any]:
 def _stopped(number: int, where: str, folder: Path) -> Interrupted:
     if not (folder / CHECKPOINT).exists():
         return stopped_by(number, f"{where}; nothing was saved yet")
-    return stopped_by(number, f"{where}; the run is saved in {folder}", tip=f"{launch.command()} fit --resume {folder}")
+    return stopped_by(number, f"{where}; the run is saved in {folder}", tip=launch.resume_command(folder))
 
 
 @contextlib.contextmanager

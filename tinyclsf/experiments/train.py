@@ -11,7 +11,7 @@ from torch import nn
 
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.experiments.experiment import Experiment, describe
-from tinyclsf.experiments.request import Asked, make_request
+from tinyclsf.experiments.request import PYTHON, Asked, Request, make_request
 from tinyclsf.experiments.running import carry_out
 from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.machine.signals import StopSignals
@@ -60,13 +60,23 @@ def train(
     else:
         folder = None if resume is None else find_run(root, str(as_path("resume", resume)))
         experiment = describe(make_request(model, resume=folder, **asked))
-    command = _as_written(experiment, resume, asked)
+    command = _as_written(experiment.request, resume)
     with StopSignals() as signals, shown:
         return carry_out(experiment, name=run, root=root, progress=shown, signals=signals, command=command)
 
 
-def _as_written(experiment: Experiment, resume: str | Path | None, asked: Any) -> str:
-    arguments = [repr(experiment.model.plugin.name)] if resume is None else [f"resume={str(resume)!r}"]
-    plain = {name: value for name, value in asked.items() if isinstance(value, (str, int, float, Path, dict, type(None)))}
-    arguments += [f"{name}={str(value) if isinstance(value, Path) else value!r}" for name, value in plain.items()]
+def _as_written(request: Request, resume: str | Path | None) -> str:
+    """The call that makes the same request; what was given as an object of Python is left out of it."""
+    arguments = [repr(request.model.name)] if resume is None else [f"resume={str(resume)!r}"]
+    chosen: dict[str, Any] = {
+        "data": request.data.name if request.data_source == PYTHON and request.data.package is not None else None,
+        "data_dir": None if request.data_dir is None else str(request.data_dir),
+        "model_options": request.model_options,
+        "data_options": request.data_options,
+        "callbacks": [each for each in request.callbacks if isinstance(each, str)],
+        "callback_options": request.callback_options,
+        "config": None if resume is not None or request.config.path is None else str(request.config.path),
+    }
+    arguments += [f"{name}={value!r}" for name, value in chosen.items() if value]
+    arguments += [f"{name}={setting.value!r}" for name, setting in request.settings.items()]
     return f"tinyclsf.train({', '.join(arguments)})"

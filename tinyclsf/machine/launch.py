@@ -39,6 +39,13 @@ def command() -> str:
     return f"{shlex.join(_AGENT or _alike())} -m -- tinyclsf"
 
 
+def resume_command(folder: str | Path) -> str:
+    """What a person goes on with a run with."""
+    import shlex  # which --help need not wait for
+
+    return f"{command()} fit --resume {shlex.quote(str(folder))}"
+
+
 def _agent() -> list[str]:
     """The torchrun that started this process, without the program that it starts; nothing where the system does not tell."""
     try:

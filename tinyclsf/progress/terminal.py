@@ -16,6 +16,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+_WIDE = 60  # columns; in fewer there are numbers alone
 _BAR = 24  # leaves room for the ^C that a terminal shows, which would break the line and keep it from being cleared
 
 
@@ -24,8 +25,9 @@ class Terminal:
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        bar = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=_BAR), MofNCompleteColumn()
-        note = TextColumn("{task.fields[note]}"), TimeRemainingColumn()
+        wide = self.console.width >= _WIDE
+        bar = SpinnerColumn(), TextColumn("{task.description}"), *([BarColumn(bar_width=_BAR)] if wide else [])
+        note = MofNCompleteColumn(), TextColumn("{task.fields[note]}"), *([TimeRemainingColumn()] if wide else [])
         self._bars = Bars(*bar, *note, console=self.console, auto_refresh=False, transient=True)
         self._widths: list[int] = []
         self._shown: tuple[str, TaskID] | None = None

@@ -130,7 +130,8 @@ def load_component(
             options[name] = Setting(value, "config")
     if data_dir is not None:
         if not uses_data_dir:
-            raise ConfigurationError(f"{plugin.kind} {plugin.name} does not use --data-dir; leave it out")
+            other = ", or name other data, as with --data image-folder" if plugin.kind == "dataset" else ""
+            raise ConfigurationError(f"{plugin.kind} {plugin.name} does not use --data-dir; leave it out{other}")
         options["data_dir"] = Setting(Path(data_dir), "--data-dir")
     elif saved_dir is not None:
         options["data_dir"] = Setting(Path(saved_dir), "config")

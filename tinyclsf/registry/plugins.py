@@ -128,7 +128,20 @@ def blamed_on(plugin: Plugin, what: str) -> Iterator[None]:
         raise
     except BaseException as error:  # a plugin may even call sys.exit() when it is imported
         reason = " ".join(str(error).split())
-        raise PluginError(f"{full_name(plugin)} {what}: {type(error).__name__}: {reason}".rstrip(": ")) from error
+        message = f"{full_name(plugin)} {what}: {type(error).__name__}: {reason}".rstrip(": ")
+        raise PluginError(message, tip=_place(plugin, error)) from error
+
+
+def _place(plugin: Plugin, error: BaseException) -> str | None:
+    """Where in a plugin's own module an error came up."""
+    import traceback  # which --help need not wait for
+
+    module = plugin.target.partition(":")[0]
+    own = [each for each in traceback.walk_tb(error.__traceback__) if each[0].f_globals.get("__name__") == module]
+    if plugin.package == "tinyclsf" or not own:
+        return None
+    frame, line = own[-1]
+    return f"look at {frame.f_code.co_filename}, line {line}; --debug shows the traceback"
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, did_you_mean
 from tinyclsf.machine.json_text import is_whole, json_type, parse_json
+from tinyclsf.metrics import NO_TEST_SPLIT, SET_ASIDE
 from tinyclsf.registry.choices import COUNT, VALUES, Values, checked
 from tinyclsf.registry.options import Setting, as_text
 from tinyclsf.runs.folder import CONFIG
@@ -75,6 +76,11 @@ class ConfigFile:
     def in_force(self) -> dict[str, Setting]:
         """Every setting with its source, those that the run settled by itself too."""
         return {name: Setting(value, self.sources.get(name, "")) for name, value in (self.settings | self.found_out).items()}
+
+    @property
+    def no_test_split(self) -> str:
+        """What is said of figures on validation images: where the data takes `test_ratio`, how to set a test split aside."""
+        return SET_ASIDE if self.data is not None and "test_ratio" in self.data.options else NO_TEST_SPLIT
 
     @property
     def values(self) -> dict[str, float | str]:

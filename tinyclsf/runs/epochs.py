@@ -50,7 +50,7 @@ def as_epoch(found: Any) -> Epoch | None:
 
 def mended(folder: Path) -> str:
     """What mends a broken record of a run."""
-    return f"{launch.command()} fit --resume {folder} writes it anew"
+    return f"{launch.resume_command(folder)} writes it anew"
 
 
 def _epoch(line: bytes) -> Epoch | None:

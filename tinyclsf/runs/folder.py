@@ -43,7 +43,7 @@ def check_run_name(name: str) -> str:
     if len(name) > 100 or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name):
         shown = name if len(name) <= 40 else name[:40] + "..."
         raise ConfigurationError(
-            f"run name {shown!r} cannot be used; wanted at most 100 letters, digits, '.', '_' or '-', the first no '.' or '-'"
+            f"run name {shown!r} cannot be used; wanted at most 100 of a-z, A-Z, 0-9, '.', '_' and '-', the first no '.' or '-'"
         )
     if _OF_WINDOWS.fullmatch(name):
         raise ConfigurationError(f"run name {name!r} cannot be used; Windows does not allow it, so choose another")

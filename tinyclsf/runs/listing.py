@@ -73,10 +73,10 @@ def find_run(root: Path, name: str) -> Path:
     found += [Path(name)] if os.path.isdir(name) else []
     for folder in found:
         if is_there(folder / CONFIG):
-            return folder
+            return folder if folder.name else folder.resolve()  # "." is no name to be told by
     if found:
         raise ConfigurationError(f"{found[0]} has no {CONFIG}, so it is no run; 'tinyclsf runs' shows all")
-    tip = did_you_mean(name, run_names(root))
+    tip = did_you_mean(os.path.basename(name), run_names(root))
     raise ConfigurationError(f"there is no run {name!r} in {root}; 'tinyclsf runs' shows all", tip=tip)
 
 

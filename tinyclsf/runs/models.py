@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, contiguous_format, nn
 
-from tinyclsf.errors import ConfigurationError, ModelFileError, shape_as_text
+from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, shape_as_text
 from tinyclsf.machine.arguments import as_path, check_type
 from tinyclsf.machine.json_text import is_number, is_whole
 from tinyclsf.machine.storage import StrPath, storing, write_json, write_whole
@@ -86,7 +87,9 @@ def load_model(folder: StrPath, network: nn.Module | None = None) -> Classifier:
         check_type("network", network, nn.Module, wanted="an nn.Module")
     card, weights = read_card(path), path / WEIGHTS
     if network is None:
-        network = _build(path / CARD, card)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)  # of the weights that it begins with
+            network = _build(path / CARD, card)
     state = read_weights(weights)
     per_channel = [
         name in state and state[name].numel() == card.image_shape[0] for name in ("preprocess.mean", "preprocess.std")

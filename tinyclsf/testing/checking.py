@@ -65,28 +65,31 @@ class BoundCheck(Generic[Subject]):
 
     def verdict(self) -> Verdict:
         """Run the check."""
+        return self._judged()[0]
+
+    def _judged(self) -> tuple[Verdict, Exception | None]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self.check(self.subject)
         except CannotRun as why:
-            return Verdict(self.name, "not run", str(why))
+            return Verdict(self.name, "not run", str(why)), why
         except (Broken, TinyclsfError) as error:
-            return Verdict(self.name, "failed", str(error))
+            return Verdict(self.name, "failed", str(error)), error
         except Exception as error:
             reason = " ".join(str(error).split())
             wanted = "wanted no error, or one of tinyclsf.plugin that says what to do"
-            return Verdict(self.name, "failed", f"it raises {type(error).__name__}: {reason}; {wanted}")
-        return Verdict(self.name, "passed")
+            return Verdict(self.name, "failed", f"it raises {type(error).__name__}: {reason}; {wanted}"), error
+        return Verdict(self.name, "passed"), None
 
     def __call__(self) -> None:
         import pytest
 
-        verdict = self.verdict()
+        verdict, error = self._judged()
         if verdict.outcome == "not run":
             pytest.skip(verdict.sentence)
         if verdict.outcome == "failed":
-            raise ChecksFailed(str(verdict))
+            raise ChecksFailed(str(verdict)) from error  # whose traceback shows the line of the plugin
 
 
 class Checks(Generic[Subject]):

@@ -93,7 +93,7 @@ class ModelSubject(Subject):
             return error
         except PluginError as error:
             wanted = "; wanted logits, or tinyclsf.plugin.ConfigurationError that says which images it takes"
-            raise Broken(f"{error}{wanted if error.__cause__ else ''}") from None
+            raise Broken(f"{error}{wanted if error.__cause__ else ''}") from error
 
     @cached_property
     def built(self) -> Classifier | Broken | TinyclsfError:
