@@ -199,7 +199,8 @@ class Trainer:
     ) -> History:
         """Train, validate after each epoch, and return one row of figures per epoch.
 
-        `resume` is the `state_dict` of a stopped fit: it continues there, up to `epochs` in all, as if it had not stopped.
+        `resume` is the `state_dict` of a stopped fit: it continues there, up to `epochs` in all, as if it had not stopped; only
+        the random numbers of a loader's `persistent_workers` begin anew.
         `progress` is shown in a notebook and on a terminal; True shows it everywhere, False nowhere. A notebook's stop button
         ends training after the current step.
         Raises: ConfigurationError if epochs is not a positive whole number; DataError if a loader gives no batch, or the model

@@ -45,7 +45,7 @@ class ClassFigures(NamedTuple):
 class ByClass(NamedTuple):
     """Balanced accuracy, the mean recall of the classes with images; macro F1, the mean F1 of those with images or predictions.
 
-    Their intervals are of 95 %; that of macro F1 is None if no image is wrong, because then resampling gives no interval.
+    Their intervals are of 95 %; that of macro F1 is None if no image is wrong, or all are: then resampling gives no interval.
     """
 
     balanced_accuracy: float
