@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
+
 from tinyclsf.errors import DataError, did_you_mean, join_names, shape_as_text
 
 
@@ -20,6 +23,16 @@ def test_names_in_a_sentence() -> None:
 
 def test_a_shape_in_a_sentence() -> None:
     assert shape_as_text((1, 28, 28)) == "1x28x28"
+
+
+def test_a_traceback_has_the_tip() -> None:
+    error = DataError("there is no cat", tip="did you mean 'catfish'?")
+    assert (str(error), error.tip) == ("there is no cat", "did you mean 'catfish'?")
+    error.tip = "look\x1b[31m again"
+    assert (error.tip, error.__notes__) == ("look\x1b[31m again", ["tip: look\\x1b[31m again"])
+    if sys.version_info >= (3, 11):
+        assert traceback.format_exception(error)[-1] == "tip: look\\x1b[31m again\n"
+    assert DataError("there is no cat").__notes__ == []
 
 
 def test_a_sentence_steers_no_terminal() -> None:

@@ -17,6 +17,16 @@ class TinyclsfError(Exception):
         super().__init__(printable_lines(message))
         self.tip = tip
 
+    @property
+    def tip(self) -> str | None:
+        """What may have been meant, or what to do; tracebacks of Python 3.11 and later show it too."""
+        return self._tip
+
+    @tip.setter
+    def tip(self, tip: str | None) -> None:
+        self._tip = tip
+        self.__notes__ = [] if tip is None else [printable_lines(f"tip: {tip}")]
+
 
 class ConfigurationError(TinyclsfError):
     """A setting, an option or a name that cannot be used as it was given."""

@@ -19,6 +19,7 @@ from tinyclsf.data import Images, Splits
 from tinyclsf.errors import ConfigurationError, DataWarning, ModelFileError, TrainingError
 from tinyclsf.modules import Preprocess
 from tinyclsf.runs.folder import read_predictions
+from tinyclsf.runs.models import load_model
 from tinyclsf.runs.trained_run import choose_split, load_run, load_splits, paths_of, predictions_for
 
 
@@ -150,6 +151,16 @@ def test_a_run_that_does_not_say_its_data(run: Path) -> None:
     found = load_run(run)
     expected = "runs/first/config.json does not say what data the run had; wanted data with name and options"
     assert message(lambda: load_splits(found), ModelFileError) == expected
+
+
+def test_a_run_that_is_called_by_its_name_has_a_folder(run: Path) -> None:
+    for load in (load_run, load_model):
+        with pytest.raises(ModelFileError) as error:
+            load("first")
+        assert error.value.tip == "did you mean 'runs/first'?"
+        with pytest.raises(ModelFileError) as error:
+            load("second")
+        assert error.value.tip is None
 
 
 def test_a_run_without_weights(run: Path) -> None:

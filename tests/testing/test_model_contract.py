@@ -80,6 +80,16 @@ def test_the_error_lists_each_check_that_failed() -> None:
     assert second.startswith("- logits: it takes none of 1x28x28")
 
 
+def test_a_plugin_that_is_not_installed_yet() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        check_model.bound("mnist-cn")
+    assert str(error.value) == (
+        "there is no model 'mnist-cn'; 'tinyclsf list models' shows all; if it is in this package, run "
+        "python -m pip install -e . first"
+    )
+    assert error.value.tip == "did you mean 'mnist-cnn'?"
+
+
 def test_in_pytest_the_traceback_has_the_line_of_the_plugin() -> None:
     def torn(image_shape: Shape, num_classes: int) -> nn.Module:
         """A network that cannot be built."""

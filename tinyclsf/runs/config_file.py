@@ -13,7 +13,7 @@ from tinyclsf.machine.json_text import is_whole, json_type, parse_json
 from tinyclsf.metrics import NO_TEST_SPLIT, SET_ASIDE
 from tinyclsf.registry.choices import COUNT, VALUES, Values, checked
 from tinyclsf.registry.options import Setting, as_text
-from tinyclsf.runs.folder import CONFIG
+from tinyclsf.runs.folder import CONFIG, likely_folder
 
 _KEYS = ("version", "tinyclsf", "python", "torch", "threads", "created", "commands", "model", "data", "callbacks", "settings")
 _PLUGIN_KEYS = ("name", "package", "package_version", "options", "sources", "content", "parameters")
@@ -152,7 +152,7 @@ def read_run_config(folder: Path) -> ConfigFile:
     try:
         return read_config_file(folder / CONFIG)
     except ConfigurationError as error:
-        raise ModelFileError(str(error), tip=error.tip) from error
+        raise ModelFileError(str(error), tip=error.tip or likely_folder(folder)) from error
 
 
 def _rows(start: str, settings: Mapping[str, Setting]) -> list[tuple[str, str, str]]:

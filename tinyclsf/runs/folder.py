@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import shutil
 import time
@@ -72,7 +73,7 @@ def reading(path: Path, advice: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror}; {advice}") from error
+        raise ModelFileError(f"cannot read {path}: {error.strerror}; {advice}", tip=likely_folder(path.parent)) from error
 
 
 def read_json(path: Path, advice: str, owner: str) -> dict[str, Any]:
@@ -89,6 +90,12 @@ def read_json(path: Path, advice: str, owner: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ModelFileError(f"{path} holds {json_type(found)}; wanted an object; the file is broken or not {owner}'s")
     return found
+
+
+def likely_folder(path: Path) -> str | None:
+    """The tip for a folder that is not there, if it is where runs are kept."""
+    inside = Path(os.environ.get("TINYCLSF_RUNS") or "runs") / path
+    return f"did you mean '{inside}'?" if not path.exists() and is_there(inside / CONFIG) else None
 
 
 def odd_value(path: Path, what: str, found: object, wanted: str) -> ModelFileError:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from tinyclsf.errors import TinyclsfError
+from tinyclsf.errors import ConfigurationError, TinyclsfError
 from tinyclsf.registry.plugins import Kind, Plugin, find, given_plugin
 
 if TYPE_CHECKING:
@@ -110,7 +110,12 @@ class Checks(Generic[Subject]):
 
     def bound(self, plugin: str | Callable[..., Any], *, quick: bool = False, **options: Any) -> list[BoundCheck[Subject]]:
         """The checks of a plugin, each to be run by itself; `quick` ones read no data and train nothing."""
-        found = find(self.kind, plugin) if isinstance(plugin, str) else given_plugin(self.kind, plugin)
+        try:
+            found = find(self.kind, plugin) if isinstance(plugin, str) else given_plugin(self.kind, plugin)
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"{error}; if it is in this package, run python -m pip install -e . first", tip=error.tip
+            ) from None
         subject = self._subject(found, options, quick)
         checks = self._quick if quick else self._checks
         return [BoundCheck(each.__name__.replace("_", "-"), each, subject) for each in checks]
