@@ -381,6 +381,7 @@ CASES = [
     (("fit", "mnist-cnn", "epochs=3"), "got unexpected extra argument (epochs=3)", "did you mean --epochs 3?"),
     (("check", "lenet", "digits"), "got unexpected extra argument (digits)", "did you mean --data digits?"),
     (("show", "digits", ".."), "got unexpected extra argument (..)", "did you mean --data-dir ..?"),
+    (("info", "mnist-cnn", "digits"), "got unexpected extra argument (digits)", None),
     (("show", "digits", "nowhere"), "got unexpected extra argument (nowhere)", None),
     (
         ("fit", "mnist-cnn", "--optimizer", "adam", "--momentum", "0.9"),

@@ -277,8 +277,12 @@ def _notes(scored: Sequence[_Scored], pairs: Sequence[Pair], configs: Sequence[C
             "the tests compare these trained models; with one run for each setting, its effect cannot be told "
             "from that of the seed"
         )
-    held_out = {each.name: each.run.held_out.split for each in scored if each.run.held_out is not None}
-    if without := [name for name, split in held_out.items() if split == "valid"]:
-        said = configs[[each.name for each in scored].index(without[0])].no_test_split
-        notes.append(said if len(without) == len(held_out) else f"{join_names(without)}: {said}")
+    held_out = [
+        (each.name, each.run.held_out.split, config)
+        for each, config in zip(scored, configs, strict=True)
+        if each.run.held_out is not None
+    ]
+    if without := [(name, config.no_test_split) for name, split, config in held_out if split == "valid"]:
+        names, (said, *_) = zip(*without, strict=True)
+        notes.append(said if len(without) == len(held_out) else f"{join_names(names)}: {said}")
     return notes

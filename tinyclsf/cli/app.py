@@ -161,7 +161,7 @@ def _run(args: list[str]) -> int:
     except click.ClickException as error:
         message = error.format_message().rstrip(".")
         first = message[:1] if message[1:2].isupper() else message[:1].lower()  # but not of CSV
-        return _fail("configuration", first + message[1:], 2, _tip_for(message, args), as_json)
+        return _fail("configuration", first + message[1:], 2, _tip_for(error, args), as_json)
     except TinyclsfError as error:
         _show_traceback(args)
         return _fail(error.kind, str(error), error.exit_code, error.tip, as_json)
@@ -174,19 +174,19 @@ def _run(args: list[str]) -> int:
         return _fail("internal", message, 1, None, as_json)
 
 
-def _tip_for(message: str, args: list[str]) -> str | None:
+def _tip_for(error: click.ClickException, args: list[str]) -> str | None:
     """What may have been meant by a word that a command has no place for."""
-    if (found := re.fullmatch(r"Got unexpected extra arguments? \((\S+).*\)", message)) is None:
+    found = re.match(r"Got unexpected extra arguments? \((\S+?)[ )]", error.format_message())
+    context = getattr(error, "ctx", None)
+    if found is None or context is None:
         return None
-    word = found[1]
-    name, equals, value = word.partition("=")
-    if equals:
-        return f"did you mean --{name} {value}?"
     if any(each.endswith(",") for each in args):
         return "write a list without spaces, as in flip,crop"
-    if plugins("dataset", word):
-        return f"did you mean --data {word}?"
-    return f"did you mean --data-dir {word}?" if os.path.isdir(word) else None
+    name, equals, value = found[1].partition("=")
+    if not equals:
+        name, value = "data" if plugins("dataset", name) else "data-dir" if os.path.isdir(name) else "", name
+    known = {option for parameter in context.command.params for option in parameter.opts}
+    return f"did you mean --{name} {value}?" if f"--{name}" in known else None
 
 
 def _show_traceback(args: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from pathlib import Path
@@ -17,16 +18,15 @@ def output_of(run: TrainedRun, warnings: list[str]) -> Output:
     best, held_out, folder = best_of(run.history), run.held_out, str(run.folder)
     assert best is not None, "a run that was scored has an epoch"
     images = run.predictions.labels.bincount(minlength=len(run.model.classes)).tolist()
-    said = guessing_note(held_out, images, run.model.classes) + (
-        [run.config.no_test_split] if held_out.split == "valid" else []
-    )
+    said = guessing_note(held_out, images, run.model.classes)
+    said += [run.config.no_test_split] if held_out.split == "valid" else []
     rows = [
         ("best", f"epoch {best.epoch}: valid accuracy {percent(best.valid_accuracy)}, valid loss {best.valid_loss:.4f}"),
         (held_out.split, scored(held_out)),
         *notes(said),
         ("next", f"tinyclsf report {shlex.quote(_called(run.folder))}"),
         ("", f"tinyclsf predict {shlex.quote(_called(run.folder))} FILES"),
-        ("", f"tinyclsf.load_model({_quoted(folder)}) in Python"),
+        ("", f"tinyclsf.load_model({json.dumps(folder, ensure_ascii=False)}) in Python"),
         ("run", folder),
     ]
     content = document(
@@ -40,11 +40,6 @@ def output_of(run: TrainedRun, warnings: list[str]) -> Output:
         warnings=warnings,
     )
     return Output("\n".join(columns(rows, indent="")), content)
-
-
-def _quoted(text: str) -> str:
-    """As Python reads it, in the quotes of this document where that can be."""
-    return repr(text) if '"' in text or "\\" in text else f'"{text}"'
 
 
 def _called(folder: Path) -> str:

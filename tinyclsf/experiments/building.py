@@ -28,7 +28,7 @@ from tinyclsf.machine.devices import choose_memory_format, choose_precision
 from tinyclsf.machine.randomness import seed_all
 from tinyclsf.modules import Classifier
 from tinyclsf.recipes import STEPPED_BY_EPOCH, balanced_weights, make_loss, make_optimizer, make_schedule
-from tinyclsf.registry.components import build_model, build_splits, check_can_learn
+from tinyclsf.registry.components import Component, build_model, build_splits, check_can_learn
 from tinyclsf.registry.options import Setting
 from tinyclsf.registry.plugins import blamed_for_batches
 from tinyclsf.runs.folder import METRICS
@@ -75,12 +75,9 @@ def build(experiment: Experiment, device: torch.device, folder: Path, run: Setti
     if distributed.rank() == 0:
         for finding in quick_check(model, splits, loss_func):
             warnings.warn(finding.sentence, TinyclsfWarning, stacklevel=1)
+        _look_at_weights(experiment.model, settings)
     batch_size = settings["batch_size"].value
     frozen = _frozen(model, settings)
-    of_model = experiment.model.values
-    if freezes_backbone(settings["freeze"].value) and of_model.get("pretrained") is False and not of_model.get("weights"):
-        message = "the frozen backbone has random weights, so it has learned nothing; add --pretrained"
-        warnings.warn(message, TinyclsfWarning, stacklevel=1)
     if isinstance(splits.train, Sized):
         later = frozen if settings["unfreeze_after"].value is not None else []
         _check_last_batch(model, later, len(splits.train), batch_size)
@@ -99,6 +96,14 @@ def build(experiment: Experiment, device: torch.device, folder: Path, run: Setti
     watching = [each for each in experiment.request.callbacks if not isinstance(each, str)]
     trainer = _trainer(trained, loss_func, settings, device, batches_of(train_dl), folder, [*asked_for, *watching])
     return Built(splits, content, model, trainer, train_dl, valid_dl, settings, trained is not model)
+
+
+def _look_at_weights(model: Component, settings: Settings) -> None:
+    """Warn of a backbone that is frozen as it was drawn."""
+    of_model = model.values
+    if freezes_backbone(settings["freeze"].value) and of_model.get("pretrained") is False and not of_model.get("weights"):
+        message = "the frozen backbone has random weights, so it has learned nothing; add --pretrained"
+        warnings.warn(message, TinyclsfWarning, stacklevel=2)
 
 
 def _frozen(model: Classifier, settings: Settings) -> list[torch.nn.Parameter]:
