@@ -156,7 +156,7 @@ MOMENTS = {
 CASES = [
     *((in_memory, settings, moment) for settings in SETTINGS for moment in MOMENTS),
     *((own_generator, "plain", moment) for moment in MOMENTS),
-    *((loaders, "plain", moment) for loaders in (wrapped, own_sampler) for moment in [("batch", 3), ("batch", 8)]),
+    *((loaders, "plain", ("batch", 8)) for loaders in (wrapped, own_sampler)),
     *((own_workers, "plain", moment) for moment in [("batch", 3), ("validation", 4)]),
     (plain_workers, "plain", ("batch", 3)),
 ]
