@@ -57,6 +57,7 @@ def test_figures_of_the_whole_and_of_the_images() -> None:
     assert found.preprocessed == pytest.approx((pixels.min(), pixels.max(), pixels.mean(), pixels.std()))
     valid = describe_data(make(), "valid", images=8)
     assert (valid.split, valid.counts, valid.paths) == ("valid", [7, 0, 0], None)
+    assert describe_data(make(), "all").counts == [37, 0, 10]
 
 
 def test_a_stream_gives_its_first_images() -> None:

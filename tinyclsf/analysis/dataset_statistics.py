@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from tinyclsf.data import Images, Splits
+from tinyclsf.analysis.data_checks import labels_of
+from tinyclsf.data import Splits
 from tinyclsf.errors import ConfigurationError, DataError
+from tinyclsf.metrics import Labelled
 from tinyclsf.runs.trained_run import choose_split, paths_of
 
 
@@ -66,13 +68,15 @@ def describe_data(splits: Splits, split: str = "train", *, images: int = 12, see
     if not samples:
         raise DataError(f"the {name} split of the data has no images")
     x = torch.stack([_checked(row, image, splits.image_shape) for row, (image, _) in zip(rows, samples, strict=True)])
-    files = paths_of(dataset)
+    files, labels = paths_of(dataset), labels_of(dataset)
+    if labels is not None:
+        Labelled(labels, len(splits.classes)).check(f"the {name} split")
     with torch.no_grad():
         preprocessed = _values(splits.preprocess(x))
     return DataDescription(
         split=name,
         sizes={name: len(each) if isinstance(each, Sized) else None for name, each in splits.by_name.items()},
-        counts=dataset.y.bincount(minlength=len(splits.classes)).tolist() if isinstance(dataset, Images) else None,
+        counts=None if labels is None else labels.bincount(minlength=len(splits.classes)).tolist(),
         rows=rows,
         x=x,
         y=torch.tensor([int(label) for _, label in samples]),
