@@ -24,6 +24,7 @@ from tinyclsf.loop.training_loss import not_finite
 from tinyclsf.machine import distributed
 from tinyclsf.machine.arguments import naming_arguments
 from tinyclsf.machine.devices import (
+    bring_state,
     choose_device,
     choose_memory_format,
     choose_precision,
@@ -122,13 +123,11 @@ class Trainer:
         self.precision = choose_precision(precision, self.device, model)
         # Parameters are moved in place, so the optimizer goes on holding the right ones.
         self.model = model
-        moves = any(parameter.device != self.device for parameter in model.parameters())
         for module in (model, loss_func):
             if isinstance(module, nn.Module):
                 place(module, self.device, self.memory_format)
                 distributed.take_from_first([*module.parameters(), *module.buffers()])
-        if moves and opt.state:  # that of Adagrad is there before the first step; PyTorch brings it to its parameters
-            opt.load_state_dict(opt.state_dict())
+        bring_state(opt)
         self.averaged = None if ema_decay is None else MovingAverage(model, ema_decay)
         self.loss_func = loss_func
         self.opt = opt
@@ -230,6 +229,7 @@ class Trainer:
 
         Raises: ModelFileError if the state does not fit; ConfigurationError if it is from another number of processes.
         """
+        state = {"loss": None, **state}  # before a loss could learn there was none
         check_state(state, self._stateful())
         load_states(state, self._stateful())
         load_callback_states(state["callbacks"], self.callbacks)
@@ -353,4 +353,4 @@ class Trainer:
     def _stateful(self) -> dict[str, Any]:
         of_steps = {"optimizer": self.opt, "schedule": self.schedule, "scaler": self._steps.scaler}
         learns = isinstance(self.loss_func, nn.Module) and any(each.requires_grad for each in self.loss_func.parameters())
-        return {"model": self.model, "average": self.averaged, **of_steps, **({"loss": self.loss_func} if learns else {})}
+        return {"model": self.model, "average": self.averaged, **of_steps, "loss": self.loss_func if learns else None}

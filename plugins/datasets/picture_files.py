@@ -120,11 +120,9 @@ def _check_classes(folder: Path, train: Path, classes: list[str]) -> None:
         found = f"{here} has {pictures:,} pictures and no class folders" if pictures else f"{here} has no class folders"
         tip = None
         if pictures:
-            above = folder / ".."
-            of_classes = all(any(pictures_in(above / name, _refuse)[0]) for name in _content(above).folders)
             tip = f"make a folder of pictures for each class: {here}/cat, {here}/dog"
-            if of_classes and len(_content(above).folders) > 1:
-                tip = f"did you mean --data-dir {printable(os.path.normpath(above))}?"
+            if _is_one_of_classes(folder):
+                tip = f"did you mean --data-dir {printable(os.path.normpath(folder / '..'))}?"
         raise DataError(f"{found}; wanted a folder of pictures for each class, in it or in {here}/train", tip=tip)
     if train == folder and all(map(split_of, classes)):
         inner = f"{here}/{next((name for name in classes if split_of(name) == 'train'), 'train')}"
@@ -139,6 +137,16 @@ def _check_classes(folder: Path, train: Path, classes: list[str]) -> None:
     if len(classes) == 1:
         tip = f"did you mean --data-dir {here}/{names[0]}?" if _content(train / classes[0]).folders else None
         raise DataError(f"{here} has one class folder, {names[0]}; wanted at least two", tip=tip)
+
+
+def _is_one_of_classes(folder: Path) -> bool:
+    """Whether there are folders beside it, and all have pictures."""
+    above = folder / ".."
+    try:
+        inside = [read_folder(above / name).files for name in read_folder(above).folders]
+    except OSError:
+        return False
+    return len(inside) > 1 and all(any(map(is_named_as_picture, files)) for files in inside)
 
 
 def _check_same(source: Path, own: Iterable[str], train: Path, classes: list[str]) -> None:

@@ -76,7 +76,7 @@ def test_a_plugin_that_cannot_be_imported_breaks_only_itself(
     with pytest.raises(PluginError) as error:
         load(find("model", "net"))
     assert str(error.value) == f"model 'net' of package broken ({module}:net) cannot be imported: {reason}"
-    place = f"look at {tmp_path / 'broken' / module}.py, line {len(code.splitlines())}; --debug shows the traceback"
+    place = f"look at {tmp_path / 'broken' / module}.py, line {len(code.splitlines())}"
     assert error.value.tip == (None if module in ("syntax_code", "empty_code") else place)
     assert error.value.exit_code == 5
     assert callable(load(find("model", "mnist-cnn")))

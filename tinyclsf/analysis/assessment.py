@@ -19,7 +19,7 @@ from tinyclsf.drawing.samples import as_pictures
 from tinyclsf.errors import DataError, join_names, printable
 from tinyclsf.loop.evaluation import Predictions, Tta
 from tinyclsf.machine.arguments import check_type
-from tinyclsf.machine.csv_text import csv_text
+from tinyclsf.machine.csv_text import csv_bytes
 from tinyclsf.machine.storage import write_whole
 from tinyclsf.metrics import Bin, has_labels, measured, no_samples, percent, wilson_interval
 from tinyclsf.runs.trained_run import paths_of
@@ -249,7 +249,7 @@ def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: Sequence[st
         figures = f"{each.confidence:.6f}", f"{each.loss:.6f}"
         rows.append([image, classes[each.true], classes[each.predicted], *figures, *augmented])
     # A file name that is no UTF-8 is written as the bytes that it is.
-    content = csv_text(rows).encode("utf-8", "surrogateescape")
+    content = csv_bytes(rows)
     write_whole(path, lambda file: file.write(content))
 
 

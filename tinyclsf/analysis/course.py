@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tinyclsf.analysis.guessing import is_guessing
+from tinyclsf.machine.shell import shell_text
 from tinyclsf.metrics import Epoch, best_of, percent
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class JudgedRun(NamedTuple):
 
     def again(self, *flags: str) -> str:
         """The command for a new run of the same settings but these."""
-        return shlex.join(["tinyclsf", "fit", "--config", f"{self.name}/config.json", *flags])
+        return shell_text("tinyclsf", "fit", "--config", f"{self.name}/config.json", *flags)
 
     def other_seed(self) -> str:
         """The command for a new run of the next seed."""
@@ -74,7 +74,7 @@ class JudgedRun(NamedTuple):
         best, patience = best_of(self.history), self.settings.get("patience")
         if best is not None and patience and done - best.epoch >= patience:  # or it would stop again at once
             words += ["--patience", str(2 * (done - best.epoch))]
-        return shlex.join(words)
+        return shell_text(*words)
 
     def other_rate(self, factor: float) -> str:
         """The command for a new run at another learning rate."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinyclsf.analysis.course import JudgedRun, Remark, diverged, no_progress, overfitting, still_improving
 from tinyclsf.analysis.guessing import is_guessing
 from tinyclsf.errors import join_names
+from tinyclsf.machine.shell import shell_text
 from tinyclsf.metrics import NO_TEST_SPLIT, Epoch, best_of, percent
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _never_predicted(run: JudgedRun, found: Assessment) -> Remark | None:
         same = join_names(stuck, _NAMED)
         evidence += f"; the output for {same} is the same for every image, as after a final ReLU that is stuck at 0"
     what = "a class is never predicted" if len(never) == 1 else f"{len(never)} classes are never predicted"
-    return Remark(what, evidence, run.other_seed() if stuck else shlex.join(["tinyclsf", "evaluate", run.name]))
+    return Remark(what, evidence, run.other_seed() if stuck else shell_text("tinyclsf", "evaluate", run.name))
 
 
 def _rarely_right(run: JudgedRun, found: Assessment) -> Remark | None:
@@ -112,7 +112,7 @@ def _rarely_right(run: JudgedRun, found: Assessment) -> Remark | None:
         f"{found.classes[other].name} ({times:,} times)"
     )
     what = "one class is rarely recognised" if len(rarely) == 1 else f"{len(rarely)} classes are rarely recognised"
-    return Remark(what, evidence, shlex.join(["tinyclsf", "evaluate", run.name]))
+    return Remark(what, evidence, shell_text("tinyclsf", "evaluate", run.name))
 
 
 def _flattering(run: JudgedRun, found: Assessment) -> Remark | None:
@@ -125,7 +125,7 @@ def _flattering(run: JudgedRun, found: Assessment) -> Remark | None:
     )
     what = "the accuracy is misleading: classes with many images are recognised better than classes with few"
     can_weigh = run.settings.get("class_weights", "none") == "none" and run.settings.get("loss") in (None, "cross-entropy")
-    suggestion = run.again("--class-weights", "balanced") if can_weigh else shlex.join(["tinyclsf", "evaluate", run.name])
+    suggestion = run.again("--class-weights", "balanced") if can_weigh else shell_text("tinyclsf", "evaluate", run.name)
     return Remark(what, evidence, suggestion)
 
 
@@ -162,7 +162,7 @@ def _apart(run: JudgedRun, found: Assessment, valid_images: int) -> Remark | Non
         "99 times out of 100"
     )
     what = "the figures suggest that the validation and test images are of different kinds"
-    return Remark(what, evidence, shlex.join(["tinyclsf", "evaluate", run.name, "--split", "valid"]))
+    return Remark(what, evidence, shell_text("tinyclsf", "evaluate", run.name, "--split", "valid"))
 
 
 def _few_images(run: JudgedRun, found: Assessment) -> Remark | None:

@@ -32,7 +32,7 @@ from tinyclsf.cli.script import script
 from tinyclsf.cli.show import show
 from tinyclsf.cli.streams import take_streams
 from tinyclsf.cli.summary import summary
-from tinyclsf.errors import ConfigurationError, TinyclsfError, did_you_mean, printable_lines
+from tinyclsf.errors import ConfigurationError, PluginError, TinyclsfError, did_you_mean, printable_lines
 from tinyclsf.machine import launch
 from tinyclsf.machine.json_text import json_text
 from tinyclsf.machine.signals import SignalReceived, StopSignals, stopped_by
@@ -164,7 +164,8 @@ def _run(args: list[str]) -> int:
         return _fail("configuration", first + message[1:], 2, _tip_for(error, args), as_json)
     except TinyclsfError as error:
         _show_traceback(args)
-        return _fail(error.kind, str(error), error.exit_code, error.tip, as_json)
+        more = "; --debug shows the traceback" if isinstance(error, PluginError) and error.tip and "--debug" not in args else ""
+        return _fail(error.kind, str(error), error.exit_code, error.tip and error.tip + more, as_json)
     except Exception as error:
         _show_traceback(args)
         if isinstance(error, ImportError) and "failed to map segment" in str(error):
@@ -182,11 +183,15 @@ def _tip_for(error: click.ClickException, args: list[str]) -> str | None:
         return None
     if any(each.endswith(",") for each in args):
         return "write a list without spaces, as in flip,crop"
-    name, equals, value = found[1].partition("=")
-    if not equals:
-        name, value = "data" if plugins("dataset", name) else "data-dir" if os.path.isdir(name) else "", name
-    known = {option for parameter in context.command.params for option in parameter.opts}
-    return f"did you mean --{name} {value}?" if f"--{name}" in known else None
+    word, (name, equals, value) = found[1], found[1].partition("=")
+    options = {option: parameter for parameter in context.command.params for option in parameter.opts}
+    if equals and (parameter := options.get(flag := f"--{name.replace('_', '-')}")) is not None:
+        return f"did you mean {flag}?" if getattr(parameter, "is_flag", False) else f"did you mean {flag} {value}?"
+    if plugins("dataset", word) and "--data" in options:
+        return f"did you mean --data {word}?"
+    if os.path.isdir(word) and "--data-dir" in options:
+        return f"did you mean {'--data image-folder ' if '--data' in options else ''}--data-dir {word}?"
+    return None
 
 
 def _show_traceback(args: list[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import shlex
 from pathlib import Path
 
 import click
@@ -11,6 +10,7 @@ import click
 from tinyclsf.cli.output import Output, columns, document
 from tinyclsf.cli.shared_options import DIRECTORY, common_options, option
 from tinyclsf.errors import StorageError
+from tinyclsf.machine.shell import shell_text
 from tinyclsf.pictures.cache import KeptSet, cache_folder, empty_cache, kept_sets, size_text
 
 _HEADER = ("pictures in", "number", "pixels", "size", "last used")
@@ -32,7 +32,7 @@ def cache(folder: Path | None, empty: bool) -> Output:
     tinyclsf cache
     tinyclsf cache --empty
     """
-    again = shlex.join(["tinyclsf", "cache", *([] if folder is None else [str(folder)]), "--empty"])
+    again = shell_text("tinyclsf", "cache", *([] if folder is None else [folder]), "--empty")
     try:
         folder = folder or cache_folder()
         found = empty_cache(folder) if empty else kept_sets(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from tinyclsf.cli.shared_options import DATA_DIR, DIRECTORY, KEY_VALUE, common_o
 from tinyclsf.errors import ConfigurationError
 from tinyclsf.experiments.request import DATA, make_request
 from tinyclsf.machine import launch
+from tinyclsf.machine.shell import shell_text
 from tinyclsf.machine.signals import SignalReceived, StopSignals, stopped_by
 from tinyclsf.progress.display import on_terminal
 from tinyclsf.registry.choices import VALUES
@@ -187,7 +187,7 @@ def fit(
 
         first = launch.rank() == 0
         words: tuple[str, ...] = ctx.obj  # those of the whole command line, as `main` was given them
-        command = f"{launch.command()} {shlex.join(words)}"
+        command = f"{launch.command()} {shell_text(*words)}"
         with Watch(progress, every=log_every, verbose=verbose) as watch:
             trained = carry_out(describe(request), name=run, root=runs, progress=watch, signals=signals, command=command)
         return output_of(trained, watch.warnings) if first else None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from pathlib import Path
 
 from tinyclsf.analysis.guessing import guessing_note
 from tinyclsf.cli.output import Output, columns, document, notes, scored
+from tinyclsf.machine.shell import shell_text
 from tinyclsf.metrics import best_of, percent
 from tinyclsf.runs.trained_run import TrainedRun
 
@@ -24,8 +24,8 @@ def output_of(run: TrainedRun, warnings: list[str]) -> Output:
         ("best", f"epoch {best.epoch}: valid accuracy {percent(best.valid_accuracy)}, valid loss {best.valid_loss:.4f}"),
         (held_out.split, scored(held_out)),
         *notes(said),
-        ("next", f"tinyclsf report {shlex.quote(_called(run.folder))}"),
-        ("", f"tinyclsf predict {shlex.quote(_called(run.folder))} FILES"),
+        ("next", f"tinyclsf report {shell_text(_called(run.folder))}"),
+        ("", f"tinyclsf predict {shell_text(_called(run.folder))} FILES"),
         ("", f"tinyclsf.load_model({json.dumps(folder, ensure_ascii=False)}) in Python"),
         ("run", folder),
     ]

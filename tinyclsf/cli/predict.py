@@ -12,7 +12,7 @@ import click
 from tinyclsf.cli.output import WIDTH, Output, cells, columns, document, to_left, to_right, tta_title
 from tinyclsf.cli.shared_options import FILE, common_options, option, run_argument, runs_option, tta_option
 from tinyclsf.errors import ConfigurationError, join_names, printable
-from tinyclsf.machine.csv_text import csv_text
+from tinyclsf.machine.csv_text import csv_bytes, csv_text
 from tinyclsf.machine.json_text import json_text
 from tinyclsf.machine.storage import check_target, write_whole
 from tinyclsf.metrics import percent
@@ -84,12 +84,13 @@ def predict(
     content = document("predict", run=folder, tta=tta, classes=classes, pictures=pictures, unreadable=len(unread), out=out)
     lines = []
     if form == "csv":
-        lines += [_csv([_shown(row) for row in rows], top, tta).removesuffix("\n")]
+        lines += [csv_text(_cells([_shown(row) for row in rows], top, tta)).removesuffix("\n")]
     elif form == "table" or out is None:
         lines += tta_title(tta) + _table([_shown(row) for row in rows], top)
     if out is not None:
-        text = json_text(content) + "\n" if out.suffix.lower() == ".json" else _csv(rows, top, tta)
-        write_whole(out, lambda file: file.write(text.encode(errors="surrogateescape")))
+        as_json = out.suffix.lower() == ".json"
+        written = (json_text(content) + "\n").encode() if as_json else csv_bytes(_cells(rows, top, tta))
+        write_whole(out, lambda file: file.write(written))
         lines += [f"{_count(len(rows))} in {out}"] if form != "csv" else []
     return Output("\n".join(lines), content, exit_code=3 if unread else 0, exact=form == "csv")
 
@@ -118,14 +119,14 @@ def _shown(row: _Row) -> _Row:
     return row._replace(file=printable(row.file), best=tuple((printable(name), share) for name, share in row.best))
 
 
-def _csv(rows: Sequence[_Row], top: int, tta: str) -> str:
+def _cells(rows: Sequence[_Row], top: int, tta: str) -> list[list[object]]:
     names = [("class", "probability"), *((f"class_{place}", f"probability_{place}") for place in range(2, top + 1))]
     named, augmented = ([], []) if tta == "none" else (["tta"], [tta])
     table: list[list[object]] = [["file", *(name for pair in names for name in pair), "error", *named]]
     for row in rows:
         pairs = row.best or [("", "")] * top
         table.append([row.file, *(value for pair in pairs for value in pair), row.error, *augmented])
-    return csv_text(table)
+    return table
 
 
 def _table(rows: Sequence[_Row], top: int) -> list[str]:

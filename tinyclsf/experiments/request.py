@@ -6,7 +6,6 @@ Neither torch nor NumPy is imported here, so that a misspelt name is answered at
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tinyclsf.errors import ConfigurationError, did_you_mean
 from tinyclsf.machine.arguments import as_path, check_type
+from tinyclsf.machine.shell import shell_text
 from tinyclsf.registry.choices import VALUES, Choices, checked
 from tinyclsf.registry.options import Setting
 from tinyclsf.registry.plugins import Plugin, find, given_plugin
@@ -206,9 +206,9 @@ def _find_data(data: str | Splits | DataFactory) -> Plugin:
             return find("dataset", data)
         except ConfigurationError as error:
             if os.path.isdir(data):
-                error.tip = f"did you mean --data image-folder --data-dir {shlex.quote(data)}?"
+                error.tip = f"did you mean --data image-folder --data-dir {shell_text(data)}?"
             elif data.endswith((".csv", ".parquet")):
-                error.tip = f"did you mean --data image-table -d table={shlex.quote(data)}?"
+                error.tip = f"did you mean --data image-table -d table={shell_text(data)}?"
             raise
     if hasattr(data, "train") and hasattr(data, "valid"):
         return given_plugin("dataset", lambda: data, name="splits")

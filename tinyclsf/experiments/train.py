@@ -66,7 +66,7 @@ def train(
 
 
 def _as_written(request: Request, resume: str | Path | None) -> str:
-    """The call that makes the same request; what was given as an object of Python is left out of it."""
+    """The call, by what it asked for: a model of Python's has its name there, and other objects are left out."""
     arguments = [repr(request.model.name)] if resume is None else [f"resume={str(resume)!r}"]
     chosen: dict[str, Any] = {
         "data": request.data.name if request.data_source == PYTHON and request.data.package is not None else None,

@@ -43,7 +43,8 @@ class Position:
             return iter(self.train_dl)
         self.set_random_state(self._random_at_epoch_start)
         batches = batches_from(self.train_dl, self.batch)
-        self.set_random_state(self._random_to_resume)
+        if self.batch:  # or an order may not be drawn yet
+            self.set_random_state(self._random_to_resume)
         self._random_to_resume = None
         return batches
 

@@ -19,5 +19,14 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
     return text.getvalue()
 
 
+def csv_bytes(rows: Iterable[Sequence[object]]) -> bytes:
+    """Rows as a CSV file: a file name that is no UTF-8 stays the bytes that it is."""
+    text = csv_text(rows)
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # half of a pair, which Windows and JSON let into a name, and which is no byte
+        return text.encode(errors="backslashreplace")
+
+
 def _plain(cell: object) -> object:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else cell

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from tinyclsf.errors import ConfigurationError
 
@@ -58,6 +59,13 @@ def place(model: nn.Module, device: torch.device, memory_format: str) -> None:
         for tensor in (*model.parameters(), *model.buffers()):
             if tensor.ndim == 4:  # Module.to takes those of 3-D convolutions too, which have no such layout
                 tensor.data = tensor.data.to(memory_format=torch.channels_last)
+
+
+def bring_state(opt: Optimizer) -> None:
+    """Move the state of an optimizer to where its parameters are; that of Adagrad is there before the first step."""
+    tensors = [(each, value) for each, state in opt.state.items() for value in state.values() if isinstance(value, Tensor)]
+    if any(value.ndim and value.device != parameter.device for parameter, value in tensors):
+        opt.load_state_dict(opt.state_dict())  # by which PyTorch moves it
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:

@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from tinyclsf.machine.shell import shell_text
+
 
 def processes() -> int:
     """How many processes train together."""
@@ -34,16 +36,12 @@ def command() -> str:
     """
     if processes() == 1:
         return "tinyclsf"
-    import shlex  # which --help need not wait for
-
-    return f"{shlex.join(_AGENT or _alike())} -m -- tinyclsf"
+    return f"{shell_text(*(_AGENT or _alike()))} -m -- tinyclsf"
 
 
 def resume_command(folder: str | Path) -> str:
     """What a person goes on with a run with."""
-    import shlex  # which --help need not wait for
-
-    return f"{command()} fit --resume {shlex.quote(str(folder))}"
+    return f"{command()} fit --resume {shell_text(folder)}"
 
 
 def _agent() -> list[str]:

@@ -71,7 +71,8 @@ def _own_generator(loader: object) -> torch.Generator | None:
     """The generator that draws the order of a loader, or of the one that it wraps; None if that is PyTorch's own one."""
     while hasattr(loader, "dl"):
         loader = loader.dl
-    for owner in (getattr(getattr(loader, "batch_sampler", None), "sampler", None), loader):
+    batches = getattr(loader, "batch_sampler", None)
+    for owner in (getattr(batches, "sampler", None), batches, getattr(loader, "sampler", None), loader):
         found = getattr(owner, "generator", None)
         if isinstance(found, torch.Generator):
             return found

@@ -141,7 +141,7 @@ def _place(plugin: Plugin, error: BaseException) -> str | None:
     if plugin.package == "tinyclsf" or not own:
         return None
     frame, line = own[-1]
-    return f"look at {frame.f_code.co_filename}, line {line}; --debug shows the traceback"
+    return f"look at {frame.f_code.co_filename}, line {line}"
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tinyclsf.errors import ConfigurationError, ModelFileError, StorageError
-from tinyclsf.machine.csv_text import csv_text
+from tinyclsf.machine.csv_text import csv_bytes
 from tinyclsf.machine.json_text import json_type, parse_json
 from tinyclsf.machine.locks import lock, unlock
 from tinyclsf.machine.storage import write_json, write_whole
@@ -129,7 +129,7 @@ def write_left_out(folder: Path, left_out: Mapping[str, str]) -> None:
     Raises: StorageError if it cannot be written.
     """
     if left_out:
-        content = csv_text([("file", "reason"), *left_out.items()]).encode("utf-8", "surrogateescape")
+        content = csv_bytes([("file", "reason"), *left_out.items()])
         write_whole(folder / LEFT_OUT, lambda file: file.write(content))
 
 
