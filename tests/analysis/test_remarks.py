@@ -204,6 +204,8 @@ def test_images_of_a_single_class_do_not_tell_whether_anything_was_learned(loss:
 def test_images_that_chose_the_best_epoch_and_score_it_are_told_apart_from_others() -> None:
     evidence = "accuracy is 80.00 % on 1,000 validation images"
     assert remarks([], GOOD, split="valid") == [Remark(NO_TEST_SPLIT, evidence, f"{AGAIN} -d test_ratio=0.2")]
+    (remark,) = remarks([], GOOD, split="valid", sets_aside=False)
+    assert remark.suggestion == "give the data set a test split"
     assert remarks([], GOOD, split="test") == []
 
 

@@ -33,6 +33,7 @@ def find_remarks(
     name: str,
     stuck: Sequence[int] = (),
     split: str = "test",
+    sets_aside: bool = True,
     valid_images: int | None = None,
     error: str | None = None,
 ) -> list[Remark]:
@@ -44,6 +45,7 @@ def find_remarks(
     - `name`: its folder, for commands.
     - `stuck`: the classes whose output is the same for every image.
     - `split`: that of the held-out images.
+    - `sets_aside`: whether the data set has an option `test_ratio`.
     - `valid_images`: the number of images that validated.
     - `error`: what it failed with.
     """
@@ -59,7 +61,7 @@ def find_remarks(
         found.append(_calibration(run, assessment, unfinished=course is not None) if in_vain is None else None)
         found.append(_apart(run, assessment, valid_images) if valid_images else None)
         found.append(_few_images(run, assessment))
-        found.append(_no_test_split(run, assessment) if split == "valid" else None)
+        found.append(_no_test_split(run, assessment, sets_aside) if split == "valid" else None)
     return [remark for remark in found if remark is not None]
 
 
@@ -177,6 +179,7 @@ def _few_images(run: JudgedRun, found: Assessment) -> Remark | None:
     return Remark(what, evidence, run.other_seed())
 
 
-def _no_test_split(run: JudgedRun, found: Assessment) -> Remark:
+def _no_test_split(run: JudgedRun, found: Assessment, sets_aside: bool) -> Remark:
     evidence = f"accuracy is {percent(found.accuracy)} on {found.images:,} validation images"
-    return Remark(NO_TEST_SPLIT, evidence, run.again("-d", "test_ratio=0.2"))
+    suggestion = run.again("-d", "test_ratio=0.2") if sets_aside else "give the data set a test split"
+    return Remark(NO_TEST_SPLIT, evidence, suggestion)

@@ -91,6 +91,7 @@ def write_report(folder: StrPath, out: StrPath | None = None, *, worst: int = 12
         name=str(path),
         stuck=() if scored is None else scored.stuck,
         split="test" if scored is None else scored.split,
+        sets_aside=config.sets_aside,
         valid_images=content.get("valid"),
         error=run.error,
     )

@@ -78,9 +78,14 @@ class ConfigFile:
         return {name: Setting(value, self.sources.get(name, "")) for name, value in (self.settings | self.found_out).items()}
 
     @property
+    def sets_aside(self) -> bool:
+        """Whether the data takes `test_ratio`."""
+        return self.data is not None and "test_ratio" in self.data.options
+
+    @property
     def no_test_split(self) -> str:
-        """What is said of figures on validation images: where the data takes `test_ratio`, how to set a test split aside."""
-        return SET_ASIDE if self.data is not None and "test_ratio" in self.data.options else NO_TEST_SPLIT
+        """What is said of figures on validation images, and where the data can, how to set a test split aside."""
+        return SET_ASIDE if self.sets_aside else NO_TEST_SPLIT
 
     @property
     def values(self) -> dict[str, float | str]:
