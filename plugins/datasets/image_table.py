@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -56,13 +57,13 @@ def image_table(
     `path`, `label`, `part` and `group` name the columns; part=auto is the column part if there is one, part=none ignores it,
     and so for group. All other options are as in image-folder.
     Shapes: x (n, channels, size, size) uint8 in 0..255; y (n,) int64, the index of the label in the sorted training labels,
-    which are sorted as numbers if all of them are integers.
+    which are sorted as numbers if all of them are integers. Labels are in Unicode's NFC.
     Raises: DataError if the table or a picture cannot be read, or a row is impossible; ConfigurationError if size is below 1,
     you ask for a split that the table has, or for split="tail" with groups.
     """
     where, base = printable(table), table.parent if data_dir is None else data_dir
     found = read_table(table, {"path": path, "label": label}, {"part": part, "group": group})
-    rows = [_Row(number, **{**texts, "path": os.path.join(base, texts["path"])}) for number, texts in found]
+    rows = [_row(number, texts, base) for number, texts in found]
     _check_parts(rows, where)
     classes = _classes_of(rows, where)
     _check_pairs(rows, where)
@@ -75,6 +76,15 @@ def image_table(
             "split=tail takes the last pictures of each class, whatever their groups; leave it out, or give -d group=none"
         )
     return picture_splits(prepare, pictures, (channels, size, size), fit, cache=cache, skip_bad=skip_bad)
+
+
+def _row(number: int, texts: dict[str, str], base: Path) -> _Row:
+    """A row with the path of its file; names may be in Unicode's NFD, as a Mac writes them, here and in NFC there."""
+    path, label = os.path.join(base, texts["path"]), unicodedata.normalize("NFC", texts["label"])
+    if not texts["path"].isascii() and not os.path.exists(path):
+        others = (os.path.join(base, unicodedata.normalize(form, texts["path"])) for form in ("NFC", "NFD"))
+        path = next(filter(os.path.exists, others), path)
+    return _Row(number, **{**texts, "path": path, "label": label})
 
 
 def _check_parts(rows: list[_Row], where: str) -> None:

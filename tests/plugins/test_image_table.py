@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,16 @@ def test_a_table_says_which_picture_is_what_and_in_which_split(write: Write, tmp
     assert splits.valid.y.tolist() == [0, 1]  # type: ignore[attr-defined]
     header, *rows = PARTS.split()
     assert names(read(write("\n".join([header, *reversed(rows)]))), tmp_path) == IN_PARTS
+
+
+def test_names_in_either_form_of_unicode_are_found(write: Write, tmp_path: Path) -> None:
+    apart = "\u1100\u1162\u1106\u1175"  # 개미 as a Mac writes it
+    whole = unicodedata.normalize("NFC", apart)
+    (tmp_path / "ant").rename(tmp_path / apart)
+    rows = [(f"{whole if number % 2 else apart}/{number}.png", whole if number < 5 else apart) for number in range(10)]
+    splits = read(write(csv_of([*rows, *((f"bee/{number}.png", "bee") for number in range(10))])))
+    assert splits.classes == ("bee", whole)
+    assert {os.path.dirname(each) for part in names(splits, tmp_path).values() for each in part} == {"bee", apart}
 
 
 def test_paths_begin_where_the_table_is_or_at_data_dir(write: Write, tmp_path: Path) -> None:
