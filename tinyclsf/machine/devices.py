@@ -64,7 +64,7 @@ def place(model: nn.Module, device: torch.device, memory_format: str) -> None:
 def bring_state(opt: Optimizer) -> None:
     """Move the state of an optimizer to where its parameters are; that of Adagrad is there before the first step."""
     tensors = [(each, value) for each, state in opt.state.items() for value in state.values() if isinstance(value, Tensor)]
-    if any(value.ndim and value.device != parameter.device for parameter, value in tensors):
+    if any(value.ndim == each.ndim and value.device != each.device for each, value in tensors):
         opt.load_state_dict(opt.state_dict())  # by which PyTorch moves it
 
 
