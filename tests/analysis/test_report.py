@@ -157,6 +157,15 @@ def test_the_worst_mistakes_are_shown_as_they_are(run: Path) -> None:
         assert np.array_equal(shown, test.x[index, 0].numpy())
 
 
+def test_the_mistakes_of_a_model_given_in_python_are_shown_too(run: Path) -> None:
+    shown = write_report(run)
+    card = json.loads((run / "model.json").read_text())
+    (run / "model.json").write_text(json.dumps({**card, "plugin": None}))
+    again = write_report(run, run / "again.html")
+    assert again.notes == shown.notes == []
+    assert again.path.read_text() == shown.path.read_text()
+
+
 def test_a_page_needs_nothing_from_elsewhere(run: Path) -> None:
     page = Page(write_report(run).path)
     for _, name, value in page.attributes:
@@ -181,7 +190,7 @@ def test_where_the_data_is_gone_or_other_the_mistakes_have_no_pictures(run: Path
     write_config(run, {**config, "data": {**config["data"], "name": "gone"}})
     gone = write_report(run)
     sentence = "there is no dataset 'gone'; 'tinyclsf list datasets' shows all"
-    assert gone.notes == [f"The mistakes have no pictures, as the run's model or data could not be read: {sentence}."]
+    assert gone.notes == [f"The mistakes have no pictures, as the run's data could not be read: {sentence}."]
     page = Page(gone.path)
     assert gone.notes[0] in page.said("p")
     assert not [tag for tag, _, _ in page.attributes if tag == "img"]
@@ -329,7 +338,7 @@ def once():
         ("stream", "the images come as a stream, which gives none a second time"),
         (
             "once",
-            "the run's model or data could not be read: dataset 'once' of package fleeting (fleeting:once) failed to give an "
+            "the run's data could not be read: dataset 'once' of package fleeting (fleeting:once) failed to give an "
             "image: OSError: the disk is gone",
         ),
     ],

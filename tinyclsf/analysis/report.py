@@ -29,7 +29,7 @@ from tinyclsf.runs.epochs import read_history
 from tinyclsf.runs.folder import PREDICTIONS, is_there, read_predictions
 from tinyclsf.runs.listing import RunSummary, describe_run
 from tinyclsf.runs.models import read_card
-from tinyclsf.runs.trained_run import choose_split, how_changed, load_run, load_splits, loss_of_run, paths_of
+from tinyclsf.runs.trained_run import choose_split, data_of_run, how_changed, loss_of_run, paths_of, splits_for
 
 REPORT = "report.html"
 _ENLARGED = 96  # pixels: smaller pictures are drawn as squares
@@ -105,7 +105,7 @@ def write_report(folder: StrPath, out: StrPath | None = None, *, worst: int = 12
         curves=[as_svg(figure) for figure in draw_single_curves({run.name: history})] if history else [],
         remarks=remarks,
         scored=scored,
-        pictures=[] if scored is None else _pictures(path, scored, worst, notes),
+        pictures=[] if scored is None else _pictures(path, config, scored, worst, notes),
         reliability=None if scored is None else as_svg(draw_reliability(scored.assessment.reliability)),
         confusion=None if scored is None else _drawn_confusion(scored.assessment),
         notes=notes,
@@ -120,16 +120,16 @@ def _scored(folder: Path, config: ConfigFile) -> Scored:
     return Scored(split, found, stuck_outputs(predictions.logits))
 
 
-def _pictures(folder: Path, scored: Scored, worst: int, notes: list[str]) -> list[Picture]:
+def _pictures(folder: Path, config: ConfigFile, scored: Scored, worst: int, notes: list[str]) -> list[Picture]:
     shown = scored.assessment.mistakes[:worst]
     if not shown:
         return []
     try:
-        run = load_run(folder)
+        card = read_card(folder)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)  # it was told when the run was trained
-            splits = load_splits(run)
-        if changed := how_changed(run, splits):
+            splits = splits_for(card, folder, config)
+        if changed := how_changed(folder, config, splits):
             notes.append(f"The mistakes have no pictures, as {changed}.")
             return []
         _, dataset = choose_split(splits, scored.split)
@@ -141,10 +141,10 @@ def _pictures(folder: Path, scored: Scored, worst: int, notes: list[str]) -> lis
             notes.append(f"The mistakes have no pictures, as the saved predictions are of {found}.")
             return []
         paths = paths_of(dataset)
-        with blamed_on(find("dataset", run.data.name), "failed to give an image"):
-            return [_picture(dataset[each.index][0], run.model.white, each, paths) for each in shown]
+        with blamed_on(find("dataset", data_of_run(folder, config).name), "failed to give an image"):
+            return [_picture(dataset[each.index][0], card.white, each, paths) for each in shown]
     except TinyclsfError as error:
-        notes.append(f"The mistakes have no pictures, as the run's model or data could not be read: {error}.")
+        notes.append(f"The mistakes have no pictures, as the run's data could not be read: {error}.")
         return []
 
 

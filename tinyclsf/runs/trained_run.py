@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sized
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset
@@ -31,7 +32,7 @@ from tinyclsf.runs.ending import read_ending
 from tinyclsf.runs.epochs import read_history
 from tinyclsf.runs.folder import CONFIG, read_predictions
 from tinyclsf.runs.listing import describe_run
-from tinyclsf.runs.models import load_model
+from tinyclsf.runs.models import Card, load_model
 from tinyclsf.training import LossFunc
 
 SPLITS = ("train", "valid", "test", "all")
@@ -101,11 +102,7 @@ class TrainedRun:
 
         Raises: ModelFileError if the run does not say.
         """
-        if self.config.data is None:
-            raise ModelFileError(
-                f"{self.folder / CONFIG} does not say what data the run had; wanted data with name and options"
-            )
-        return self.config.data
+        return data_of_run(self.folder, self.config)
 
     @property
     def loss_func(self) -> LossFunc:
@@ -124,6 +121,16 @@ def load_run(folder: StrPath) -> TrainedRun:
     path = as_path("folder", folder)
     config = read_run_config(path)
     return TrainedRun(path, config, read_history(path), load_model(path))
+
+
+def data_of_run(folder: Path, config: ConfigFile) -> Named:
+    """The data set that a run was trained on, with its options.
+
+    Raises: ModelFileError if the run does not say.
+    """
+    if config.data is None:
+        raise ModelFileError(f"{folder / CONFIG} does not say what data the run had; wanted data with name and options")
+    return config.data
 
 
 def loss_of_run(folder: Path, config: ConfigFile) -> LossFunc:
@@ -149,30 +156,46 @@ def load_splits(
     check_type("run", run, TrainedRun, wanted="a TrainedRun, as load_run gives it")
     check_type("data", data, str, type(None), wanted="the name of a data set")
     check_type("options", options, Mapping, type(None), wanted="a dictionary of options")
-    was = run.data
-    if data is None and was.given_in_python:
-        raise ModelFileError(f"the data of {run.folder} was given in Python, so it cannot be read again; give other data")
-    own = data in (None, was.name)
-    saved, wanted = (was.options, {}) if own else ({}, {"fit": run.model.fit})  # pictures become square as in training
     place = None if data_dir is None else as_path("data_dir", data_dir)
-    component = load_component(find("dataset", data or was.name), options or {}, saved=saved, wanted=wanted, data_dir=place)
+    return splits_for(run.model, run.folder, run.config, data=data, data_dir=place, options=options or {})
+
+
+def splits_for(
+    model: Classifier | Card,
+    folder: Path,
+    config: ConfigFile,
+    *,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> Splits:
+    """What `load_splits` gives, for the model of a run, of which the card is enough.
+
+    Raises: the errors of `load_splits`.
+    """
+    was = data_of_run(folder, config)
+    if data is None and was.given_in_python:
+        raise ModelFileError(f"the data of {folder} was given in Python, so it cannot be read again; give other data")
+    own = data in (None, was.name)
+    saved, wanted = (was.options, {}) if own else ({}, {"fit": model.fit})  # pictures become square as in training
+    component = load_component(find("dataset", data or was.name), options, saved=saved, wanted=wanted, data_dir=data_dir)
     splits = build_splits(component)
-    _check_suits(run.model, splits, component.plugin.name)
-    otherwise = [name for name in SPLITTING if name in (options or {}) and component.values.get(name) != saved.get(name)]
+    _check_suits(model, splits, component.plugin.name)
+    otherwise = [name for name in SPLITTING if name in options and component.values.get(name) != saved.get(name)]
     if own and data_dir is None and otherwise:
-        found = f"{join_names(otherwise)} split the data in another way than {run.folder} did"
-        warnings.warn(f"{found}, so images that it was trained on may be among those that score it", DataWarning, stacklevel=2)
-    if data is None and data_dir is None and not options and (changed := how_changed(run, splits)):
-        warnings.warn(changed, DataWarning, stacklevel=2)
+        found = f"{join_names(otherwise)} split the data in another way than {folder} did"
+        warnings.warn(f"{found}, so images that it was trained on may be among those that score it", DataWarning, stacklevel=3)
+    if data is None and data_dir is None and not options and (changed := how_changed(folder, config, splits)):
+        warnings.warn(changed, DataWarning, stacklevel=3)
     return splits
 
 
-def how_changed(run: TrainedRun, splits: Splits) -> str | None:
+def how_changed(folder: Path, config: ConfigFile, splits: Splits) -> str | None:
     """How data differs from what a run was trained with, in a sentence; None where it is the same, or the run does not say."""
-    was, now = run.config.content, fingerprint(splits)
+    was, now = config.content, fingerprint(splits)
     if was is None or not (differing := differences(was, now)):
         return None
-    return f"the data is not what {run.folder} was trained with: {differing}"
+    return f"the data is not what {folder} was trained with: {differing}"
 
 
 def choose_split(splits: Splits, name: str | None) -> tuple[str, Dataset[Any]]:
@@ -221,7 +244,7 @@ def predictions_for(run: TrainedRun, dataset: Dataset[Any], *, device: str = "au
         return predict(model, batches if total is None else counted(batches, "predicting images", total), chosen)
 
 
-def _check_suits(model: Classifier, splits: Splits, data: str) -> None:
+def _check_suits(model: Classifier | Card, splits: Splits, data: str) -> None:
     if splits.classes != model.classes:
         missing = [name for name in model.classes if name not in splits.classes]
         unknown = [name for name in splits.classes if name not in model.classes]
