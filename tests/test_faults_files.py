@@ -295,6 +295,7 @@ ODD: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (within("steps", value=-1), STEPS),
     (within("steps", value=10**12), "it has made 1000000000000 steps in 3 epochs of "),
     (within("batch", value=True), NO_TRAINER.format("batch", "a whole number of at least 0")),
+    (within("history", value=torch.ones(3)), HISTORY),
     (within("history", 0, value=(2, 0.1, 0.1, 0.5, 1.0)), HISTORY),
     (within("history", 0, value=(1, float("nan"), 0.1, 0.5, 1.0)), HISTORY),
     (within("history", value=[3]), HISTORY),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +40,13 @@ def state_to_resume(experiment: Experiment, built: Built) -> dict[str, Any] | No
         _warn(f"{found}: figures may differ in the last digits")
     state = None if folder is None else _newest_state(folder)
     if folder is not None and state is not None:
-        if state.get("history"):  # now, and not after training, so that a run whose best weights are broken stays as it is
-            restore_weights(built.model, folder / WEIGHTS)
-        try:
+        with _from_checkpoint(folder):
             check_state(state, ("optimizer",))
+        if state["history"]:  # now, and not after training, so that a run whose best weights are broken stays as it is
+            restore_weights(built.model, folder / WEIGHTS)
+        with _from_checkpoint(folder):
             _stretch(state, built, folder)
             built.trainer.take_up(state)  # before anything in the folder is touched
-        except ModelFileError as error:
-            raise ModelFileError(f"run {folder} cannot go on from its checkpoint: {error}") from error
         best = best_of(built.trainer.history)
         if best is not None and len(built.trainer.history) == built.settings["epochs"].value:
             check_kept(folder, best)  # as no more training will make it right
@@ -72,6 +73,15 @@ def _newest_state(folder: Path) -> dict[str, Any] | None:
     if checkpoint.warning is not None:
         _warn(checkpoint.warning)
     return checkpoint.state
+
+
+@contextmanager
+def _from_checkpoint(folder: Path) -> Iterator[None]:
+    """Say of an error that it is the checkpoint's."""
+    try:
+        yield
+    except ModelFileError as error:
+        raise ModelFileError(f"run {folder} cannot go on from its checkpoint: {error}") from error
 
 
 def _stretch(state: dict[str, Any], built: Built, folder: Path) -> None:
