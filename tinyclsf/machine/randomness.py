@@ -28,6 +28,7 @@ def draw_seed(generator: torch.Generator | None) -> int:
 
 def random_state(device: torch.device, loader: object) -> RandomState:
     """The states of PyTorch's generators, the loader's own one, Python's and NumPy's: tensors, numbers and text alone."""
+    version, words, gauss = random.getstate()
     numpy = np.random.get_state(legacy=False)
     own = _own_generator(loader)
     return {
@@ -35,23 +36,25 @@ def random_state(device: torch.device, loader: object) -> RandomState:
         "device": None if device.type == "cpu" else torch.get_device_module(device).get_rng_state(*_index(device)),
         "device_type": device.type,
         "loader": None if own is None else own.get_state(),
-        "python": random.getstate(),
-        "numpy": {**numpy, "state": {**numpy["state"], "key": numpy["state"]["key"].tolist()}},
+        "python": (version, torch.tensor(words, device="cpu"), gauss),
+        "numpy": {**numpy, "state": {**numpy["state"], "key": torch.from_numpy(numpy["state"]["key"].astype(np.int64))}},
     }
 
 
 def set_random_state(state: RandomState, device: torch.device, loader: object) -> None:
     """Bring all generators to a state that `random_state` gave; that of another kind of device means nothing to this one."""
     torch.set_rng_state(state["torch"])
-    if state["device"] is not None and state.get("device_type", device.type) == device.type != "cpu":
+    if state["device_type"] == device.type != "cpu":
         torch.get_device_module(device).set_rng_state(state["device"], *_index(device))
     own = _own_generator(loader)
     if own is not None and state["loader"] is not None:
         own.set_state(state["loader"])
-    random.setstate(state["python"])
-    if not 0 <= state["numpy"]["state"]["pos"] <= 624:  # NumPy would read beyond its numbers
-        raise ValueError(f"the state of NumPy's generator is at {state['numpy']['state']['pos']}; wanted 0 to 624")
-    np.random.set_state(state["numpy"])
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words.tolist()), gauss))
+    numpy = state["numpy"]["state"]
+    if not 0 <= numpy["pos"] <= 624:  # NumPy would read beyond its numbers
+        raise ValueError(f"the state of NumPy's generator is at {numpy['pos']}; wanted 0 to 624")
+    np.random.set_state({**state["numpy"], "state": {**numpy, "key": numpy["key"].numpy()}})
 
 
 @contextmanager

@@ -120,12 +120,11 @@ def global_state(subject: ModelSubject) -> None:
         with without_trace():
             seed_all(seed)
             subject.build(subject.model.image_shape, len(subject.model.classes))  # type: ignore[arg-type]
-            states.append(random_state(CPU, None))
+            state = random_state(CPU, None)
+            states.append({"PyTorch": state["torch"], "Python": state["python"][1], "NumPy": state["numpy"]["state"]["key"]})
     if subject.changed:
         raise Broken(f"building it calls {join_names(sorted(subject.changed))} for the whole program; wanted it left out")
-    names = {"torch": "PyTorch", "python": "Python", "numpy": "NumPy"}
-    one, other = ({key: str(state[key].tolist() if key == "torch" else state[key]) for key in names} for state in states)
-    if seeded := [name for key, name in names.items() if one[key] == other[key]]:
+    if seeded := [name for name, words in states[0].items() if torch.equal(words, states[1][name])]:
         raise Broken(
             f"building it seeds the global generator of {join_names(seeded)}, so runs with different seeds draw the same; "
             "wanted the seed left to the run"
