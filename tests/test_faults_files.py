@@ -334,6 +334,25 @@ def test_a_state_that_is_whole_and_odd(cli: Any, run: Path) -> None:
         assert refused(cli, run).startswith(CANNOT + said)
 
 
+def test_an_odd_state_of_adam_with_a_schedule(cli: Any) -> None:
+    fit = ("fit", "linear", "-d", "train_size=64", "--optimizer", "adam", "--schedule", "cosine")
+    assert cli(*fit, "--epochs", "1", "--run", "r", "--progress", "none").code == 0
+    whole = Path("runs/r/checkpoint.pt").read_bytes()
+    for change, said in (
+        (
+            within("optimizer", value=None),
+            "this Trainer has a state of optimizer and the state has none; make the Trainer as it was then",
+        ),
+        (
+            within("optimizer", "state", 0, "step", value=torch.tensor(-1.0)),  # from which Adam would divide by zero
+            NO_OPTIMIZER + "step of a parameter of shape (10, 784) is none of its own",
+        ),
+    ):
+        Path("runs/r/checkpoint.pt").write_bytes(whole)
+        change_state(Path("runs/r"), change)
+        assert refused(cli, Path("runs/r"), "--epochs", "2") == CANNOT + said
+
+
 def test_a_state_that_lacks_something(cli: Any, run: Path) -> None:
     whole = load_checkpoint(run).state
     for name in whole.keys() - {"schedule", "loss"}:  # made anew for the step that the run is at; of a loss that does not learn
@@ -342,10 +361,11 @@ def test_a_state_that_lacks_something(cli: Any, run: Path) -> None:
         assert refused(cli, run) == f"{CANNOT}the state has no {name}; it is not one of a Trainer"
     torch.save(whole, run / "checkpoint.pt")
     assert refused(cli, run) == "runs/r/checkpoint.pt has no version; it is not the checkpoint of a run"
-    torch.save({**whole, "version": 2}, run / "checkpoint.pt")
-    assert refused(cli, run) == (
-        "runs/r/checkpoint.pt has another version than this tinyclsf reads, which is 1; upgrade tinyclsf"
-    )
+    for version in (2, torch.ones(3)):
+        torch.save({**whole, "version": version}, run / "checkpoint.pt")
+        assert refused(cli, run) == (
+            "runs/r/checkpoint.pt has another version than this tinyclsf reads, which is 1; upgrade tinyclsf"
+        )
 
 
 def test_the_checkpoint_before_takes_the_place_of_one_that_is_broken(cli: Any, trained: Path, tmp_path: Path) -> None:

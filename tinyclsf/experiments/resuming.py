@@ -91,7 +91,7 @@ def _stretch(state: dict[str, Any], built: Built, folder: Path) -> None:
     if epochs < whole + begun:
         found = f"is in epoch {whole + 1}" if begun else f"has {whole} epochs"
         raise ConfigurationError(f"run {folder} {found} already; give --epochs {whole + begun} or more")
-    if trainer.schedule is None:
+    if trainer.schedule is None or state["optimizer"] is None:  # the latter is refused as it is taken up
         return
     batches = batches_of(built.train_dl)
     if batches is not None and state["steps"] > batches * (whole + begun):

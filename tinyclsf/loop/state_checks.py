@@ -103,10 +103,10 @@ def _check_entries(state: Any, wanted: Mapping[str, Any], parameter: Tensor, sma
         if not isinstance(each, Tensor):
             check_loaded(each, found)
             continue
-        # As large as the parameter in every dimension in which the trial's is, which has 2 there.
+        # As large as the parameter in every dimension in which the trial's is, which has 2 there; steps are counted from 0.
         whole = each.ndim == small.ndim
         shape = [size if one > 1 else 1 for size, one in zip(parameter.shape, each.shape, strict=True)] if whole else each.shape
-        if not (isinstance(found, Tensor) and _is_like(found, each, shape)):
+        if not (isinstance(found, Tensor) and _is_like(found, each, shape)) or (key == "step" and not 0 <= found < math.inf):
             raise ValueError(f"{key} of a parameter of shape {tuple(parameter.shape)} is none of its own")
 
 

@@ -70,6 +70,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ModelFileError(f"{path} is not a whole checkpoint ({reason})") from error
     if not isinstance(state, dict) or "version" not in state:
         raise ModelFileError(f"{path} has no version; it is not the checkpoint of a run")
-    if state.pop("version") != VERSION:
+    version = state.pop("version")
+    if type(version) is not int or version != VERSION:
         raise ModelFileError(f"{path} has another version than this tinyclsf reads, which is {VERSION}; upgrade tinyclsf")
     return state
