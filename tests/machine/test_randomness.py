@@ -75,6 +75,21 @@ def test_another_kind_of_device_is_not_handed_a_state_that_is_not_its_own(monkey
     assert module.state is own
     set_random_state(state, cuda, None)
     assert module.state.tolist() == [7]
+    module.state = own
+    # A state from before says nothing of the kind; it is that of the device.
+    del state["device_type"]
+    set_random_state(state, mps, None)
+    assert module.state.tolist() == [7]
+
+
+def test_a_state_from_before_has_lists_of_numbers() -> None:
+    state = through_a_file(random_state(CPU, None))
+    wanted = draws()
+    version, words, gauss = state["python"]
+    state["python"] = version, tuple(words.tolist()), gauss
+    state["numpy"]["state"]["key"] = state["numpy"]["state"]["key"].tolist()
+    set_random_state(state, CPU, None)
+    assert draws() == wanted
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -44,17 +44,17 @@ def random_state(device: torch.device, loader: object) -> RandomState:
 def set_random_state(state: RandomState, device: torch.device, loader: object) -> None:
     """Bring all generators to a state that `random_state` gave; that of another kind of device means nothing to this one."""
     torch.set_rng_state(state["torch"])
-    if state["device_type"] == device.type != "cpu":
+    if state["device"] is not None and state.get("device_type", device.type) == device.type != "cpu":
         torch.get_device_module(device).set_rng_state(state["device"], *_index(device))
     own = _own_generator(loader)
     if own is not None and state["loader"] is not None:
         own.set_state(state["loader"])
     version, words, gauss = state["python"]
-    random.setstate((version, tuple(words.tolist()), gauss))
+    random.setstate((version, tuple(torch.as_tensor(words).tolist()), gauss))  # states from before have lists of numbers
     numpy = state["numpy"]["state"]
     if not 0 <= numpy["pos"] <= 624:  # NumPy would read beyond its numbers
         raise ValueError(f"the state of NumPy's generator is at {numpy['pos']}; wanted 0 to 624")
-    np.random.set_state({**state["numpy"], "state": {**numpy, "key": numpy["key"].numpy()}})
+    np.random.set_state({**state["numpy"], "state": {**numpy, "key": np.asarray(numpy["key"])}})
 
 
 @contextmanager
