@@ -248,9 +248,7 @@ def write_mistakes(path: Path, mistakes: Sequence[Mistake], classes: Sequence[st
         image = each.index if each.path is None else each.path
         figures = f"{each.confidence:.6f}", f"{each.loss:.6f}"
         rows.append([image, classes[each.true], classes[each.predicted], *figures, *augmented])
-    # A file name that is no UTF-8 is written as the bytes that it is.
-    content = csv_bytes(rows)
-    write_whole(path, lambda file: file.write(content))
+    write_whole(path, lambda file: file.write(csv_bytes(rows)))
 
 
 def _check(logits: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
